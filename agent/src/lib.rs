@@ -1,1 +1,8 @@
-//! The agent.
+//! The user half of sigtrail.
+//!
+//! ```text
+//! kernel ring ─▶ decode ─▶ enrich ─▶ policy ─▶ batch ─▶ seal ─▶ spool ═══ deliver ─▶ sink
+//! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
+//! ```
+
+pub mod record;
