@@ -6,3 +6,4 @@
 //! ```
 
 pub mod record;
+pub mod source;
