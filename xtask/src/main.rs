@@ -1,6 +1,7 @@
 //! Every command of the project: `cargo xtask VERB`. One file per verb.
 
 mod build;
+mod check;
 mod command;
 mod error;
 mod object;
@@ -21,6 +22,7 @@ cargo xtask VERB [OPTIONS]
   setup                    install what the build and the tests need (asks before it uses sudo)
   build [--debug]          the eBPF object and the static programs, into target/
   build --object           the eBPF object alone
+  check                    formatting, lints, layers, and the rules about files
 
   --yes, -y                use sudo without a question";
 
@@ -58,6 +60,10 @@ fn verb(mut line: Parser) -> Result<(), Error> {
                 Ok(true)
             })?;
             if object { build::object(&tree, consent) } else { build::run(&tree, profile, Scope::Agent, consent) }
+        }
+        "check" => {
+            options(&mut line, &mut consent, |_, _| Ok(false))?;
+            check::run(&tree, consent)
         }
         "help" => {
             println!("{HELP}");

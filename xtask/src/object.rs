@@ -1,6 +1,10 @@
 //! The kernel half: one eBPF object, built by another compiler for another machine.
 
-use std::{fs, io, path::Path, process::Command};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{command, error::Error, setup, toolchain::TARGET, toolchain::Toolchain, tree::Tree};
 
@@ -12,7 +16,7 @@ pub const FLAGS: &[&str] = &["-Cdebuginfo=2", "-Clink-arg=--btf"];
 /// Builds the object into `target/bpf/`. A file with the same bytes is left alone, so that cargo does not build the
 /// agent again.
 pub fn build(tree: &Tree, toolchain: &Toolchain) -> Result<(), Error> {
-    let target = tree.cargo_target().join("ebpf");
+    let target = target(tree);
     let mut cargo = toolchain.cargo("build", FLAGS)?;
     cargo.current_dir(tree.root.join("agent-ebpf")).env("CARGO_TARGET_DIR", &target);
     command::run("building the kernel half", &mut cargo)?;
@@ -30,6 +34,11 @@ pub fn build(tree: &Tree, toolchain: &Toolchain) -> Result<(), Error> {
         });
     }
     put(&stripped, &bytes, &object)
+}
+
+/// The folder cargo builds the kernel half in.
+pub fn target(tree: &Tree) -> PathBuf {
+    tree.cargo_target().join("ebpf")
 }
 
 /// Drops the debug sections (three quarters of the file) and keeps BTF.
