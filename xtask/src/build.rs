@@ -70,7 +70,7 @@ fn programs(tree: &Tree, profile: Profile) -> Result<PathBuf, Error> {
         }
         Profile::Debug => "debug",
     };
-    let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
+    let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&triple));
     cargo.env(variable, "-C target-feature=+crt-static -C relocation-model=static");
     // either of the two would take the place of the variable above
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -79,7 +79,7 @@ fn programs(tree: &Tree, profile: Profile) -> Result<PathBuf, Error> {
 }
 
 /// The target of the compiler of the user half.
-fn host() -> Result<String, Error> {
+pub fn host() -> Result<String, Error> {
     let mut rustc = Command::new("rustc");
     let text = command::output("asking rustc for its target", rustc.arg("-vV"))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
@@ -87,6 +87,11 @@ fn host() -> Result<String, Error> {
         what: "rustc -vV names no host".into(),
         remedy: "  rustup toolchain install stable".into(),
     })
+}
+
+/// A target in the form it has in the names of cargo's variables.
+pub fn shouted(triple: &str) -> String {
+    triple.to_uppercase().replace('-', "_")
 }
 
 fn print_size(path: &Path) -> Result<(), Error> {

@@ -4,17 +4,21 @@ mod build;
 mod check;
 mod command;
 mod error;
+mod generate;
 mod object;
+mod receiver;
 mod rights;
+mod run;
 mod setup;
+mod test;
 mod toolchain;
 mod tree;
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
-use lexopt::{Arg, Parser};
+use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::{build::Profile, error::Error, rights::Consent, setup::Scope, tree::Tree};
+use crate::{build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree};
 
 const HELP: &str = "\
 cargo xtask VERB [OPTIONS]
@@ -22,12 +26,22 @@ cargo xtask VERB [OPTIONS]
   setup                    install what the build and the tests need (asks before it uses sudo)
   build [--debug]          the eBPF object and the static programs, into target/
   build --object           the eBPF object alone
+  run [--for 10s] [--config FILE] [-- ARGS]
+                           the agent on this host's real events, to a file and to nginx; then the proof (root)
+  test [--long]            everything CI runs: set-up, build, rules, all tests (root for those of the kernel)
+  generate [--check]       the pages of docs/ that the agent writes itself
   check                    formatting, lints, layers, and the rules about files
 
   --yes, -y                use sudo without a question";
 
 fn main() -> ExitCode {
-    match verb(Parser::from_env()) {
+    let mut words: Vec<OsString> = env::args_os().skip(1).collect();
+    // what follows `--` is for the agent
+    let more = match words.iter().position(|word| word == "--") {
+        Some(at) => words.split_off(at).split_off(1),
+        None => Vec::new(),
+    };
+    match verb(Parser::from_args(words), more) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
@@ -37,11 +51,14 @@ fn main() -> ExitCode {
 }
 
 /// Reads the verb and its options, and runs it.
-fn verb(mut line: Parser) -> Result<(), Error> {
+fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
     let Some(Arg::Value(verb)) = line.next()? else {
         println!("{HELP}");
         return Ok(());
     };
+    if let Some(word) = more.first().filter(|_| verb != "run") {
+        return Err(lexopt::Error::UnexpectedArgument(word.clone()).into());
+    }
     let tree = Tree::find()?;
     let mut consent = Consent::Ask;
     match verb.to_string_lossy().as_ref() {
@@ -61,9 +78,41 @@ fn verb(mut line: Parser) -> Result<(), Error> {
             })?;
             if object { build::object(&tree, consent) } else { build::run(&tree, profile, Scope::Agent, consent) }
         }
+        "run" => {
+            let mut run = run::Options::default();
+            options(&mut line, &mut consent, |line, name| {
+                match name {
+                    "for" => {
+                        run.seconds =
+                            Some(line.value()?.parse_with(|text| run::seconds(text).ok_or("not a time, like 10s"))?);
+                    }
+                    "config" => run.config = Some(line.value()?.into()),
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            run.more = more;
+            run::run(&tree, &run, consent)
+        }
         "check" => {
             options(&mut line, &mut consent, |_, _| Ok(false))?;
             check::run(&tree, consent)
+        }
+        "generate" => {
+            let mut pages = Mode::Write;
+            options(&mut line, &mut consent, |_, name| {
+                pages = Mode::Check;
+                Ok(name == "check")
+            })?;
+            generate::run(&tree, pages, consent)
+        }
+        "test" => {
+            let mut length = Length::Short;
+            options(&mut line, &mut consent, |_, name| {
+                length = Length::Long;
+                Ok(name == "long")
+            })?;
+            test::run(&tree, length, consent)
         }
         "help" => {
             println!("{HELP}");
