@@ -25,6 +25,11 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
+/// Whether [`as_root`] has a way to become root, if only by a question.
+pub fn can_ask(consent: Consent) -> bool {
+    is_root() || program("sudo").is_some() && (consent == Consent::Given || io::stdin().is_terminal())
+}
+
 /// The same command with the rights of root: unchanged for root, through sudo after a question otherwise.
 /// Without a terminal to ask on, the error says what to type.
 pub fn as_root(why: &str, command: Command, consent: Consent) -> Result<Command, Error> {

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     command,
     error::Error,
-    rights::{Consent, as_root},
+    rights::{Consent, as_root, can_ask},
     toolchain::{self, Compiler, Found, Toolchain},
     tree::Tree,
 };
@@ -85,6 +85,13 @@ pub fn ensure(tree: &Tree, scope: Scope, consent: Consent) -> Result<Toolchain, 
     }
     if !missing.is_empty() {
         install(&missing, consent)?;
+        let still = absent(PACKAGES, scope);
+        if !still.is_empty() {
+            return Err(Error::Missing {
+                what: format!("installed, and yet not found: {}", still.join(" ")),
+                remedy: format!("  dpkg --verify {}", still.join(" ")),
+            });
+        }
         found = toolchain::find(tree);
     }
     if let Found::NoLinker(compiler) = found {
@@ -129,15 +136,23 @@ pub fn install(packages: &[&str], consent: Consent) -> Result<(), Error> {
             remedy: format!("  (your package manager's names for the above)\n{ALTERNATIVE}"),
         });
     }
-    eprintln!("missing: {}", packages.join(" "));
-    let mut update = Command::new("apt-get");
-    update.args(["update", "--quiet=2"]);
-    let update = &mut as_root("the package lists have to be up to date", update, consent)?;
-    command::run_or(
-        "updating the package lists",
-        update,
-        Some("apt-get needs the network; see /etc/apt/sources.list"),
-    )?;
+    let list = packages.join(" ");
+    eprintln!("missing: {list}");
+    if !can_ask(consent) {
+        return Err(Error::Missing {
+            what: "packages are missing, and this is neither root nor a terminal to ask for its rights on".into(),
+            remedy: format!(
+                "  sudo apt-get update && sudo apt-get install --no-install-recommends {list}\n\
+                 and then this command again (or this command with --yes, which uses sudo)"
+            ),
+        });
+    }
+    if packages.iter().any(|package| !offered(package)) {
+        let mut update = Command::new("apt-get");
+        update.args(["update", "--quiet=2"]);
+        let doing = "updating the lists of packages";
+        command::run_or(doing, &mut as_root(doing, update, consent)?, Some("apt-get needs the network"))?;
+    }
     let unknown: Vec<&str> = packages.iter().copied().filter(|package| !offered(package)).collect();
     if !unknown.is_empty() {
         return Err(Error::Missing {
@@ -150,7 +165,8 @@ pub fn install(packages: &[&str], consent: Consent) -> Result<(), Error> {
         });
     }
     let doing = "installing packages";
-    command::run_or(doing, &mut as_root(doing, quietly(packages), consent)?, Some("apt-get says why above"))
+    let remedy = "apt-get says why above; if it did not find a file, type: sudo apt-get update";
+    command::run_or(doing, &mut as_root(doing, quietly(packages), consent)?, Some(remedy))
 }
 
 fn offered(package: &str) -> bool {
