@@ -1,5 +1,6 @@
 //! Every command of the project: `cargo xtask VERB`. One file per verb.
 
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -31,6 +32,8 @@ cargo xtask VERB [OPTIONS]
   test [--long]            everything CI runs: set-up, build, rules, all tests (root for those of the kernel)
   generate [--check]       the pages of docs/ that the agent writes itself
   check                    formatting, lints, layers, and the rules about files
+  bench [--workload NAMES] [--peer NAMES] [--rounds N]
+                           what the agent costs, beside auditd, on this machine; writes docs/performance.md (root)
 
   --yes, -y                use sudo without a question";
 
@@ -93,6 +96,19 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
             })?;
             run.more = more;
             run::run(&tree, &run, consent)
+        }
+        "bench" => {
+            let mut bench = bench::Options::default();
+            options(&mut line, &mut consent, |line, name| {
+                match name {
+                    "workload" => bench.workload = line.value()?.string()?,
+                    "peer" => bench.peer = line.value()?.string()?,
+                    "rounds" => bench.rounds = line.value()?.parse()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            bench::run(&tree, &bench, consent)
         }
         "check" => {
             options(&mut line, &mut consent, |_, _| Ok(false))?;

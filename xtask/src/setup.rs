@@ -75,8 +75,10 @@ pub fn run(tree: &Tree, consent: Consent) -> Result<(), Error> {
 pub fn ensure(tree: &Tree, scope: Scope, consent: Consent) -> Result<Toolchain, Error> {
     let mut missing: Vec<&str> = absent(PACKAGES, scope);
     let mut found = toolchain::find(tree);
-    if found == Found::Nothing || strip().is_none() {
+    if found == Found::Nothing {
         missing.extend(COMPILER);
+    } else if strip().is_none() {
+        missing.push("llvm");
     } else if let Found::NoLinker(compiler) = &found {
         // the linker is built here, against the LLVM of that compiler
         if !llvm(compiler).join("bin/llvm-config").is_file() {
@@ -139,11 +141,16 @@ pub fn install(packages: &[&str], consent: Consent) -> Result<(), Error> {
     let list = packages.join(" ");
     eprintln!("missing: {list}");
     if !can_ask(consent) {
+        let other = if packages.contains(&COMPILER[0]) {
+            format!("\n\nwhere apt has no {}, type:\n{ALTERNATIVE}", COMPILER[0])
+        } else {
+            String::new()
+        };
         return Err(Error::Missing {
             what: "packages are missing, and this is neither root nor a terminal to ask for its rights on".into(),
             remedy: format!(
                 "  sudo apt-get update && sudo apt-get install --no-install-recommends {list}\n\
-                 and then this command again (or this command with --yes, which uses sudo)"
+                 and then this command again (or this command with --yes, which uses sudo){other}"
             ),
         });
     }
