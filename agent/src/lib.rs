@@ -5,4 +5,5 @@
 //! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
 //! ```
 
+pub mod enrich;
 pub mod record;
