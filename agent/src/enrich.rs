@@ -165,7 +165,7 @@ impl Enrich {
     fn learn(&mut self, pid: u32, ticks: u64, event: &Event<'_>) -> At {
         let seed = self.proc.seed(pid).filter(|seed| seed.ticks == ticks);
         let parent = seed.as_ref().map_or(event.header.ppid, |seed| seed.ppid);
-        self.seat_line(parent, Known::Partly, |proc, pid| proc.seed(pid));
+        self.seat_line(parent, Known::Partly, Proc::seed);
         if let Some(seed) = seed {
             return self.seat(pid, &seed, Known::Partly);
         }

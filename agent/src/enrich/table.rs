@@ -101,8 +101,10 @@ impl Table {
         }
         self.make_room(keep);
         let pid = entry.pid;
-        let slot = Slot { taken: true, weight: entry.weight(), entry };
+        let mut slot = Slot { taken: true, weight: entry.weight(), entry };
         self.bytes += slot.weight;
+        // the hand must not take the young before they did anything
+        slot.entry.used = true;
         let at = self.free.pop().unwrap_or(self.slots.len());
         if at == self.slots.len() {
             self.slots.push(slot);
