@@ -1,8 +1,10 @@
 //! What the agent knows about the process of an event, at the time of the event.
 //!
 //! The process table is made from /proc once and kept by the very events that pass, on the one thread that reads them:
-//! table and event cannot race. Where events were lost, /proc is asked again and the entry says so
-//! ([`Process::complete`](crate::record::Process::complete)).
+//! table and event cannot race. Where events were lost, /proc is asked again and the entry says so: a process is
+//! [complete](crate::record::Process::complete) when its fork and its execs were seen, and those of its ancestors down
+//! from what was there when the agent started. Parent and ancestors are those of the fork, with the programs that they
+//! ran then: later ones did not make this process.
 //!
 //! ```text
 //!             fork: child = parent's program, line and place
@@ -174,7 +176,7 @@ impl Enrich {
             None => Entry::new(pid, ticks),
         };
         let at = self.table.insert(entry, None);
-        // it is gone: no exit will remove it, or a late one
+        // it is gone, and its exit may be lost too; if it is hidden, this is done again after a while
         self.table.exit(at, event.header.ktime);
         at
     }
@@ -236,11 +238,12 @@ impl Enrich {
         let mut child = self.table.touch(caller).child(pid, ticks);
         if fork.child_ppid != self.table.entry(caller).pid {
             // CLONE_PARENT: the parent is another one than the caller
-            child.known = Known::Partly;
-            child.parent = None;
-            child.ancestors = Arc::default();
             if let Some(parent) = self.older(fork.child_ppid, ticks) {
                 self.table.adopt_line(&mut child, parent);
+            } else {
+                child.known = Known::Partly;
+                child.parent = None;
+                child.ancestors = Arc::default();
             }
         }
         let mut exited = false;

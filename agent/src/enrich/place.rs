@@ -136,6 +136,10 @@ impl Places {
         }
         self.searched = ktime;
         let path = find_inode(mount, id)?;
+        // then its path is one of version 1, which only /proc could tell
+        if self.mixed && path == b"/" {
+            return None;
+        }
         let place = Arc::new(Place::new(&path));
         if !self.mixed {
             self.remember(id, &place);

@@ -6,10 +6,10 @@ use super::process::Entry;
 
 /// Exited processes stay this long, in nanoseconds of event time: events of other CPUs may come later.
 const LINGER: u64 = 5_000_000_000;
-/// Programs and ancestors of all processes take at most this much.
-const BYTES: usize = 64 << 20;
+/// Programs and ancestors of all processes take at most this much, counted as if nothing were shared.
+const BYTES: usize = 16 << 20;
 /// What is written out for records takes at most this much; it can be made again.
-const VIEW_BYTES: usize = 64 << 20;
+const VIEW_BYTES: usize = 8 << 20;
 
 /// Where an entry is. Valid until the next insertion, but for the one that [`Table::insert`] is told to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
