@@ -11,8 +11,8 @@ use std::{
 /// Kernel threads have this bit in their flags (`PF_KTHREAD`, include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
-/// Files of /proc are read up to this size.
-const FILE_LIMIT: u64 = 1 << 16;
+/// Files of /proc are read up to this size. The longest is mountinfo, on hosts of many containers.
+const FILE_LIMIT: u64 = 4 << 20;
 
 /// A mounted procfs.
 #[derive(Debug)]
