@@ -5,5 +5,6 @@
 //! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
 //! ```
 
+pub mod enrich;
 pub mod record;
 pub mod source;
