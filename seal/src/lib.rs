@@ -31,7 +31,7 @@ pub mod text;
 pub mod tree;
 pub mod verify;
 
-#[cfg(any())]
+#[cfg(feature = "cli")]
 pub mod cli;
 
 pub use batch::{Batch, Lines};

@@ -102,6 +102,11 @@ impl Verifier {
         &self.report
     }
 
+    /// How many inputs are ended: the number of the next one in the findings.
+    pub fn inputs(&self) -> usize {
+        self.input
+    }
+
     /// Reads one input to its end: whole batches. A line is never held longer than the format allows.
     ///
     /// An error is one of the reader (or of its decompression); what was read before it stays verified.

@@ -3,8 +3,8 @@
 
 use seal::enrol::{Enrolment, genesis_line};
 use seal::{
-    Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, HostKey, Lines, Report, Seed, Sealer, State, Trust,
-    Verifier, Vkey,
+    Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, HostKey, Lines, Report, Seed, Sealer,
+    Severity, State, Trust, Verdict, Verifier, Vkey,
 };
 
 pub const ORIGIN: &str = "audit.example.org/sigtrail/6f1c5a50-7d1e-4c0e-9d6b-2f5a3c1b9e77/1";
@@ -120,4 +120,19 @@ pub fn verify(trust: Trust, bytes: &[u8]) -> Report {
     let mut verifier = Verifier::new(trust);
     verifier.read(bytes).unwrap();
     verifier.finish()
+}
+
+pub const TAMPERED: Verdict = Verdict::Found(Severity::Tampered);
+pub const INCOMPLETE: Verdict = Verdict::Found(Severity::Incomplete);
+
+/// Verifies, and demands the verdict and that each text is in a finding.
+pub fn check(trust: &Trust, bytes: &[u8], verdict: Verdict, what: &[&str]) -> Report {
+    let report = verify(trust.clone(), bytes);
+    let found: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(report.verdict(), verdict, "{found:#?}");
+    for text in what {
+        let named = text.is_empty() || found.iter().any(|found| found.contains(text));
+        assert!(named, "{text:?} is not in {found:#?}");
+    }
+    report
 }
