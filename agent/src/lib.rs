@@ -1,1 +1,5 @@
 //! The agent.
+
+pub mod disk;
+pub mod sealed;
+pub mod spool;
