@@ -54,3 +54,25 @@ impl GapReason {
         }
     }
 }
+
+/// The batch number in a seal line: its header's `batch` line.
+pub fn number_in(seal_line: &[u8]) -> Option<u64> {
+    const KEY: &[u8] = br"\nbatch ";
+    let header = seal_line.strip_prefix(SEAL_LINE)?;
+    let digits = &header[memchr::memmem::find(header, KEY)? + KEY.len()..];
+    let end = digits.iter().position(|b| !b.is_ascii_digit())?;
+    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_read_from_a_seal_line_only() {
+        let line = br#"{"sigtrail":"seal/v1","header":"sigtrail/batch/v1\norigin a.example/x\nbatch 18230\nprev AA==\n","proof":""}"#;
+        assert_eq!(number_in(line), Some(18_230));
+        assert_eq!(number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#), None);
+        assert_eq!(number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#), None);
+    }
+}
