@@ -61,7 +61,10 @@ enum StepError {
     #[error("a task of the disk was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
     #[error("cannot keep a refused batch in {path}: {source}")]
-    Quarantine { path: PathBuf, source: std::io::Error },
+    Quarantine {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// Delivers to `sink` until told to stop. Nothing that goes wrong ends it: what is not delivered stays in the spool.
@@ -130,7 +133,9 @@ impl Delivery {
     /// Whether there is a reason to go on: told to stop, it is what can still be delivered in time.
     fn is_wanted(&mut self) -> bool {
         self.obey();
-        let Some(deadline) = self.deadline else { return true };
+        let Some(deadline) = self.deadline else {
+            return true;
+        };
         let head = *self.way.head.borrow();
         let behind = head.is_some() && self.position < head;
         Instant::now() < deadline && (behind || !self.saved)
@@ -158,6 +163,15 @@ impl Delivery {
         let limit = self.sink.limit();
         let mut bytes: usize = self.queue.iter().map(|batch| batch.bytes.len()).sum();
         while self.queue.len() < self.most.min(limit.batches) && bytes < limit.bytes {
+            if self
+                .queue
+                .back()
+                .map(|batch| batch.number)
+                .or(self.position)
+                >= head
+            {
+                break;
+            }
             let next = match self.ahead.take() {
                 Some(batch) => Next::Batch(batch),
                 None => self.read().await?,
@@ -176,7 +190,9 @@ impl Delivery {
             }
         }
         let position = self.position;
-        self.way.status.update(|report| report.lag = lag(position, head));
+        self.way
+            .status
+            .update(|report| report.lag = lag(position, head));
         Ok(())
     }
 
@@ -194,7 +210,12 @@ impl Delivery {
         }
         if self.position.is_some() && head.is_some() && self.position > head {
             let (sink, position) = (self.sink.name(), self.position);
-            tracing::warn!(sink, ?position, ?head, "the cursor is ahead of the log: sending from the oldest batch");
+            tracing::warn!(
+                sink,
+                ?position,
+                ?head,
+                "the cursor is ahead of the log: sending from the oldest batch"
+            );
             (self.position, self.ahead) = (None, None);
             self.reader = Some(Reader::open(&self.way.spool, None));
             self.way.status.update(|report| report.cursor = None);
@@ -204,7 +225,11 @@ impl Delivery {
 
     async fn read(&mut self) -> Result<Next, StepError> {
         let reader = self.reader.take();
-        let after = self.queue.back().map(|batch| batch.number).or(self.position);
+        let after = self
+            .queue
+            .back()
+            .map(|batch| batch.number)
+            .or(self.position);
         let mut reader = reader.unwrap_or_else(|| Reader::open(&self.way.spool, after));
         let (reader, next) = spawn_blocking(move || {
             let next = reader.next();
@@ -218,7 +243,12 @@ impl Delivery {
     /// Sends the front of the queue once, and does what the outcome asks for.
     async fn hand_over(&mut self) {
         let group = self.group();
-        let (Some(first), Some(last)) = (group.first().cloned(), group.last().map(|batch| batch.number)) else { return };
+        let (Some(first), Some(last)) = (
+            group.first().cloned(),
+            group.last().map(|batch| batch.number),
+        ) else {
+            return;
+        };
         let drained = drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
         let outcome = tokio::select! {
             outcome = self.sink.send(&group) => outcome,
@@ -248,7 +278,12 @@ impl Delivery {
                     self.give_up(&first, status, &answer).await;
                 } else {
                     let wait = self.way.pace.refused_every;
-                    self.failed(format!("HTTP {status}: batch {} refused", first.number), false, wait).await;
+                    self.failed(
+                        format!("HTTP {status}: batch {} refused", first.number),
+                        false,
+                        wait,
+                    )
+                    .await;
                 }
             }
         }
@@ -256,35 +291,55 @@ impl Delivery {
 
     /// The batches of one send.
     fn group(&self) -> Vec<Batch> {
-        let single = self.single_until.zip(self.queue.front()).is_some_and(|(until, front)| front.number <= until);
+        let single = self
+            .single_until
+            .zip(self.queue.front())
+            .is_some_and(|(until, front)| front.number <= until);
         let most = if single { 1 } else { self.most };
         let (mut bytes, limit) = (0, self.sink.limit().bytes);
         let fits = |(at, batch): &(usize, &Batch)| {
             bytes += batch.bytes.len();
             *at == 0 || bytes <= limit
         };
-        self.queue.iter().take(most).enumerate().take_while(fits).map(|(_, batch)| batch.clone()).collect()
+        self.queue
+            .iter()
+            .take(most)
+            .enumerate()
+            .take_while(fits)
+            .map(|(_, batch)| batch.clone())
+            .collect()
     }
 
     async fn delivered(&mut self, group: &[Batch], note: Option<String>) {
         let bytes: usize = group.iter().map(|batch| batch.bytes.len()).sum();
-        self.way.status.update(|report| report.delivered(group.len() as u64, bytes as u64, note));
+        self.way
+            .status
+            .update(|report| report.delivered(group.len() as u64, bytes as u64, note));
         self.pass(group.len()).await;
     }
 
     /// The first `batches` of the queue are done with.
     async fn pass(&mut self, batches: usize) {
         (self.failures, self.refusals) = (0, 0);
-        self.position = self.queue.drain(..batches).next_back().map(|batch| batch.number).or(self.position);
+        self.position = self
+            .queue
+            .drain(..batches)
+            .next_back()
+            .map(|batch| batch.number)
+            .or(self.position);
         self.saved = false;
         self.save().await;
     }
 
     /// Moves the cursor. When the disk does not take it the delivery goes on: a repeat is no loss.
     async fn save(&mut self) {
-        let Some(position) = self.position.filter(|_| !self.saved) else { return };
+        let Some(position) = self.position.filter(|_| !self.saved) else {
+            return;
+        };
         let cursor = self.cursor.clone();
-        let stored = spawn_blocking(move || cursor.store(position)).await.map_err(StepError::from);
+        let stored = spawn_blocking(move || cursor.store(position))
+            .await
+            .map_err(StepError::from);
         match stored.and_then(|stored| Ok(stored?)) {
             Ok(()) => {
                 self.saved = true;
@@ -294,16 +349,27 @@ impl Delivery {
                     report.lag = lag(Some(position), head);
                 });
             }
-            Err(error) => self.way.status.update(|report| report.trouble(error.to_string(), true)),
+            Err(error) => self
+                .way
+                .status
+                .update(|report| report.trouble(error.to_string(), true)),
         }
     }
 
     /// A batch that nobody takes: kept aside for this sink, and told to the log.
     async fn give_up(&mut self, batch: &Batch, status: u16, answer: &str) {
-        if let Err(error) = self.set_aside(batch.clone(), format!("{status}\n{answer}\n")).await {
+        if let Err(error) = self
+            .set_aside(batch.clone(), format!("{status}\n{answer}\n"))
+            .await
+        {
             return self.back_off(error.to_string()).await;
         }
-        tracing::warn!(sink = self.sink.name(), batch = batch.number, status, "refused for good: put into quarantine");
+        tracing::warn!(
+            sink = self.sink.name(),
+            batch = batch.number,
+            status,
+            "refused for good: put into quarantine"
+        );
         self.miss(batch.number, batch.number, GapReason::Quarantine);
         self.pass(1).await;
     }
@@ -323,8 +389,15 @@ impl Delivery {
 
     fn miss(&self, from: u64, to: u64, reason: GapReason) {
         let sink = self.sink.name().to_owned();
-        self.way.status.update(|report| report.missed += to - from + 1);
-        self.way.gaps.add(Gap { sink, from, to, reason });
+        self.way
+            .status
+            .update(|report| report.missed += to - from + 1);
+        self.way.gaps.add(Gap {
+            sink,
+            from,
+            to,
+            reason,
+        });
     }
 
     async fn back_off(&mut self, why: String) {
@@ -390,14 +463,11 @@ impl Delivery {
 
 /// Ends when the drain does: at the deadline, or so long after the order to stop.
 async fn drained(deadline: Option<Instant>, mut orders: watch::Receiver<Orders>, drain: Duration) {
-    let at = match deadline {
-        Some(at) => at,
-        None => {
-            while orders.changed().await.is_ok() && !orders.borrow().stop {}
-            Instant::now() + drain
-        }
-    };
-    sleep_until(at).await;
+    if let Some(deadline) = deadline {
+        return sleep_until(deadline).await;
+    }
+    while orders.changed().await.is_ok() && !orders.borrow().stop {}
+    sleep_until(Instant::now() + drain).await;
 }
 
 /// Durable batches that the sink does not have.

@@ -72,7 +72,13 @@ mod tests {
     fn the_number_is_read_from_a_seal_line_only() {
         let line = br#"{"sigtrail":"seal/v1","header":"sigtrail/batch/v1\norigin a.example/x\nbatch 18230\nprev AA==\n","proof":""}"#;
         assert_eq!(number_in(line), Some(18_230));
-        assert_eq!(number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#), None);
-        assert_eq!(number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#), None);
+        assert_eq!(
+            number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#),
+            None
+        );
+        assert_eq!(
+            number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#),
+            None
+        );
     }
 }

@@ -36,7 +36,15 @@ impl Active {
             disk::remove_if_there(&path)?;
             return Err(error);
         }
-        Ok(Self { file, path, first, last: first, len: 0, synced: (0, first), born: Instant::now() })
+        Ok(Self {
+            file,
+            path,
+            first,
+            last: first,
+            len: 0,
+            synced: (0, first),
+            born: Instant::now(),
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,15 +97,25 @@ impl Spool {
     pub(super) fn write_pending(&mut self) -> Result<(), SpoolError> {
         let mut fresh = false;
         loop {
-            let Err(source) = self.try_write() else { return Ok(()) };
+            let Err(source) = self.try_write() else {
+                return Ok(());
+            };
             if disk::is_full(&source) {
                 self.give_room()?;
                 continue;
             }
             // A file that cannot be written is left as it is; one that is new cannot be better.
-            let path = self.active.as_ref().map_or(&self.options.dir, |active| &active.path).clone();
+            let path = self
+                .active
+                .as_ref()
+                .map_or(&self.options.dir, |active| &active.path)
+                .clone();
             if fresh || self.active.is_none() {
-                return Err(SpoolError::Io { doing: "write the segment", path, source });
+                return Err(SpoolError::Io {
+                    doing: "write the segment",
+                    path,
+                    source,
+                });
             }
             tracing::warn!(path = %path.display(), error = %source, "cannot write the segment: begin a new one");
             self.abandon();
@@ -109,7 +127,9 @@ impl Spool {
         let active = match &mut self.active {
             Some(active) => active,
             none => {
-                let Ok(head) = frame::head(&self.pending) else { return Ok(()) };
+                let Ok(head) = frame::head(&self.pending) else {
+                    return Ok(());
+                };
                 none.insert(Active::create(&self.options, head.batch)?)
             }
         };
@@ -137,7 +157,9 @@ impl Spool {
     /// fsync is never called again on a file where it failed: the kernel may have marked the lost pages clean, so the
     /// second call would say that all is well (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
     pub(super) fn make_durable(&mut self) -> Result<(), SpoolError> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
         let Err(error) = active.sync() else {
             self.forget_written();
             return Ok(());
@@ -145,7 +167,9 @@ impl Spool {
         tracing::error!(path = %active.path.display(), %error, "fsync failed: the batches go to a new segment");
         self.abandon();
         self.write_pending()?;
-        let Some(active) = &mut self.active else { return Ok(()) };
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
         match active.sync() {
             Ok(()) => {
                 self.forget_written();
@@ -170,8 +194,20 @@ impl Spool {
         if self.written > 0 && self.options.sync != Sync::Never {
             self.make_durable()?;
         }
-        if let Some(Active { path, first, last, len, .. }) = self.active.take() {
-            self.closed.push_back(Closed { first, last, bytes: len, path });
+        if let Some(Active {
+            path,
+            first,
+            last,
+            len,
+            ..
+        }) = self.active.take()
+        {
+            self.closed.push_back(Closed {
+                first,
+                last,
+                bytes: len,
+                path,
+            });
         }
         self.fill_ballast();
         Ok(())
@@ -180,13 +216,31 @@ impl Spool {
     /// Gives up on the active segment: what is durable in it stays, the rest is pending again.
     pub(super) fn abandon(&mut self) {
         self.written = 0;
-        let Some(Active { file, path, first, synced: (bytes, last), .. }) = self.active.take() else { return };
-        let done = if bytes == 0 { disk::remove_if_there(&path) } else { file.set_len(bytes) };
+        let Some(Active {
+            file,
+            path,
+            first,
+            synced: (bytes, last),
+            ..
+        }) = self.active.take()
+        else {
+            return;
+        };
+        let done = if bytes == 0 {
+            disk::remove_if_there(&path)
+        } else {
+            file.set_len(bytes)
+        };
         if let Err(error) = done {
             tracing::warn!(path = %path.display(), %error, "cannot cut a failed segment back");
         }
         if bytes > 0 {
-            self.closed.push_back(Closed { first, last, bytes, path });
+            self.closed.push_back(Closed {
+                first,
+                last,
+                bytes,
+                path,
+            });
         }
     }
 }

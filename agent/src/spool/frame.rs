@@ -73,26 +73,44 @@ pub fn encode(batch: u64, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FrameEr
 
 /// Reads the head of a record.
 pub fn head(bytes: &[u8]) -> Result<Head, FrameError> {
-    let short = FrameError::Short { have: bytes.len(), need: HEAD };
-    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Err(short) };
+    let short = FrameError::Short {
+        have: bytes.len(),
+        need: HEAD,
+    };
+    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
+        return Err(short);
+    };
     if *magic != MAGIC {
         return Err(FrameError::Magic);
     }
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Err(short) };
-    let Some((batch, rest)) = rest.split_first_chunk::<8>() else { return Err(short) };
-    let Some((crc, _)) = rest.split_first_chunk::<4>() else { return Err(short) };
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+        return Err(short);
+    };
+    let Some((batch, rest)) = rest.split_first_chunk::<8>() else {
+        return Err(short);
+    };
+    let Some((crc, _)) = rest.split_first_chunk::<4>() else {
+        return Err(short);
+    };
     let length = u32::from_le_bytes(*length) as usize;
     if length > PAYLOAD_MAX {
         return Err(FrameError::Length(length));
     }
-    Ok(Head { batch: u64::from_le_bytes(*batch), length, crc: u32::from_le_bytes(*crc) })
+    Ok(Head {
+        batch: u64::from_le_bytes(*batch),
+        length,
+        crc: u32::from_le_bytes(*crc),
+    })
 }
 
 impl Head {
     /// Checks the payload against the head.
     pub fn check(&self, payload: &[u8]) -> Result<(), FrameError> {
         if payload.len() != self.length {
-            return Err(FrameError::Short { have: payload.len(), need: self.length });
+            return Err(FrameError::Short {
+                have: payload.len(),
+                need: self.length,
+            });
         }
         if checksum(self.length as u32, self.batch, payload) != self.crc {
             return Err(FrameError::Checksum);
@@ -103,15 +121,25 @@ impl Head {
 
 /// The batch of a checked payload: exactly one frame, at most [`BATCH_MAX`] bytes.
 pub fn decode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(FrameError::Payload)?.single_frame();
-    decoder.window_log_max(WINDOW_LOG_MAX).map_err(FrameError::Payload)?;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)
+        .map_err(FrameError::Payload)?
+        .single_frame();
+    decoder
+        .window_log_max(WINDOW_LOG_MAX)
+        .map_err(FrameError::Payload)?;
     let mut bytes = Vec::new();
-    decoder.by_ref().take(BATCH_MAX as u64 + 1).read_to_end(&mut bytes).map_err(FrameError::Payload)?;
+    decoder
+        .by_ref()
+        .take(BATCH_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(FrameError::Payload)?;
     if bytes.len() > BATCH_MAX {
         return Err(FrameError::TooLarge(bytes.len()));
     }
     if !decoder.finish().is_empty() {
-        return Err(FrameError::Payload(std::io::Error::other("bytes after the frame")));
+        return Err(FrameError::Payload(std::io::Error::other(
+            "bytes after the frame",
+        )));
     }
     Ok(bytes)
 }
@@ -140,7 +168,10 @@ mod tests {
         encode(7, batch, &mut record).unwrap();
         assert_eq!(read(&record).unwrap(), (7, batch.to_vec()));
         for at in 0..record.len() {
-            assert!(read(&record[..at]).is_err(), "a prefix of {at} bytes passed");
+            assert!(
+                read(&record[..at]).is_err(),
+                "a prefix of {at} bytes passed"
+            );
             for bit in 0..8 {
                 let mut bad = record.clone();
                 bad[at] ^= 1 << bit;

@@ -55,6 +55,9 @@ pub fn next(file: &File, offset: u64) -> io::Result<Option<Record>> {
     if let Some(record) = record_at(file, offset)? {
         return Ok(Some(record));
     }
+    if offset >= file.metadata()?.len() {
+        return Ok(None);
+    }
     let mut window = vec![0; WINDOW];
     let mut base = offset.saturating_add(1);
     loop {
@@ -75,7 +78,9 @@ pub fn next(file: &File, offset: u64) -> io::Result<Option<Record>> {
 fn record_at(file: &File, at: u64) -> io::Result<Option<Record>> {
     let mut bytes = [0; HEAD];
     let have = read_up_to(file, &mut bytes, at)?;
-    let Ok(head) = frame::head(&bytes[..have]) else { return Ok(None) };
+    let Ok(head) = frame::head(&bytes[..have]) else {
+        return Ok(None);
+    };
     let start = at + HEAD as u64;
     // The length is not checked yet: memory is taken only for bytes that are there.
     if file.metadata()?.len().saturating_sub(start) < head.length as u64 {
@@ -86,7 +91,12 @@ fn record_at(file: &File, at: u64) -> io::Result<Option<Record>> {
     if head.check(&payload[..have]).is_err() {
         return Ok(None);
     }
-    Ok(Some(Record { batch: head.batch, at, end: start + head.length as u64, payload }))
+    Ok(Some(Record {
+        batch: head.batch,
+        at,
+        end: start + head.length as u64,
+        payload,
+    }))
 }
 
 /// Fills `bytes` from `offset` on, less only at the end of the file.
@@ -111,7 +121,12 @@ mod tests {
     fn names_are_strict_and_in_order() {
         assert_eq!(first_of(&name(18_230)), Some(18_230));
         assert_eq!(first_of(&name(u64::MAX)), Some(u64::MAX));
-        for bad in ["seg-1.stl", "seg-00000000000000000001.stl.tmp", "seg-+0000000000000000001.stl", "ballast"] {
+        for bad in [
+            "seg-1.stl",
+            "seg-00000000000000000001.stl.tmp",
+            "seg-+0000000000000000001.stl",
+            "ballast",
+        ] {
             assert_eq!(first_of(bad), None, "{bad}");
         }
         assert!(name(9) < name(10));

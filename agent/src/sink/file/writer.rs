@@ -45,24 +45,45 @@ impl Writer {
         disk::make_dir(&config.dir, 0o750).map_err(FileError::io("make", &config.dir))?;
         let path = config.dir.join(ACTIVE);
         let (file, created) = match disk::open_write(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (disk::create_new(&path, 0o600).map_err(FileError::io("create", &path))?, true)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (
+                disk::create_new(&path, 0o600).map_err(FileError::io("create", &path))?,
+                true,
+            ),
             other => (other.map_err(FileError::io("open", &path))?, false),
         };
         if created {
             own(&file, &config)?;
-            disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
+            disk::sync_dir(&config.dir)
+                .map_err(FileError::io("make durable the names in", &config.dir))?;
         }
         let about = file.metadata().map_err(FileError::io("look at", &path))?;
         if !about.is_file() {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(FileError::Io { doing: "append to what is no regular file:", path, source });
+            return Err(FileError::Io {
+                doing: "append to what is no regular file:",
+                path,
+                source,
+            });
         }
-        let born = about.created().or_else(|_| about.modified()).unwrap_or_else(|_| SystemTime::now());
+        let born = about
+            .created()
+            .or_else(|_| about.modified())
+            .unwrap_or_else(|_| SystemTime::now());
         let (first, last, known) = (None, None, VecDeque::new());
-        let mut writer = Self { config, path, file, len: about.len(), first, last, known, born, note: None };
-        writer.find_end().map_err(FileError::io("read", &writer.path.clone()))?;
+        let mut writer = Self {
+            config,
+            path,
+            file,
+            len: about.len(),
+            first,
+            last,
+            known,
+            born,
+            note: None,
+        };
+        writer
+            .find_end()
+            .map_err(FileError::io("read", &writer.path.clone()))?;
         Ok(writer)
     }
 
@@ -89,7 +110,11 @@ impl Writer {
         }
         if end < at {
             tracing::warn!(path = %self.path.display(), bytes = at - end, "cut a torn batch off; the spool has it");
-            self.note = Some(format!("cut {} bytes of a torn batch off {}", at - end, self.path.display()));
+            self.note = Some(format!(
+                "cut {} bytes of a torn batch off {}",
+                at - end,
+                self.path.display()
+            ));
             self.file.set_len(end)?;
         }
         self.len = end;
@@ -101,29 +126,47 @@ impl Writer {
         self.follow()?;
         let rotated = self.is_due() && self.rotate()?;
         let known = std::mem::take(&mut self.known);
-        let new: Vec<&Batch> = batches.iter().filter(|batch| !known.contains(&seal_hash(batch))).collect();
+        let new: Vec<&Batch> = batches
+            .iter()
+            .filter(|batch| !known.contains(&seal_hash(batch)))
+            .collect();
         self.write(&new)?;
         if let (Some(from), Some(to)) = (new.first(), new.last()) {
             self.first = self.first.or(Some(from.number));
             self.last = Some(to.number);
         }
-        Ok(Done { note: self.note.take(), rotated })
+        Ok(Done {
+            note: self.note.take(),
+            rotated,
+        })
     }
 
     fn write(&mut self, batches: &[&Batch]) -> Result<(), FileError> {
         let mut end = self.len;
         for batch in batches {
             if let Err(source) = self.file.write_all_at(&batch.bytes, end) {
-                self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
-                return Err(FileError::Io { doing: "append to", path: self.path.clone(), source });
+                self.file
+                    .set_len(self.len)
+                    .map_err(FileError::io("cut a part of a batch off", &self.path))?;
+                return Err(FileError::Io {
+                    doing: "append to",
+                    path: self.path.clone(),
+                    source,
+                });
             }
             end += batch.bytes.len() as u64;
         }
         if let Err(source) = self.file.sync_data() {
             // Never fsync this file again: what it has is closed, the batches come again into a new file.
-            self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
+            self.file
+                .set_len(self.len)
+                .map_err(FileError::io("cut a part of a batch off", &self.path))?;
             self.set_aside()?;
-            return Err(FileError::Io { doing: "make durable", path: self.path.clone(), source });
+            return Err(FileError::Io {
+                doing: "make durable",
+                path: self.path.clone(),
+                source,
+            });
         }
         self.len = end;
         Ok(())
@@ -131,9 +174,13 @@ impl Writer {
 
     /// Notices what others did to the file: moved it (logrotate `create`), or cut it (`copytruncate`).
     fn follow(&mut self) -> Result<(), FileError> {
-        let here = self.file.metadata().map_err(FileError::io("look at", &self.path))?;
+        let here = self
+            .file
+            .metadata()
+            .map_err(FileError::io("look at", &self.path))?;
         let there = fs::symlink_metadata(&self.path);
-        let moved = !there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
+        let moved =
+            !there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
         if !moved && here.len() == self.len {
             return Ok(());
         }
@@ -141,8 +188,15 @@ impl Writer {
         *self = Self::open(self.config.clone())?;
         if !moved {
             let (path, now) = (self.path.display(), here.len());
-            let what = if now < before.0 { "cut (copytruncate?)" } else { "written by another" };
-            let note = format!("{path} was {what}: {} bytes became {now}; only rename it", before.0);
+            let what = if now < before.0 {
+                "cut (copytruncate?)"
+            } else {
+                "written by another"
+            };
+            let note = format!(
+                "{path} was {what}: {} bytes became {now}; only rename it",
+                before.0
+            );
             tracing::warn!("{note}");
             self.note = Some(note);
         }
@@ -159,15 +213,23 @@ impl Writer {
     /// Begins a new active file.
     fn rotate(&mut self) -> Result<bool, FileError> {
         self.set_aside()?;
-        *self = Self { note: self.note.take(), ..Self::open(self.config.clone())? };
+        *self = Self {
+            note: self.note.take(),
+            ..Self::open(self.config.clone())?
+        };
         Ok(true)
     }
 
     /// Gives the active file the name of what it holds.
     fn set_aside(&self) -> Result<(), FileError> {
-        let to = archive::free_name(&self.config.dir, self.first.unwrap_or(0), self.last.unwrap_or(0));
+        let to = archive::free_name(
+            &self.config.dir,
+            self.first.unwrap_or(0),
+            self.last.unwrap_or(0),
+        );
         fs::rename(&self.path, &to).map_err(FileError::io("rotate", &self.path))?;
-        disk::sync_dir(&self.config.dir).map_err(FileError::io("make durable the names in", &self.config.dir))
+        disk::sync_dir(&self.config.dir)
+            .map_err(FileError::io("make durable the names in", &self.config.dir))
     }
 }
 
@@ -179,15 +241,22 @@ fn seal_hash(batch: &Batch) -> [u8; 32] {
 
 /// Mode 0640 whatever the umask, and the configured group.
 pub(super) fn own(file: &File, config: &FileConfig) -> Result<(), FileError> {
-    file.set_permissions(Permissions::from_mode(0o640)).map_err(FileError::io("set the mode in", &config.dir))?;
-    let Some(group) = &config.group else { return Ok(()) };
-    std::os::unix::fs::fchown(file, None, Some(group_id(group)?)).map_err(FileError::io("set the group in", &config.dir))
+    file.set_permissions(Permissions::from_mode(0o640))
+        .map_err(FileError::io("set the mode in", &config.dir))?;
+    let Some(group) = &config.group else {
+        return Ok(());
+    };
+    std::os::unix::fs::fchown(file, None, Some(group_id(group)?))
+        .map_err(FileError::io("set the group in", &config.dir))
 }
 
 /// Looks the group up in the file itself (group(5)): the static binary has no name service.
 fn group_id(group: &str) -> Result<u32, FileError> {
     let table = PathBuf::from("/etc/group");
     let text = fs::read_to_string(&table).map_err(FileError::io("read", &table))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
-    line.and_then(|line| line.split(':').nth(1)?.parse().ok()).ok_or_else(|| FileError::Group(group.to_owned()))
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
+    line.and_then(|line| line.split(':').nth(1)?.parse().ok())
+        .ok_or_else(|| FileError::Group(group.to_owned()))
 }
