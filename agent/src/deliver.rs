@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use seal::{Gap, GapReason};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use crate::sealed::{Batch, Gap, GapReason};
+use crate::sealed::Batch;
 use crate::sink::{Outcome, Sink};
 use crate::spool::{Cursor, Next, Quarantine, Reader, SpoolError};
 pub use pace::Pace;
@@ -61,10 +62,7 @@ enum StepError {
     #[error("a task of the disk was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
     #[error("cannot keep a refused batch in {path}: {source}")]
-    Quarantine {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Quarantine { path: PathBuf, source: std::io::Error },
 }
 
 /// Delivers to `sink` until told to stop. Nothing that goes wrong ends it: what is not delivered stays in the spool.
@@ -163,13 +161,7 @@ impl Delivery {
         let limit = self.sink.limit();
         let mut bytes: usize = self.queue.iter().map(|batch| batch.bytes.len()).sum();
         while self.queue.len() < self.most.min(limit.batches) && bytes < limit.bytes {
-            if self
-                .queue
-                .back()
-                .map(|batch| batch.number)
-                .or(self.position)
-                >= head
-            {
+            if self.queue.back().map(|batch| batch.number).or(self.position) >= head {
                 break;
             }
             let next = match self.ahead.take() {
@@ -190,9 +182,7 @@ impl Delivery {
             }
         }
         let position = self.position;
-        self.way
-            .status
-            .update(|report| report.lag = lag(position, head));
+        self.way.status.update(|report| report.lag = lag(position, head));
         Ok(())
     }
 
@@ -210,12 +200,7 @@ impl Delivery {
         }
         if self.position.is_some() && head.is_some() && self.position > head {
             let (sink, position) = (self.sink.name(), self.position);
-            tracing::warn!(
-                sink,
-                ?position,
-                ?head,
-                "the cursor is ahead of the log: sending from the oldest batch"
-            );
+            tracing::warn!(sink, ?position, ?head, "the cursor is ahead of the log: sending from the oldest batch");
             (self.position, self.ahead) = (None, None);
             self.reader = Some(Reader::open(&self.way.spool, None));
             self.way.status.update(|report| report.cursor = None);
@@ -225,11 +210,7 @@ impl Delivery {
 
     async fn read(&mut self) -> Result<Next, StepError> {
         let reader = self.reader.take();
-        let after = self
-            .queue
-            .back()
-            .map(|batch| batch.number)
-            .or(self.position);
+        let after = self.queue.back().map(|batch| batch.number).or(self.position);
         let mut reader = reader.unwrap_or_else(|| Reader::open(&self.way.spool, after));
         let (reader, next) = spawn_blocking(move || {
             let next = reader.next();
@@ -243,10 +224,7 @@ impl Delivery {
     /// Sends the front of the queue once, and does what the outcome asks for.
     async fn hand_over(&mut self) {
         let group = self.group();
-        let (Some(first), Some(last)) = (
-            group.first().cloned(),
-            group.last().map(|batch| batch.number),
-        ) else {
+        let (Some(first), Some(last)) = (group.first().cloned(), group.last().map(|batch| batch.number)) else {
             return;
         };
         let drained = drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
@@ -278,12 +256,7 @@ impl Delivery {
                     self.give_up(&first, status, &answer).await;
                 } else {
                     let wait = self.way.pace.refused_every;
-                    self.failed(
-                        format!("HTTP {status}: batch {} refused", first.number),
-                        false,
-                        wait,
-                    )
-                    .await;
+                    self.failed(format!("HTTP {status}: batch {} refused", first.number), false, wait).await;
                 }
             }
         }
@@ -291,42 +264,26 @@ impl Delivery {
 
     /// The batches of one send.
     fn group(&self) -> Vec<Batch> {
-        let single = self
-            .single_until
-            .zip(self.queue.front())
-            .is_some_and(|(until, front)| front.number <= until);
+        let single = self.single_until.zip(self.queue.front()).is_some_and(|(until, front)| front.number <= until);
         let most = if single { 1 } else { self.most };
         let (mut bytes, limit) = (0, self.sink.limit().bytes);
         let fits = |(at, batch): &(usize, &Batch)| {
             bytes += batch.bytes.len();
             *at == 0 || bytes <= limit
         };
-        self.queue
-            .iter()
-            .take(most)
-            .enumerate()
-            .take_while(fits)
-            .map(|(_, batch)| batch.clone())
-            .collect()
+        self.queue.iter().take(most).enumerate().take_while(fits).map(|(_, batch)| batch.clone()).collect()
     }
 
     async fn delivered(&mut self, group: &[Batch], note: Option<String>) {
         let bytes: usize = group.iter().map(|batch| batch.bytes.len()).sum();
-        self.way
-            .status
-            .update(|report| report.delivered(group.len() as u64, bytes as u64, note));
+        self.way.status.update(|report| report.delivered(group.len() as u64, bytes as u64, note));
         self.pass(group.len()).await;
     }
 
     /// The first `batches` of the queue are done with.
     async fn pass(&mut self, batches: usize) {
         (self.failures, self.refusals) = (0, 0);
-        self.position = self
-            .queue
-            .drain(..batches)
-            .next_back()
-            .map(|batch| batch.number)
-            .or(self.position);
+        self.position = self.queue.drain(..batches).next_back().map(|batch| batch.number).or(self.position);
         self.saved = false;
         self.save().await;
     }
@@ -337,9 +294,7 @@ impl Delivery {
             return;
         };
         let cursor = self.cursor.clone();
-        let stored = spawn_blocking(move || cursor.store(position))
-            .await
-            .map_err(StepError::from);
+        let stored = spawn_blocking(move || cursor.store(position)).await.map_err(StepError::from);
         match stored.and_then(|stored| Ok(stored?)) {
             Ok(()) => {
                 self.saved = true;
@@ -349,27 +304,16 @@ impl Delivery {
                     report.lag = lag(Some(position), head);
                 });
             }
-            Err(error) => self
-                .way
-                .status
-                .update(|report| report.trouble(error.to_string(), true)),
+            Err(error) => self.way.status.update(|report| report.trouble(error.to_string(), true)),
         }
     }
 
     /// A batch that nobody takes: kept aside for this sink, and told to the log.
     async fn give_up(&mut self, batch: &Batch, status: u16, answer: &str) {
-        if let Err(error) = self
-            .set_aside(batch.clone(), format!("{status}\n{answer}\n"))
-            .await
-        {
+        if let Err(error) = self.set_aside(batch.clone(), format!("{status}\n{answer}\n")).await {
             return self.back_off(error.to_string()).await;
         }
-        tracing::warn!(
-            sink = self.sink.name(),
-            batch = batch.number,
-            status,
-            "refused for good: put into quarantine"
-        );
+        tracing::warn!(sink = self.sink.name(), batch = batch.number, status, "refused for good: put into quarantine");
         self.miss(batch.number, batch.number, GapReason::Quarantine);
         self.pass(1).await;
     }
@@ -389,15 +333,8 @@ impl Delivery {
 
     fn miss(&self, from: u64, to: u64, reason: GapReason) {
         let sink = self.sink.name().to_owned();
-        self.way
-            .status
-            .update(|report| report.missed += to - from + 1);
-        self.way.gaps.add(Gap {
-            sink,
-            from,
-            to,
-            reason,
-        });
+        self.way.status.update(|report| report.missed += to - from + 1);
+        self.way.gaps.add(Gap { sink, from, to, reason });
     }
 
     async fn back_off(&mut self, why: String) {

@@ -11,30 +11,17 @@ use nix::libc::O_NOFOLLOW;
 
 /// Creates `path`, which must not exist, for reading and writing with `mode` (less the umask).
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(O_NOFOLLOW)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).custom_flags(O_NOFOLLOW).open(path)
 }
 
 /// Opens `path` for reading; a symbolic link is an error (`ELOOP`).
 pub fn open_read(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(O_NOFOLLOW)
-        .open(path)
+    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path)
 }
 
 /// Opens `path` for reading and writing; a symbolic link is an error (`ELOOP`).
 pub fn open_write(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(O_NOFOLLOW)
-        .open(path)
+    OpenOptions::new().read(true).write(true).custom_flags(O_NOFOLLOW).open(path)
 }
 
 /// Makes the directory and its parents where they are missing; what is new gets `mode`.
@@ -79,18 +66,12 @@ pub struct Space {
 pub fn space(path: &Path) -> io::Result<Space> {
     let answer = nix::sys::statvfs::statvfs(path)?;
     let unit = answer.fragment_size();
-    Ok(Space {
-        free: answer.blocks_available().saturating_mul(unit),
-        total: answer.blocks().saturating_mul(unit),
-    })
+    Ok(Space { free: answer.blocks_available().saturating_mul(unit), total: answer.blocks().saturating_mul(unit) })
 }
 
 /// Whether the error says that the disk or a quota is full.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Takes `bytes` of disk for `file` now, so that a later write there cannot find the disk full (posix_fallocate(3)).

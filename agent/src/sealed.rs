@@ -1,6 +1,7 @@
 //! One sealed batch on its way from the spool to a sink.
 
 use bytes::Bytes;
+use seal::line::START;
 
 /// A batch as it was signed. The cold half carries its bytes and never looks into an event.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,48 +18,22 @@ impl std::fmt::Debug for Batch {
     }
 }
 
-/// How a seal line starts: the last line of every batch, and of no other place (no event has the key `sigtrail`).
-pub const SEAL_LINE: &[u8] = br#"{"sigtrail":"seal/v1""#;
-
-/// Batches `from..=to` that a reader wanted and cannot have: what the next header must say as `gap`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The sink that does not get them; `spool` when no sink can.
-    pub sink: String,
-    /// First batch.
-    pub from: u64,
-    /// Last batch.
-    pub to: u64,
-    /// Why.
-    pub reason: GapReason,
+/// Whether a line, with its LF, ends a batch.
+pub fn is_seal(line: &[u8]) -> bool {
+    line.starts_with(START) && line.ends_with(b"\n")
 }
 
-/// Why batches are missing; the word is the one of the header line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapReason {
-    /// The spool was full and dropped the oldest.
-    Evict,
-    /// The receiver refused them for good; they are kept in `quarantine/<sink>/`.
-    Quarantine,
-    /// The spool does not have them any more: evicted before, or their bytes are damaged.
-    Lag,
+/// The last line of a batch, with its LF: the seal line of every batch that was sealed.
+pub fn seal_line(batch: &[u8]) -> &[u8] {
+    let lines = batch.strip_suffix(b"\n").unwrap_or(batch);
+    let start = memchr::memrchr(b'\n', lines).map_or(0, |before| before + 1);
+    &batch[start..]
 }
 
-impl GapReason {
-    /// The word in the header line.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Evict => "evict",
-            Self::Quarantine => "quarantine",
-            Self::Lag => "lag",
-        }
-    }
-}
-
-/// The batch number in a seal line: its header's `batch` line.
+/// The batch number in a seal line: its header's `batch` line. Not the whole line is checked: that is the verifier's.
 pub fn number_in(seal_line: &[u8]) -> Option<u64> {
     const KEY: &[u8] = br"\nbatch ";
-    let header = seal_line.strip_prefix(SEAL_LINE)?;
+    let header = seal_line.strip_prefix(START)?;
     let digits = &header[memchr::memmem::find(header, KEY)? + KEY.len()..];
     let end = digits.iter().position(|b| !b.is_ascii_digit())?;
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
@@ -72,13 +47,7 @@ mod tests {
     fn the_number_is_read_from_a_seal_line_only() {
         let line = br#"{"sigtrail":"seal/v1","header":"sigtrail/batch/v1\norigin a.example/x\nbatch 18230\nprev AA==\n","proof":""}"#;
         assert_eq!(number_in(line), Some(18_230));
-        assert_eq!(
-            number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#),
-            None
-        );
-        assert_eq!(
-            number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#),
-            None
-        );
+        assert_eq!(number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#), None);
+        assert_eq!(number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#), None);
     }
 }

@@ -209,8 +209,7 @@ impl Spool {
             return Err(SpoolError::Order { batch, last });
         }
         let before = self.pending.len();
-        frame::encode(batch, bytes, &mut self.pending)
-            .map_err(|source| SpoolError::Frame { batch, source })?;
+        frame::encode(batch, bytes, &mut self.pending).map_err(|source| SpoolError::Frame { batch, source })?;
         if let Err(error) = self.store((self.pending.len() - before) as u64) {
             self.take_back(before);
             return Err(error);
@@ -237,12 +236,7 @@ impl Spool {
             return Ok(());
         };
         self.released = self.released.max(Some(past));
-        while self.segments() > 1
-            && self
-                .closed
-                .front()
-                .is_some_and(|closed| closed.last <= past)
-        {
+        while self.segments() > 1 && self.closed.front().is_some_and(|closed| closed.last <= past) {
             self.drop_oldest()?;
         }
         Ok(())
@@ -269,9 +263,7 @@ impl Spool {
         self.write_pending()?;
         let due_now = match self.options.sync {
             Sync::Seal => true,
-            Sync::Interval(most) => {
-                self.synced_at.elapsed() >= most || self.pending.len() > PENDING_MAX
-            }
+            Sync::Interval(most) => self.synced_at.elapsed() >= most || self.pending.len() > PENDING_MAX,
             Sync::Never => false,
         };
         if due_now {
@@ -306,11 +298,7 @@ impl Spool {
             self.evict()?;
         }
         let dir = &self.options.dir;
-        let failed = |source| SpoolError::Io {
-            doing: "ask for the free space of",
-            path: dir.clone(),
-            source,
-        };
+        let failed = |source| SpoolError::Io { doing: "ask for the free space of", path: dir.clone(), source };
         let space = disk::space(dir).map_err(failed)?;
         let floor = self.options.min_free.min(space.total / 20);
         let mut free = space.free;
@@ -329,32 +317,18 @@ impl Spool {
 
     /// Drops the oldest closed segment if the policy allows it; the bytes won.
     fn evict(&mut self) -> Result<u64, SpoolError> {
-        if self.options.when_full == WhenFull::Stop
-            || self.segments() <= 1
-            || self.closed.is_empty()
-        {
-            return Err(SpoolError::Full {
-                dir: self.options.dir.clone(),
-            });
+        if self.options.when_full == WhenFull::Stop || self.segments() <= 1 || self.closed.is_empty() {
+            return Err(SpoolError::Full { dir: self.options.dir.clone() });
         }
         let Some(gone) = self.drop_oldest()? else {
             return Ok(0);
         };
-        let from = self
-            .released
-            .map_or(gone.first, |past| gone.first.max(past.saturating_add(1)));
+        let from = self.released.map_or(gone.first, |past| gone.first.max(past.saturating_add(1)));
         if from <= gone.last {
-            tracing::warn!(
-                from,
-                to = gone.last,
-                "the spool is full: dropped its oldest batches"
-            );
+            tracing::warn!(from, to = gone.last, "the spool is full: dropped its oldest batches");
             match self.unreported.evicted.last_mut() {
                 Some(range) if range.to.checked_add(1) == Some(from) => range.to = gone.last,
-                _ => self.unreported.evicted.push(Evicted {
-                    from,
-                    to: gone.last,
-                }),
+                _ => self.unreported.evicted.push(Evicted { from, to: gone.last }),
             }
         }
         Ok(gone.bytes)
@@ -364,11 +338,7 @@ impl Spool {
         let Some(oldest) = self.closed.front() else {
             return Ok(None);
         };
-        let failed = |source| SpoolError::Io {
-            doing: "remove the segment",
-            path: oldest.path.clone(),
-            source,
-        };
+        let failed = |source| SpoolError::Io { doing: "remove the segment", path: oldest.path.clone(), source };
         disk::remove_if_there(&oldest.path).map_err(failed)?;
         Ok(self.closed.pop_front())
     }
@@ -380,12 +350,8 @@ impl Spool {
 
     /// The size at which a segment is closed: a full disk must leave several to choose from.
     fn segment_bytes(&self) -> u64 {
-        let room = disk::space(&self.options.dir)
-            .map_or(u64::MAX, |space| space.free.saturating_add(self.used()));
-        self.options
-            .segment_bytes
-            .min(self.options.max_bytes / 8)
-            .min(room / 8)
+        let room = disk::space(&self.options.dir).map_or(u64::MAX, |space| space.free.saturating_add(self.used()));
+        self.options.segment_bytes.min(self.options.max_bytes / 8).min(room / 8)
     }
 
     fn quarantine(options: &Options) -> Quarantine {
@@ -400,10 +366,7 @@ impl Spool {
     fn fill_ballast(&mut self) {
         let room = disk::space(&self.options.dir).map_or(0, |space| space.free);
         let bytes = BALLAST_MAX.min(self.options.max_bytes / 8).min(room / 8);
-        if self.ballast > 0
-            || bytes < 4096
-            || self.used().saturating_add(bytes) > self.options.max_bytes
-        {
+        if self.ballast > 0 || bytes < 4096 || self.used().saturating_add(bytes) > self.options.max_bytes {
             return;
         }
         let path = self.ballast_path();

@@ -87,19 +87,13 @@ impl Nginx {
         if !dir.join("ca.pem").exists() {
             ca::write(&dir)?;
         }
-        let life = (0..)
-            .find(|life| !bodies_of(&dir, *life).exists())
-            .unwrap_or(u32::MAX);
+        let life = (0..).find(|life| !bodies_of(&dir, *life).exists()).unwrap_or(u32::MAX);
         let bodies = bodies_of(&dir, life);
         fs::create_dir(&bodies).map_err(io("make", &bodies))?;
-        let port = if options.port == 0 {
-            free_port().map_err(io("find a free port for", &dir))?
-        } else {
-            options.port
-        };
+        let port =
+            if options.port == 0 { free_port().map_err(io("find a free port for", &dir))? } else { options.port };
         let written = dir.join("nginx.conf");
-        fs::write(&written, configuration(&dir, &bodies, port, options))
-            .map_err(io("write", &written))?;
+        fs::write(&written, configuration(&dir, &bodies, port, options)).map_err(io("write", &written))?;
         let child = Command::new("nginx")
             .arg("-p")
             .arg(&dir)
@@ -148,21 +142,13 @@ impl Nginx {
 
     /// One line per request: `status batches encoding digest key`, `-` for what was not there.
     pub fn requests(&self) -> Vec<String> {
-        fs::read_to_string(self.dir.join("access.log"))
-            .unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        fs::read_to_string(self.dir.join("access.log")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     /// From now on 503 with `Retry-After: 1`, or no more.
     pub fn set_busy(&self, busy: bool) -> Result<(), Error> {
         let path = self.dir.join("busy");
-        let done = if busy {
-            fs::write(&path, "")
-        } else {
-            fs::remove_file(&path)
-        };
+        let done = if busy { fs::write(&path, "") } else { fs::remove_file(&path) };
         done.map_err(io("switch", &path))
     }
 
@@ -184,14 +170,9 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // SIGKILL would leave the worker behind; SIGTERM to the master ends both.
-        let asked = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let deadline = Instant::now() + START_MAX;
-        while asked.is_ok()
-            && Instant::now() < deadline
-            && self.child.try_wait().is_ok_and(|status| status.is_none())
-        {
+        while asked.is_ok() && Instant::now() < deadline && self.child.try_wait().is_ok_and(|status| status.is_none()) {
             thread::sleep(Duration::from_millis(5));
         }
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
@@ -202,11 +183,7 @@ impl Drop for Nginx {
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io {
-        doing,
-        path,
-        source,
-    }
+    move |source| Error::Io { doing, path, source }
 }
 
 fn bodies_of(dir: &Path, life: u32) -> PathBuf {
@@ -214,9 +191,7 @@ fn bodies_of(dir: &Path, life: u32) -> PathBuf {
 }
 
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// A body is kept only by a location that passes it on; the inner server says 204 to all.
@@ -225,28 +200,20 @@ fn configuration(dir: &Path, bodies: &Path, port: u16, options: &Options) -> Str
     let bodies = bodies.display();
     let body_max = options.body_max;
     let zone = options.rate.map_or(String::new(), |rate| {
-        format!(
-            "limit_req_zone $binary_remote_addr zone=all:64k rate={rate}r/s; limit_req_status 429;"
-        )
+        format!("limit_req_zone $binary_remote_addr zone=all:64k rate={rate}r/s; limit_req_status 429;")
     });
     let rate = options.rate.map_or("", |_| "limit_req zone=all;");
-    let token = options.token.as_ref().map_or(String::new(), |token| {
-        format!("if ($http_authorization != \"Bearer {token}\") {{ return 401; }}")
-    });
-    let refuse = options.refuse.as_ref().map_or(String::new(), |pattern| {
-        format!("if ($http_x_sigtrail_batch ~ \"{pattern}\") {{ return 422; }}")
-    });
+    let token = options
+        .token
+        .as_ref()
+        .map_or(String::new(), |token| format!("if ($http_authorization != \"Bearer {token}\") {{ return 401; }}"));
+    let refuse = options
+        .refuse
+        .as_ref()
+        .map_or(String::new(), |pattern| format!("if ($http_x_sigtrail_batch ~ \"{pattern}\") {{ return 422; }}"));
     let http2 = if options.http2 { "http2" } else { "" };
-    let no_zstd = if options.no_zstd {
-        "if ($http_content_encoding = zstd) { return 415; }"
-    } else {
-        ""
-    };
-    let verify = if options.mutual_tls {
-        "ssl_verify_client on; ssl_client_certificate ca.pem;"
-    } else {
-        ""
-    };
+    let no_zstd = if options.no_zstd { "if ($http_content_encoding = zstd) { return 415; }" } else { "" };
+    let verify = if options.mutual_tls { "ssl_verify_client on; ssl_client_certificate ca.pem;" } else { "" };
     format!(
         r#"
 user root;

@@ -47,10 +47,7 @@ impl Pace {
     }
 
     fn jitter(&self, failures: u32, cap: Duration) -> Duration {
-        let most = self
-            .base
-            .saturating_mul(2u32.saturating_pow(failures))
-            .min(cap);
+        let most = self.base.saturating_mul(2u32.saturating_pow(failures)).min(cap);
         // Never quite nothing: a receiver that fails at once must not be asked in a tight loop.
         most.mul_f64(0.05 + 0.95 * fastrand::f64())
     }
@@ -64,17 +61,10 @@ mod tests {
     fn waits_grow_to_the_cap_and_are_spread() {
         let pace = Pace::default();
         for failures in [0, 1, 5, 6, 40, u32::MAX] {
-            let most = Duration::from_secs(1u64.checked_shl(failures.min(63)).unwrap_or(u64::MAX))
-                .min(pace.cap);
+            let most = Duration::from_secs(1u64.checked_shl(failures.min(63)).unwrap_or(u64::MAX)).min(pace.cap);
             let waits: Vec<Duration> = (0..200).map(|_| pace.backoff(failures)).collect();
-            assert!(
-                waits.iter().all(|wait| *wait <= most && *wait >= most / 20),
-                "{failures}"
-            );
-            assert!(
-                waits.iter().any(|wait| *wait < most / 2)
-                    && waits.iter().any(|wait| *wait > most / 2)
-            );
+            assert!(waits.iter().all(|wait| *wait <= most && *wait >= most / 20), "{failures}");
+            assert!(waits.iter().any(|wait| *wait < most / 2) && waits.iter().any(|wait| *wait > most / 2));
         }
         assert!((0..200).any(|_| pace.slow_backoff(20) > pace.cap));
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::sealed::Gap;
+use seal::Gap;
 
 /// Most gaps that wait for a header.
 const GAPS_MAX: usize = 256;
@@ -40,10 +40,7 @@ pub struct Report {
 impl Status {
     /// The state now.
     pub fn report(&self) -> Report {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Report)) {
@@ -80,10 +77,7 @@ impl Gaps {
     pub fn add(&self, gap: Gap) {
         let mut gaps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = gaps.len() >= GAPS_MAX;
-        let same = gaps
-            .iter_mut()
-            .rev()
-            .find(|other| other.sink == gap.sink && other.reason == gap.reason);
+        let same = gaps.iter_mut().rev().find(|other| other.sink == gap.sink && other.reason == gap.reason);
         match same {
             Some(other) if full || other.to.checked_add(1) == Some(gap.from) => {
                 other.from = other.from.min(gap.from);
@@ -98,17 +92,12 @@ impl Gaps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::GapReason;
+    use seal::GapReason;
 
     #[test]
     fn gaps_join_and_stay_few() {
         let gaps = Gaps::default();
-        let gap = |from, to| Gap {
-            sink: "a".to_owned(),
-            from,
-            to,
-            reason: GapReason::Lag,
-        };
+        let gap = |from, to| Gap { sink: "a".to_owned(), from, to, reason: GapReason::Lag };
         gaps.add(gap(1, 2));
         gaps.add(gap(3, 3));
         assert_eq!(gaps.take(), [gap(1, 3)]);

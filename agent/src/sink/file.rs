@@ -75,11 +75,7 @@ pub enum FileError {
 impl FileError {
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }
 
@@ -96,12 +92,7 @@ pub struct FileSink {
 impl FileSink {
     /// A file sink; its files are opened by the first send.
     pub fn new(name: String, config: FileConfig) -> Self {
-        Self {
-            name,
-            config,
-            writer: None,
-            tidying: None,
-        }
+        Self { name, config, writer: None, tidying: None }
     }
 
     /// Its name.
@@ -111,10 +102,7 @@ impl FileSink {
 
     /// How much to give it at once.
     pub fn limit(&self) -> Limit {
-        Limit {
-            batches: writer::REMEMBERED,
-            bytes: 4 << 20,
-        }
+        Limit { batches: writer::REMEMBERED, bytes: 4 << 20 }
     }
 
     /// Opens the active file anew at the next send: after logrotate moved it.
@@ -126,10 +114,7 @@ impl FileSink {
     pub async fn send(&mut self, batches: &[Batch]) -> Outcome {
         match self.append(batches.to_vec()).await {
             Ok(note) => Outcome::Delivered { note },
-            Err(error) => Outcome::Retry {
-                after: None,
-                why: error.to_string(),
-            },
+            Err(error) => Outcome::Retry { after: None, why: error.to_string() },
         }
     }
 
@@ -155,11 +140,7 @@ impl FileSink {
 
     /// Compresses and removes rotated files in the background, one run at a time.
     fn tidy(&mut self) {
-        if self
-            .tidying
-            .as_ref()
-            .is_some_and(|running| !running.is_finished())
-        {
+        if self.tidying.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
         let config = self.config.clone();

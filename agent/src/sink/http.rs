@@ -135,33 +135,14 @@ impl HttpSink {
             let wrong = || HttpError::Header(key.clone());
             let mut value = HeaderValue::from_str(&value.0).map_err(|_| wrong())?;
             value.set_sensitive(true);
-            headers.insert(
-                HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong())?,
-                value,
-            );
+            headers.insert(HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong())?, value);
         }
-        let shown = HeaderValue::from_str(origin)
-            .map_err(|_| HttpError::Header("X-Sigtrail-Origin".to_owned()))?;
+        let shown = HeaderValue::from_str(origin).map_err(|_| HttpError::Header("X-Sigtrail-Origin".to_owned()))?;
         headers.insert("x-sigtrail-origin", shown);
-        headers.insert(
-            "content-type",
-            HeaderValue::from_static("application/x-ndjson"),
-        );
+        headers.insert("content-type", HeaderValue::from_static("application/x-ndjson"));
         let hash: [u8; 32] = Sha256::digest(origin.as_bytes()).into();
-        let origin_hash = format!(
-            "{:032x}",
-            hash.first_chunk()
-                .map_or(0, |half| u128::from_be_bytes(*half))
-        );
-        Ok(Self {
-            name,
-            encoding: config.encoding,
-            config,
-            url,
-            headers,
-            origin_hash,
-            client: None,
-        })
+        let origin_hash = format!("{:032x}", hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half)));
+        Ok(Self { name, encoding: config.encoding, config, url, headers, origin_hash, client: None })
     }
 
     /// Its name.
@@ -171,10 +152,7 @@ impl HttpSink {
 
     /// How much to give it at once.
     pub fn limit(&self) -> Limit {
-        Limit {
-            batches: BATCHES_MAX,
-            bytes: self.config.max_body_bytes,
-        }
+        Limit { batches: BATCHES_MAX, bytes: self.config.max_body_bytes }
     }
 
     /// Reads certificates anew at the next send.
@@ -189,23 +167,14 @@ impl HttpSink {
                 Ok(Meaning::Outcome(outcome)) => return outcome,
                 Ok(Meaning::OtherEncoding { answer }) => {
                     let Some(next) = self.encoding.next() else {
-                        return Outcome::Refused {
-                            status: 415,
-                            answer,
-                        };
+                        return Outcome::Refused { status: 415, answer };
                     };
-                    tracing::info!(
-                        sink = self.name,
-                        encoding = next.token(),
-                        "the receiver wants another encoding"
-                    );
+                    tracing::info!(sink = self.name, encoding = next.token(), "the receiver wants another encoding");
                     self.encoding = next;
                 }
                 // A file or the configuration: it may be right in a minute.
                 Err(error) => {
-                    return Outcome::Slow {
-                        why: error.to_string(),
-                    };
+                    return Outcome::Slow { why: error.to_string() };
                 }
             }
         }
@@ -234,16 +203,10 @@ impl HttpSink {
             .body(body.bytes);
         let meaning = match request.send().await {
             Ok(response) => answer::read(response, &key).await,
-            Err(error) => Meaning::Outcome(Outcome::Retry {
-                after: None,
-                why: client::explain(error),
-            }),
+            Err(error) => Meaning::Outcome(Outcome::Retry { after: None, why: client::explain(error) }),
         };
         // After trouble, certificates are read anew: they may be what was wrong.
-        if !matches!(
-            meaning,
-            Meaning::Outcome(Outcome::Delivered { .. } | Outcome::TooLarge { .. })
-        ) {
+        if !matches!(meaning, Meaning::Outcome(Outcome::Delivered { .. } | Outcome::TooLarge { .. })) {
             self.client = None;
         }
         Ok(meaning)
@@ -254,24 +217,13 @@ impl HttpSink {
         let Some(path) = &self.config.token_file else {
             return Ok(None);
         };
-        let wrong = |why: String| HttpError::File {
-            path: path.clone(),
-            why,
-        };
-        let text = tokio::fs::read_to_string(path)
-            .await
-            .map_err(|error| wrong(error.to_string()))?;
+        let wrong = |why: String| HttpError::File { path: path.clone(), why };
+        let text = tokio::fs::read_to_string(path).await.map_err(|error| wrong(error.to_string()))?;
         let token = text.trim_end();
-        if token.is_empty()
-            || token.len() > TOKEN_MAX
-            || !token.bytes().all(|b| b.is_ascii_graphic())
-        {
-            return Err(wrong(format!(
-                "a token is 1 to {TOKEN_MAX} visible ASCII characters"
-            )));
+        if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(wrong(format!("a token is 1 to {TOKEN_MAX} visible ASCII characters")));
         }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|error| wrong(error.to_string()))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| wrong(error.to_string()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

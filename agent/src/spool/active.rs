@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Closed, Options, Spool, SpoolError, Sync, frame, segment};
+use seal::frame::{HEAD, Head};
+
+use super::{Closed, Options, Spool, SpoolError, Sync, segment};
 use crate::disk;
 
 #[derive(Debug)]
@@ -36,15 +38,7 @@ impl Active {
             disk::remove_if_there(&path)?;
             return Err(error);
         }
-        Ok(Self {
-            file,
-            path,
-            first,
-            last: first,
-            len: 0,
-            synced: (0, first),
-            born: Instant::now(),
-        })
+        Ok(Self { file, path, first, last: first, len: 0, synced: (0, first), born: Instant::now() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -76,9 +70,9 @@ impl Active {
         }
         self.len += bytes.len() as u64;
         let mut rest = bytes;
-        while let Ok(head) = frame::head(rest) {
+        while let Some(head) = first_head(rest) {
             self.last = head.batch;
-            rest = rest.get(frame::HEAD + head.length..).unwrap_or_default();
+            rest = rest.get(HEAD + head.length..).unwrap_or_default();
         }
         Ok(())
     }
@@ -105,17 +99,9 @@ impl Spool {
                 continue;
             }
             // A file that cannot be written is left as it is; one that is new cannot be better.
-            let path = self
-                .active
-                .as_ref()
-                .map_or(&self.options.dir, |active| &active.path)
-                .clone();
+            let path = self.active.as_ref().map_or(&self.options.dir, |active| &active.path).clone();
             if fresh || self.active.is_none() {
-                return Err(SpoolError::Io {
-                    doing: "write the segment",
-                    path,
-                    source,
-                });
+                return Err(SpoolError::Io { doing: "write the segment", path, source });
             }
             tracing::warn!(path = %path.display(), error = %source, "cannot write the segment: begin a new one");
             self.abandon();
@@ -127,7 +113,7 @@ impl Spool {
         let active = match &mut self.active {
             Some(active) => active,
             none => {
-                let Ok(head) = frame::head(&self.pending) else {
+                let Some(head) = first_head(&self.pending) else {
                     return Ok(());
                 };
                 none.insert(Active::create(&self.options, head.batch)?)
@@ -194,20 +180,8 @@ impl Spool {
         if self.written > 0 && self.options.sync != Sync::Never {
             self.make_durable()?;
         }
-        if let Some(Active {
-            path,
-            first,
-            last,
-            len,
-            ..
-        }) = self.active.take()
-        {
-            self.closed.push_back(Closed {
-                first,
-                last,
-                bytes: len,
-                path,
-            });
+        if let Some(Active { path, first, last, len, .. }) = self.active.take() {
+            self.closed.push_back(Closed { first, last, bytes: len, path });
         }
         self.fill_ballast();
         Ok(())
@@ -216,31 +190,20 @@ impl Spool {
     /// Gives up on the active segment: what is durable in it stays, the rest is pending again.
     pub(super) fn abandon(&mut self) {
         self.written = 0;
-        let Some(Active {
-            file,
-            path,
-            first,
-            synced: (bytes, last),
-            ..
-        }) = self.active.take()
-        else {
+        let Some(Active { file, path, first, synced: (bytes, last), .. }) = self.active.take() else {
             return;
         };
-        let done = if bytes == 0 {
-            disk::remove_if_there(&path)
-        } else {
-            file.set_len(bytes)
-        };
+        let done = if bytes == 0 { disk::remove_if_there(&path) } else { file.set_len(bytes) };
         if let Err(error) = done {
             tracing::warn!(path = %path.display(), %error, "cannot cut a failed segment back");
         }
         if bytes > 0 {
-            self.closed.push_back(Closed {
-                first,
-                last,
-                bytes,
-                path,
-            });
+            self.closed.push_back(Closed { first, last, bytes, path });
         }
     }
+}
+
+/// The head of the first of some records of ours.
+fn first_head(records: &[u8]) -> Option<Head> {
+    Head::parse(records.first_chunk()?).ok()
 }

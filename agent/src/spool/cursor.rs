@@ -46,10 +46,7 @@ impl Cursor {
         if !is_sink_name(sink) {
             return Err(SpoolError::SinkName(sink.to_owned()));
         }
-        Ok(Self {
-            dir: spool.join("cursors"),
-            sink: sink.to_owned(),
-        })
+        Ok(Self { dir: spool.join("cursors"), sink: sink.to_owned() })
     }
 
     /// Where the sink stands. A missing or damaged file is an answer; only a disk that cannot be read is an error.
@@ -58,21 +55,13 @@ impl Cursor {
         match std::fs::read(&path) {
             Ok(bytes) => Ok(parse(&bytes).map_or(Position::Damaged, Position::After)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Position::Start),
-            Err(source) => Err(SpoolError::Io {
-                doing: "read the cursor",
-                path,
-                source,
-            }),
+            Err(source) => Err(SpoolError::Io { doing: "read the cursor", path, source }),
         }
     }
 
     /// Moves the cursor. Durable when it returns Ok.
     pub fn store(&self, batch: u64) -> Result<(), SpoolError> {
-        let failed = |source| SpoolError::Io {
-            doing: "move the cursor",
-            path: self.dir.join(&self.sink),
-            source,
-        };
+        let failed = |source| SpoolError::Io { doing: "move the cursor", path: self.dir.join(&self.sink), source };
         disk::make_dir(&self.dir, 0o700).map_err(failed)?;
         disk::replace(&self.dir, &self.sink, format!("{batch}\n").as_bytes()).map_err(failed)
     }
@@ -96,16 +85,7 @@ mod tests {
         assert_eq!(cursor.load().unwrap(), Position::Start);
         cursor.store(u64::MAX).unwrap();
         assert_eq!(cursor.load().unwrap(), Position::After(u64::MAX));
-        for bad in [
-            "",
-            "\n",
-            "12",
-            "+12\n",
-            "012\n",
-            "12\n\n",
-            "18446744073709551616\n",
-            "\0\0\0\n",
-        ] {
+        for bad in ["", "\n", "12", "+12\n", "012\n", "12\n\n", "18446744073709551616\n", "\0\0\0\n"] {
             std::fs::write(dir.path().join("cursors/http-1"), bad).unwrap();
             assert_eq!(cursor.load().unwrap(), Position::Damaged, "{bad:?}");
         }
@@ -116,10 +96,7 @@ mod tests {
     #[test]
     fn a_sink_name_is_no_path() {
         for bad in ["", "..", "a/b", "Ä", "A", &"x".repeat(65)] {
-            assert!(
-                Cursor::new(Path::new("/nonexistent"), bad).is_err(),
-                "{bad}"
-            );
+            assert!(Cursor::new(Path::new("/nonexistent"), bad).is_err(), "{bad}");
         }
     }
 }

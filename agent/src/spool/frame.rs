@@ -1,177 +1,81 @@
-//! One record of a segment: `STB1`, u32 LE payload length, u64 LE batch number, u32 LE crc32c, payload.
+//! What a record of a segment holds: one zstd frame of one batch. The record itself is [`seal::frame`], so that the
+//! verifier reads segments too.
 //!
-//! The payload is one zstd frame of the batch. The checksum covers length, number and payload: a flipped bit in the
-//! number would otherwise look like a gap. Slices in, slices out; no I/O.
+//! The checksum of a record covers its payload; the number in its head is checked against the seal line inside.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
-/// First bytes of a record, and where a search for the next one after damage stops.
-pub const MAGIC: [u8; 4] = *b"STB1";
-/// Bytes before the payload.
-pub const HEAD: usize = 20;
+use crate::sealed;
+
 /// Largest batch: sealing stops at 1 MiB of events, a single event has at most 256 KiB.
 pub const BATCH_MAX: usize = 16 << 20;
-/// Largest payload: zstd adds less than 1% to what it cannot compress.
-pub const PAYLOAD_MAX: usize = BATCH_MAX + (BATCH_MAX >> 6);
 /// log2 of the largest window the decoder allocates.
 const WINDOW_LOG_MAX: u32 = 24;
 /// The cheap level: the spool is on the hot thread.
 const LEVEL: i32 = 1;
 
-/// What is wrong with bytes that should be a record.
+/// Why bytes are no batch.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// More bytes are needed: a torn tail, or a record that is being written.
-    #[error("record ends early: {have} of {need} bytes")]
-    Short {
-        /// Bytes there are.
-        have: usize,
-        /// Bytes it takes.
-        need: usize,
-    },
-    /// No record starts here.
-    #[error("no record starts here")]
-    Magic,
-    /// The length cannot be true.
-    #[error("record says {0} bytes, more than a batch may have")]
-    Length(usize),
-    /// Length, number or payload changed.
-    #[error("checksum of the record does not match")]
-    Checksum,
-    /// The payload is not one zstd frame of a batch.
-    #[error("payload does not decompress")]
-    Payload(#[source] std::io::Error),
+    /// The record around it.
+    #[error(transparent)]
+    Record(#[from] seal::frame::FrameError),
+    /// The payload is not one zstd frame.
+    #[error("the payload is not one zstd frame: {0}")]
+    Payload(#[from] io::Error),
     /// The batch is larger than [`BATCH_MAX`].
-    #[error("batch of {0} bytes is larger than a record may hold")]
-    TooLarge(usize),
-}
-
-/// The first [`HEAD`] bytes, not yet checked against the payload.
-#[derive(Clone, Copy, Debug)]
-pub struct Head {
-    /// Batch number.
-    pub batch: u64,
-    /// Bytes of the payload.
-    pub length: usize,
-    crc: u32,
+    #[error("a batch has at most {BATCH_MAX} bytes")]
+    TooLarge,
+    /// The last line is no seal line, or it seals another batch.
+    #[error("the last line seals batch {0:?}")]
+    Seal(Option<u64>),
 }
 
 /// Appends the record of a batch to `out`.
 pub fn encode(batch: u64, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
-    if bytes.len() > BATCH_MAX {
-        return Err(FrameError::TooLarge(bytes.len()));
-    }
-    let payload = zstd::bulk::compress(bytes, LEVEL).map_err(FrameError::Payload)?;
-    let length = u32::try_from(payload.len()).map_err(|_| FrameError::TooLarge(bytes.len()))?;
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&batch.to_le_bytes());
-    out.extend_from_slice(&checksum(length, batch, &payload).to_le_bytes());
-    out.extend_from_slice(&payload);
-    Ok(())
+    check(batch, bytes)?;
+    Ok(seal::frame::write(batch, &zstd::bulk::compress(bytes, LEVEL)?, out)?)
 }
 
-/// Reads the head of a record.
-pub fn head(bytes: &[u8]) -> Result<Head, FrameError> {
-    let short = FrameError::Short {
-        have: bytes.len(),
-        need: HEAD,
-    };
-    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
-        return Err(short);
-    };
-    if *magic != MAGIC {
-        return Err(FrameError::Magic);
-    }
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
-        return Err(short);
-    };
-    let Some((batch, rest)) = rest.split_first_chunk::<8>() else {
-        return Err(short);
-    };
-    let Some((crc, _)) = rest.split_first_chunk::<4>() else {
-        return Err(short);
-    };
-    let length = u32::from_le_bytes(*length) as usize;
-    if length > PAYLOAD_MAX {
-        return Err(FrameError::Length(length));
-    }
-    Ok(Head {
-        batch: u64::from_le_bytes(*batch),
-        length,
-        crc: u32::from_le_bytes(*crc),
-    })
-}
-
-impl Head {
-    /// Checks the payload against the head.
-    pub fn check(&self, payload: &[u8]) -> Result<(), FrameError> {
-        if payload.len() != self.length {
-            return Err(FrameError::Short {
-                have: payload.len(),
-                need: self.length,
-            });
-        }
-        if checksum(self.length as u32, self.batch, payload) != self.crc {
-            return Err(FrameError::Checksum);
-        }
-        Ok(())
-    }
-}
-
-/// The batch of a checked payload: exactly one frame, at most [`BATCH_MAX`] bytes.
-pub fn decode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)
-        .map_err(FrameError::Payload)?
-        .single_frame();
-    decoder
-        .window_log_max(WINDOW_LOG_MAX)
-        .map_err(FrameError::Payload)?;
+/// The batch in the payload of a record that says it is batch `batch`.
+pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?.single_frame();
+    decoder.window_log_max(WINDOW_LOG_MAX)?;
     let mut bytes = Vec::new();
-    decoder
-        .by_ref()
-        .take(BATCH_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(FrameError::Payload)?;
-    if bytes.len() > BATCH_MAX {
-        return Err(FrameError::TooLarge(bytes.len()));
-    }
+    decoder.by_ref().take(BATCH_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    check(batch, &bytes)?;
     if !decoder.finish().is_empty() {
-        return Err(FrameError::Payload(std::io::Error::other(
-            "bytes after the frame",
-        )));
+        return Err(io::Error::other("bytes after the frame").into());
     }
     Ok(bytes)
 }
 
-fn checksum(length: u32, batch: u64, payload: &[u8]) -> u32 {
-    let crc = crc32c::crc32c(&length.to_le_bytes());
-    let crc = crc32c::crc32c_append(crc, &batch.to_le_bytes());
-    crc32c::crc32c_append(crc, payload)
+fn check(batch: u64, bytes: &[u8]) -> Result<(), FrameError> {
+    if bytes.len() > BATCH_MAX {
+        return Err(FrameError::TooLarge);
+    }
+    let sealed = sealed::number_in(sealed::seal_line(bytes));
+    if sealed == Some(batch) && bytes.ends_with(b"\n") { Ok(()) } else { Err(FrameError::Seal(sealed)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BATCH: &[u8] = b"{}\n{\"sigtrail\":\"seal/v1\",\"header\":\"v\\nbatch 7\\n\",\"proof\":\"\"}\n";
+
     fn read(bytes: &[u8]) -> Result<(u64, Vec<u8>), FrameError> {
-        let head = head(bytes)?;
-        let payload = &bytes[HEAD..(HEAD + head.length).min(bytes.len())];
-        head.check(payload)?;
-        Ok((head.batch, decode(payload)?))
+        let (head, payload, _) = seal::frame::read(bytes)?;
+        Ok((head.batch, decode(head.batch, payload)?))
     }
 
     #[test]
     fn every_flipped_bit_and_every_prefix_is_refused() {
-        let batch = b"{\"type\":\"exec\"}\n{\"sigtrail\":\"seal/v1\"}\n";
         let mut record = Vec::new();
-        encode(7, batch, &mut record).unwrap();
-        assert_eq!(read(&record).unwrap(), (7, batch.to_vec()));
+        encode(7, BATCH, &mut record).unwrap();
+        assert_eq!(read(&record).unwrap(), (7, BATCH.to_vec()));
         for at in 0..record.len() {
-            assert!(
-                read(&record[..at]).is_err(),
-                "a prefix of {at} bytes passed"
-            );
+            assert!(read(&record[..at]).is_err(), "a prefix of {at} bytes passed");
             for bit in 0..8 {
                 let mut bad = record.clone();
                 bad[at] ^= 1 << bit;
@@ -181,11 +85,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_batch_is_not_stored() {
+        let mut out = Vec::new();
+        assert!(matches!(encode(8, BATCH, &mut out), Err(FrameError::Seal(Some(7)))));
+        assert!(matches!(encode(7, b"{}\n", &mut out), Err(FrameError::Seal(None))));
+        assert!(matches!(encode(7, &BATCH[..BATCH.len() - 1], &mut out), Err(FrameError::Seal(_))));
+        assert!(matches!(encode(7, &vec![b'x'; BATCH_MAX + 1], &mut out), Err(FrameError::TooLarge)));
+        assert!(out.is_empty());
+    }
+
+    #[test]
     fn a_payload_that_grows_too_large_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; BATCH_MAX + 1], 1).unwrap();
-        assert!(matches!(decode(&bomb), Err(FrameError::TooLarge(_))));
-        let mut two = zstd::bulk::compress(b"one", 1).unwrap();
-        two.extend(zstd::bulk::compress(b"two", 1).unwrap());
-        assert!(decode(&two).is_err());
+        assert!(matches!(decode(7, &bomb), Err(FrameError::TooLarge)));
+        let frame = zstd::bulk::compress(BATCH, 1).unwrap();
+        assert!(decode(7, &frame).is_ok());
+        assert!(matches!(decode(7, &frame.repeat(2)), Err(FrameError::Payload(_))));
     }
 }

@@ -31,13 +31,8 @@ impl Quarantine {
     /// Moves a file of the same file system here; a free name is found for it.
     pub fn take(&self, path: &Path) -> io::Result<PathBuf> {
         disk::make_dir(&self.dir, 0o700)?;
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy();
-        let free = (0..1000)
-            .map(|n| self.dir.join(format!("{name}.{n}")))
-            .find(|to| fs::symlink_metadata(to).is_err());
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let free = (0..1000).map(|n| self.dir.join(format!("{name}.{n}"))).find(|to| fs::symlink_metadata(to).is_err());
         let to = free.unwrap_or_else(|| self.dir.join(format!("{name}.999")));
         fs::rename(path, &to)?;
         disk::sync_dir(&self.dir)?;

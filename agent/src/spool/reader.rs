@@ -48,22 +48,14 @@ struct Place {
 impl Reader {
     /// A reader of the spool at `dir` that begins after batch `after`, or with the oldest.
     pub fn open(dir: &Path, after: Option<u64>) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            wanted: after.map(|batch| batch.saturating_add(1)),
-            at: None,
-            held: None,
-        }
+        Self { dir: dir.to_owned(), wanted: after.map(|batch| batch.saturating_add(1)), at: None, held: None }
     }
 
     /// The next batch, a gap, or nothing yet. Damaged bytes are passed over: what they held is a gap.
     ///
     /// # Errors
     /// The disk cannot be read; the call can be repeated.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator would end at the first `Nothing`"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator would end at the first `Nothing`")]
     pub fn next(&mut self) -> Result<Next, SpoolError> {
         if let Some(batch) = self.held.take() {
             return Ok(self.hand_out(batch));
@@ -98,15 +90,12 @@ impl Reader {
             let found = segment::next(&place.file, place.offset);
             if let Ok(Some(record)) = found {
                 place.offset = record.end;
-                match frame::decode(&record.payload) {
+                match frame::decode(record.batch, &record.payload) {
                     Ok(bytes) => {
-                        return Ok(Some(Batch {
-                            number: record.batch,
-                            bytes: Bytes::from(bytes),
-                        }));
+                        return Ok(Some(Batch { number: record.batch, bytes: Bytes::from(bytes) }));
                     }
                     Err(error) => {
-                        tracing::warn!(batch = record.batch, %error, "passed over a batch in the spool")
+                        tracing::warn!(batch = record.batch, %error, "passed over a batch in the spool");
                     }
                 }
                 continue;
@@ -137,8 +126,7 @@ impl Reader {
     /// Goes to the segment that holds the wanted batch, or the oldest one after it.
     fn find(&mut self) -> Result<bool, SpoolError> {
         let segments = list(&self.dir)?;
-        let behind = segments
-            .partition_point(|(first, _)| self.wanted.is_some_and(|wanted| *first <= wanted));
+        let behind = segments.partition_point(|(first, _)| self.wanted.is_some_and(|wanted| *first <= wanted));
         let Some(chosen) = segments.into_iter().nth(behind.saturating_sub(1)) else {
             return Ok(false);
         };
@@ -148,20 +136,11 @@ impl Reader {
 
     fn enter(&mut self, (first, path): (u64, PathBuf)) -> Result<(), SpoolError> {
         self.at = match disk::open_read(&path) {
-            Ok(file) => Some(Place {
-                first,
-                path,
-                file,
-                offset: 0,
-            }),
+            Ok(file) => Some(Place { first, path, file, offset: 0 }),
             // Evicted between the list and now: look again at the next call.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => {
-                return Err(SpoolError::Io {
-                    doing: "open the segment",
-                    path,
-                    source,
-                });
+                return Err(SpoolError::Io { doing: "open the segment", path, source });
             }
         };
         Ok(())
@@ -174,18 +153,12 @@ impl Place {
             let here = self.file.metadata()?;
             Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
         };
-        std::fs::symlink_metadata(&self.path)
-            .and_then(same)
-            .unwrap_or(false)
+        std::fs::symlink_metadata(&self.path).and_then(same).unwrap_or(false)
     }
 }
 
 fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
-    segment::list(dir).map_err(|source| SpoolError::Io {
-        doing: "list the segments of",
-        path: dir.to_owned(),
-        source,
-    })
+    segment::list(dir).map_err(|source| SpoolError::Io { doing: "list the segments of", path: dir.to_owned(), source })
 }
 
 fn newer_than(dir: &Path, first: u64) -> Result<Option<(u64, PathBuf)>, SpoolError> {

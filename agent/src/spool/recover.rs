@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use seal::frame::{HEAD, MAX_PAYLOAD};
 
 use super::{Batch, Closed, Options, Quarantine, Spool, SpoolError, frame, segment};
 use crate::disk;
@@ -36,28 +37,15 @@ struct Scan {
 pub(super) fn recover(options: &Options) -> Result<(VecDeque<Closed>, Recovery), SpoolError> {
     let dir = &options.dir;
     for made in [dir.clone(), dir.join("cursors"), dir.join("quarantine")] {
-        disk::make_dir(&made, 0o700).map_err(|source| SpoolError::Io {
-            doing: "make",
-            path: made,
-            source,
-        })?;
+        disk::make_dir(&made, 0o700).map_err(|source| SpoolError::Io { doing: "make", path: made, source })?;
     }
-    let failed = |source| SpoolError::Io {
-        doing: "list the segments of",
-        path: dir.clone(),
-        source,
-    };
+    let failed = |source| SpoolError::Io { doing: "list the segments of", path: dir.clone(), source };
     let mut segments = segment::list(dir).map_err(failed)?;
     let mut recovery = Recovery::default();
     let quarantine = Spool::quarantine(options);
     let mut newest = None;
     while let Some((first, path)) = segments.pop() {
-        newest = inspect(&quarantine, &path, &mut recovery).map(|(last, bytes)| Closed {
-            first,
-            last,
-            bytes,
-            path,
-        });
+        newest = inspect(&quarantine, &path, &mut recovery).map(|(last, bytes)| Closed { first, last, bytes, path });
         if newest.is_some() {
             break;
         }
@@ -66,12 +54,7 @@ pub(super) fn recover(options: &Options) -> Result<(VecDeque<Closed>, Recovery),
     let mut next = newest.as_ref().map_or(0, |newest| newest.first);
     for (first, path) in segments.into_iter().rev() {
         let bytes = std::fs::symlink_metadata(&path).map_or(0, |about| about.len());
-        closed.push_front(Closed {
-            first,
-            last: next.saturating_sub(1),
-            bytes,
-            path,
-        });
+        closed.push_front(Closed { first, last: next.saturating_sub(1), bytes, path });
         next = first;
     }
     closed.extend(newest);
@@ -102,31 +85,19 @@ fn inspect(quarantine: &Quarantine, path: &Path, recovery: &mut Recovery) -> Opt
     }
     if scan.end < scan.len {
         recovery.cut += scan.len - scan.end;
-        note(
-            cut_tail(quarantine, path, scan.end, recovery),
-            path,
-            recovery,
-        );
+        note(cut_tail(quarantine, path, scan.end, recovery), path, recovery);
     }
-    recovery.last = Some(Batch {
-        number: batch,
-        bytes: Bytes::from(bytes),
-    });
+    recovery.last = Some(Batch { number: batch, bytes: Bytes::from(bytes) });
     Some((batch, scan.end))
 }
 
 fn scan(path: &Path) -> io::Result<Scan> {
     let file = disk::open_read(path)?;
-    let mut scan = Scan {
-        last: None,
-        end: 0,
-        len: file.metadata()?.len(),
-        holes: false,
-    };
+    let mut scan = Scan { last: None, end: 0, len: file.metadata()?.len(), holes: false };
     let mut offset = 0;
     while let Some(record) = segment::next(&file, offset)? {
         offset = record.end;
-        let Ok(bytes) = frame::decode(&record.payload) else {
+        let Ok(bytes) = frame::decode(record.batch, &record.payload) else {
             scan.holes = true;
             continue;
         };
@@ -138,17 +109,10 @@ fn scan(path: &Path) -> io::Result<Scan> {
 }
 
 /// Moves what follows the last good record into quarantine.
-fn cut_tail(
-    quarantine: &Quarantine,
-    path: &Path,
-    end: u64,
-    recovery: &mut Recovery,
-) -> io::Result<()> {
+fn cut_tail(quarantine: &Quarantine, path: &Path, end: u64, recovery: &mut Recovery) -> io::Result<()> {
     let file = disk::open_write(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match read_tail(&file, end)
-        .and_then(|tail| quarantine.keep(&format!("{name}.{end}.tail"), &tail))
-    {
+    match read_tail(&file, end).and_then(|tail| quarantine.keep(&format!("{name}.{end}.tail"), &tail)) {
         Ok(kept) => recovery.quarantined.push(kept),
         // A full disk is no reason to keep half a record, which was never promised to anyone, in the way.
         Err(error) => {
@@ -166,8 +130,7 @@ fn read_tail(file: &std::fs::File, end: u64) -> io::Result<Vec<u8>> {
     let mut file = file;
     file.seek(io::SeekFrom::Start(end))?;
     let mut tail = Vec::new();
-    file.take((frame::HEAD + frame::PAYLOAD_MAX) as u64)
-        .read_to_end(&mut tail)?;
+    file.take((HEAD + MAX_PAYLOAD) as u64).read_to_end(&mut tail)?;
     Ok(tail)
 }
 

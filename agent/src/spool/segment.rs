@@ -6,8 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
-
-use super::frame::{self, HEAD, MAGIC};
+use seal::frame::{HEAD, Head, MAGIC};
 
 /// Bytes looked through at a time when a search for the next record is needed.
 const WINDOW: usize = 256 << 10;
@@ -77,10 +76,10 @@ pub fn next(file: &File, offset: u64) -> io::Result<Option<Record>> {
 /// The record that starts exactly here, if it is whole.
 fn record_at(file: &File, at: u64) -> io::Result<Option<Record>> {
     let mut bytes = [0; HEAD];
-    let have = read_up_to(file, &mut bytes, at)?;
-    let Ok(head) = frame::head(&bytes[..have]) else {
+    if read_up_to(file, &mut bytes, at)? < HEAD {
         return Ok(None);
-    };
+    }
+    let Ok(head) = Head::parse(&bytes) else { return Ok(None) };
     let start = at + HEAD as u64;
     // The length is not checked yet: memory is taken only for bytes that are there.
     if file.metadata()?.len().saturating_sub(start) < head.length as u64 {
@@ -91,12 +90,7 @@ fn record_at(file: &File, at: u64) -> io::Result<Option<Record>> {
     if head.check(&payload[..have]).is_err() {
         return Ok(None);
     }
-    Ok(Some(Record {
-        batch: head.batch,
-        at,
-        end: start + head.length as u64,
-        payload,
-    }))
+    Ok(Some(Record { batch: head.batch, at, end: start + head.length as u64, payload }))
 }
 
 /// Fills `bytes` from `offset` on, less only at the end of the file.
@@ -121,12 +115,7 @@ mod tests {
     fn names_are_strict_and_in_order() {
         assert_eq!(first_of(&name(18_230)), Some(18_230));
         assert_eq!(first_of(&name(u64::MAX)), Some(u64::MAX));
-        for bad in [
-            "seg-1.stl",
-            "seg-00000000000000000001.stl.tmp",
-            "seg-+0000000000000000001.stl",
-            "ballast",
-        ] {
+        for bad in ["seg-1.stl", "seg-00000000000000000001.stl.tmp", "seg-+0000000000000000001.stl", "ballast"] {
             assert_eq!(first_of(bad), None, "{bad}");
         }
         assert!(name(9) < name(10));

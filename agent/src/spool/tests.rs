@@ -14,35 +14,27 @@ thread_local! {
 pub(super) fn fail_here() -> io::Result<()> {
     let left = FAILING_SYNCS.get();
     FAILING_SYNCS.set(left.saturating_sub(1));
-    if left > 0 {
-        Err(io::Error::from_raw_os_error(nix::libc::EIO))
-    } else {
-        Ok(())
-    }
+    if left > 0 { Err(io::Error::from_raw_os_error(nix::libc::EIO)) } else { Ok(()) }
 }
 
 fn options(dir: &Path) -> Options {
-    Options {
-        min_free: 0,
-        ..Options::new(dir.join("spool"))
-    }
+    Options { min_free: 0, ..Options::new(dir.join("spool")) }
 }
 
 /// A batch that does not compress: its size on the disk is its size.
 fn batch(number: u64, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(number);
     let mut bytes: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
-    bytes.extend_from_slice(crate::sealed::SEAL_LINE);
-    bytes.extend_from_slice(b"}\n");
+    let line = format!(r#"{{"sigtrail":"seal/v1","header":"v\nbatch {number}\n"}}"#);
+    bytes.push(b'\n');
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
     bytes
 }
 
 /// Appends where nothing has to go for it.
 fn put(spool: &mut Spool, number: u64, size: usize) {
-    assert_eq!(
-        spool.append(number, &batch(number, size)).unwrap(),
-        Appended::default()
-    );
+    assert_eq!(spool.append(number, &batch(number, size)).unwrap(), Appended::default());
 }
 
 /// Everything a reader sees: batches, and gaps as their range.
@@ -52,13 +44,8 @@ fn read(dir: &Path, after: Option<u64>) -> (Vec<u64>, Vec<(u64, u64)>) {
     loop {
         match reader.next().unwrap() {
             Next::Batch(found) => {
-                let size = found.bytes.len() - batch(0, 0).len();
-                assert_eq!(
-                    found.bytes,
-                    batch(found.number, size),
-                    "batch {} changed",
-                    found.number
-                );
+                let size = found.bytes.len() - batch(found.number, 0).len();
+                assert_eq!(found.bytes, batch(found.number, size), "batch {} changed", found.number);
                 batches.push(found.number);
             }
             Next::Gap { from, to } => gaps.push((from, to)),
@@ -68,11 +55,7 @@ fn read(dir: &Path, after: Option<u64>) -> (Vec<u64>, Vec<(u64, u64)>) {
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    segment::list(&dir.join("spool"))
-        .unwrap()
-        .into_iter()
-        .map(|(_, path)| path)
-        .collect()
+    segment::list(&dir.join("spool")).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
 #[test]
@@ -88,21 +71,11 @@ fn what_was_appended_is_read_also_after_a_new_start() {
         assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == number));
         assert_eq!(live.next().unwrap(), Next::Nothing);
     }
-    assert!(matches!(
-        spool.append(9, b"x"),
-        Err(SpoolError::Order { batch: 9, last: 9 })
-    ));
+    assert!(matches!(spool.append(9, b"x"), Err(SpoolError::Order { batch: 9, last: 9 })));
     drop(spool);
     let (mut spool, recovery) = Spool::open(options(dir.path())).unwrap();
     assert_eq!(recovery.last.unwrap().bytes, batch(9, 100));
-    assert_eq!(
-        (
-            recovery.cut,
-            recovery.quarantined.len(),
-            recovery.damaged.len()
-        ),
-        (0, 0, 0)
-    );
+    assert_eq!((recovery.cut, recovery.quarantined.len(), recovery.damaged.len()), (0, 0, 0));
     put(&mut spool, 10, 0);
     assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == 10));
     assert_eq!(read(dir.path(), None), ((0..=10).collect(), vec![]));
@@ -132,11 +105,7 @@ fn a_tail_torn_at_any_byte_is_cut_and_kept() {
             assert_eq!(fs::read(&kept).unwrap(), &bytes[whole as usize..end]);
         }
         put(&mut spool, 2, 60);
-        assert_eq!(
-            read(dir.path(), None),
-            (vec![0, 1, 2], vec![]),
-            "cut at {end}"
-        );
+        assert_eq!(read(dir.path(), None), (vec![0, 1, 2], vec![]), "cut at {end}");
         for extra in &segments(dir.path())[1..] {
             fs::remove_file(extra).unwrap();
         }
@@ -161,11 +130,7 @@ fn damage_in_the_middle_costs_one_batch_and_no_start() {
         let (_, recovery) = Spool::open(options(dir.path())).unwrap();
         assert_eq!(recovery.last.unwrap().number, 2, "byte {at}");
         assert_eq!(recovery.damaged, std::slice::from_ref(&path), "byte {at}");
-        assert_eq!(
-            read(dir.path(), None),
-            (vec![0, 2], vec![(1, 1)]),
-            "byte {at}"
-        );
+        assert_eq!(read(dir.path(), None), (vec![0, 2], vec![(1, 1)]), "byte {at}");
     }
 }
 
@@ -191,41 +156,21 @@ fn files_that_are_no_segments_do_not_stop_the_start() {
 #[test]
 fn the_quota_drops_the_oldest_and_says_which() {
     let dir = tempfile::tempdir().unwrap();
-    let small = Options {
-        max_bytes: 400_000,
-        ..options(dir.path())
-    };
+    let small = Options { max_bytes: 400_000, ..options(dir.path()) };
     let (mut spool, _) = Spool::open(small.clone()).unwrap();
     let mut evicted = Vec::new();
     for number in 0..100 {
-        evicted.extend(
-            spool
-                .append(number, &batch(number, 10_000))
-                .unwrap()
-                .evicted,
-        );
+        evicted.extend(spool.append(number, &batch(number, 10_000)).unwrap().evicted);
         assert!(spool.used() <= 400_000);
     }
     let oldest = evicted.last().unwrap().to + 1;
     assert_eq!(evicted[0].from, 0);
-    assert!(
-        evicted
-            .windows(2)
-            .all(|pair| pair[0].to + 1 == pair[1].from),
-        "{evicted:?}"
-    );
-    assert_eq!(
-        read(dir.path(), Some(3)),
-        ((oldest..100).collect(), vec![(4, oldest - 1)])
-    );
+    assert!(evicted.windows(2).all(|pair| pair[0].to + 1 == pair[1].from), "{evicted:?}");
+    assert_eq!(read(dir.path(), Some(3)), ((oldest..100).collect(), vec![(4, oldest - 1)]));
     // What every sink has is no loss.
     spool.release(99).unwrap();
     assert_eq!(segments(dir.path()).len(), 1);
-    let (mut stop, _) = Spool::open(Options {
-        when_full: WhenFull::Stop,
-        ..small
-    })
-    .unwrap();
+    let (mut stop, _) = Spool::open(Options { when_full: WhenFull::Stop, ..small }).unwrap();
     let refused = (100..200).find_map(|number| stop.append(number, &batch(number, 10_000)).err());
     assert!(matches!(refused, Some(SpoolError::Full { .. })));
     let had = read(dir.path(), None).0;
@@ -236,29 +181,16 @@ fn the_quota_drops_the_oldest_and_says_which() {
 fn a_failed_fsync_moves_the_batch_to_a_new_segment() {
     for sync in [Sync::Seal, Sync::Interval(Duration::ZERO)] {
         let dir = tempfile::tempdir().unwrap();
-        let (mut spool, _) = Spool::open(Options {
-            sync,
-            ..options(dir.path())
-        })
-        .unwrap();
+        let (mut spool, _) = Spool::open(Options { sync, ..options(dir.path()) }).unwrap();
         let mut live = spool.reader(None);
         for number in 0..6u32 {
             FAILING_SYNCS.set(number % 2);
             put(&mut spool, u64::from(number), 30);
-            assert!(
-                matches!(live.next().unwrap(), Next::Batch(found) if found.number == u64::from(number))
-            );
+            assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == u64::from(number)));
         }
-        assert_eq!(
-            segments(dir.path()).len(),
-            4,
-            "a file is left behind after each failure"
-        );
+        assert_eq!(segments(dir.path()).len(), 4, "a file is left behind after each failure");
         FAILING_SYNCS.set(2);
-        assert!(matches!(
-            spool.append(6, &batch(6, 30)),
-            Err(SpoolError::Sync { .. })
-        ));
+        assert!(matches!(spool.append(6, &batch(6, 30)), Err(SpoolError::Sync { .. })));
         assert_eq!(spool.last(), Some(5));
         put(&mut spool, 6, 30);
         assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == 6));
@@ -270,11 +202,7 @@ fn a_failed_fsync_moves_the_batch_to_a_new_segment() {
 fn what_was_not_yet_synced_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let sync = Sync::Interval(Duration::from_hours(1));
-    let (mut spool, _) = Spool::open(Options {
-        sync,
-        ..options(dir.path())
-    })
-    .unwrap();
+    let (mut spool, _) = Spool::open(Options { sync, ..options(dir.path()) }).unwrap();
     for number in 0..4 {
         put(&mut spool, number, 30);
     }

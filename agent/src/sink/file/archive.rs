@@ -18,11 +18,8 @@ pub(super) fn free_name(dir: &Path, first: u64, last: u64) -> PathBuf {
         0 => format!("audit-{first:020}-{last:020}.ndjson"),
         n => format!("audit-{first:020}-{last:020}.{n}.ndjson"),
     };
-    let taken = |name: &str| {
-        ["", ".zst"]
-            .iter()
-            .any(|end| fs::symlink_metadata(dir.join(format!("{name}{end}"))).is_ok())
-    };
+    let taken =
+        |name: &str| ["", ".zst"].iter().any(|end| fs::symlink_metadata(dir.join(format!("{name}{end}"))).is_ok());
     let free = (0..u32::MAX).map(name).find(|name| !taken(name));
     dir.join(free.unwrap_or_else(|| name(u32::MAX)))
 }
@@ -47,9 +44,7 @@ fn list(dir: &Path, end: &str) -> Result<Vec<PathBuf>, FileError> {
     for entry in fs::read_dir(dir).map_err(failed())? {
         let entry = entry.map_err(failed())?;
         let name = entry.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with("audit-") && name.ends_with(end));
+        let ours = name.to_str().is_some_and(|name| name.starts_with("audit-") && name.ends_with(end));
         if ours && entry.file_type().map_err(failed())?.is_file() {
             found.push(entry.path());
         }
@@ -65,25 +60,16 @@ fn compress(path: &Path, config: &FileConfig) -> Result<(), FileError> {
     let mut plain = disk::open_read(path).map_err(FileError::io("open", path))?;
     let packed = disk::create_new(&draft, 0o600).map_err(FileError::io("create", &draft))?;
     writer::own(&packed, config)?;
-    zstd::stream::copy_encode(&mut plain, &packed, LEVEL)
-        .map_err(FileError::io("compress", path))?;
-    packed
-        .sync_all()
-        .map_err(FileError::io("make durable", &draft))?;
+    zstd::stream::copy_encode(&mut plain, &packed, LEVEL).map_err(FileError::io("compress", path))?;
+    packed.sync_all().map_err(FileError::io("make durable", &draft))?;
     let digest = |reader: io::Result<Box<dyn Read>>| reader.and_then(digest);
     let open = |path: &Path| disk::open_read(path);
-    let before = digest(open(path).map(|file| Box::new(file) as Box<dyn Read>))
-        .map_err(FileError::io("read", path))?;
-    let after =
-        digest(open(&draft).and_then(unpack)).map_err(FileError::io("read back", &draft))?;
+    let before = digest(open(path).map(|file| Box::new(file) as Box<dyn Read>)).map_err(FileError::io("read", path))?;
+    let after = digest(open(&draft).and_then(unpack)).map_err(FileError::io("read back", &draft))?;
     if before != after {
         disk::remove_if_there(&draft).map_err(FileError::io("remove", &draft))?;
         let source = io::Error::other("the compressed copy differs: kept the original");
-        return Err(FileError::Io {
-            doing: "compress",
-            path: path.to_owned(),
-            source,
-        });
+        return Err(FileError::Io { doing: "compress", path: path.to_owned(), source });
     }
     fs::rename(&draft, &done).map_err(FileError::io("rename", &draft))?;
     disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
@@ -111,10 +97,7 @@ fn retain(config: &FileConfig) -> Result<(), FileError> {
     let mut files = list(&config.dir, ".ndjson")?;
     files.extend(list(&config.dir, ".ndjson.zst")?);
     files.sort_unstable();
-    let sizes: Vec<u64> = files
-        .iter()
-        .map(|path| fs::symlink_metadata(path).map_or(0, |about| about.len()))
-        .collect();
+    let sizes: Vec<u64> = files.iter().map(|path| fs::symlink_metadata(path).map_or(0, |about| about.len())).collect();
     let (mut count, mut bytes) = (files.len(), sizes.iter().sum::<u64>());
     for (path, size) in files.iter().zip(sizes) {
         let many = config.keep_files.is_some_and(|most| count > most);

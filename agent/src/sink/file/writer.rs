@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ACTIVE, FileConfig, FileError, archive};
 use crate::disk;
-use crate::sealed::{Batch, SEAL_LINE, number_in};
+use crate::sealed::{self, Batch};
 
 /// Batches of one send, and how many at the end of the file are known by hash: what is sent twice after a crash is at
 /// most one send, because a file is rotated only after the cursor moved past all that is in it.
@@ -45,45 +45,24 @@ impl Writer {
         disk::make_dir(&config.dir, 0o750).map_err(FileError::io("make", &config.dir))?;
         let path = config.dir.join(ACTIVE);
         let (file, created) = match disk::open_write(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (
-                disk::create_new(&path, 0o600).map_err(FileError::io("create", &path))?,
-                true,
-            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (disk::create_new(&path, 0o600).map_err(FileError::io("create", &path))?, true)
+            }
             other => (other.map_err(FileError::io("open", &path))?, false),
         };
         if created {
             own(&file, &config)?;
-            disk::sync_dir(&config.dir)
-                .map_err(FileError::io("make durable the names in", &config.dir))?;
+            disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
         }
         let about = file.metadata().map_err(FileError::io("look at", &path))?;
         if !about.is_file() {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(FileError::Io {
-                doing: "append to what is no regular file:",
-                path,
-                source,
-            });
+            return Err(FileError::Io { doing: "append to what is no regular file:", path, source });
         }
-        let born = about
-            .created()
-            .or_else(|_| about.modified())
-            .unwrap_or_else(|_| SystemTime::now());
+        let born = about.created().or_else(|_| about.modified()).unwrap_or_else(|_| SystemTime::now());
         let (first, last, known) = (None, None, VecDeque::new());
-        let mut writer = Self {
-            config,
-            path,
-            file,
-            len: about.len(),
-            first,
-            last,
-            known,
-            born,
-            note: None,
-        };
-        writer
-            .find_end()
-            .map_err(FileError::io("read", &writer.path.clone()))?;
+        let mut writer = Self { config, path, file, len: about.len(), first, last, known, born, note: None };
+        writer.find_end().map_err(FileError::io("read", &writer.path.clone()))?;
         Ok(writer)
     }
 
@@ -98,9 +77,9 @@ impl Writer {
                 break;
             }
             at += read;
-            if line.starts_with(SEAL_LINE) && line.ends_with(b"\n") {
+            if sealed::is_seal(&line) {
                 end = at;
-                self.last = number_in(&line);
+                self.last = sealed::number_in(&line);
                 self.first = self.first.or(self.last);
                 if self.known.len() == REMEMBERED {
                     self.known.pop_front();
@@ -110,11 +89,7 @@ impl Writer {
         }
         if end < at {
             tracing::warn!(path = %self.path.display(), bytes = at - end, "cut a torn batch off; the spool has it");
-            self.note = Some(format!(
-                "cut {} bytes of a torn batch off {}",
-                at - end,
-                self.path.display()
-            ));
+            self.note = Some(format!("cut {} bytes of a torn batch off {}", at - end, self.path.display()));
             self.file.set_len(end)?;
         }
         self.len = end;
@@ -126,47 +101,29 @@ impl Writer {
         self.follow()?;
         let rotated = self.is_due() && self.rotate()?;
         let known = std::mem::take(&mut self.known);
-        let new: Vec<&Batch> = batches
-            .iter()
-            .filter(|batch| !known.contains(&seal_hash(batch)))
-            .collect();
+        let new: Vec<&Batch> = batches.iter().filter(|batch| !known.contains(&seal_hash(batch))).collect();
         self.write(&new)?;
         if let (Some(from), Some(to)) = (new.first(), new.last()) {
             self.first = self.first.or(Some(from.number));
             self.last = Some(to.number);
         }
-        Ok(Done {
-            note: self.note.take(),
-            rotated,
-        })
+        Ok(Done { note: self.note.take(), rotated })
     }
 
     fn write(&mut self, batches: &[&Batch]) -> Result<(), FileError> {
         let mut end = self.len;
         for batch in batches {
             if let Err(source) = self.file.write_all_at(&batch.bytes, end) {
-                self.file
-                    .set_len(self.len)
-                    .map_err(FileError::io("cut a part of a batch off", &self.path))?;
-                return Err(FileError::Io {
-                    doing: "append to",
-                    path: self.path.clone(),
-                    source,
-                });
+                self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
+                return Err(FileError::Io { doing: "append to", path: self.path.clone(), source });
             }
             end += batch.bytes.len() as u64;
         }
         if let Err(source) = self.file.sync_data() {
             // Never fsync this file again: what it has is closed, the batches come again into a new file.
-            self.file
-                .set_len(self.len)
-                .map_err(FileError::io("cut a part of a batch off", &self.path))?;
+            self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
             self.set_aside()?;
-            return Err(FileError::Io {
-                doing: "make durable",
-                path: self.path.clone(),
-                source,
-            });
+            return Err(FileError::Io { doing: "make durable", path: self.path.clone(), source });
         }
         self.len = end;
         Ok(())
@@ -174,13 +131,9 @@ impl Writer {
 
     /// Notices what others did to the file: moved it (logrotate `create`), or cut it (`copytruncate`).
     fn follow(&mut self) -> Result<(), FileError> {
-        let here = self
-            .file
-            .metadata()
-            .map_err(FileError::io("look at", &self.path))?;
+        let here = self.file.metadata().map_err(FileError::io("look at", &self.path))?;
         let there = fs::symlink_metadata(&self.path);
-        let moved =
-            !there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
+        let moved = !there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
         if !moved && here.len() == self.len {
             return Ok(());
         }
@@ -188,15 +141,8 @@ impl Writer {
         *self = Self::open(self.config.clone())?;
         if !moved {
             let (path, now) = (self.path.display(), here.len());
-            let what = if now < before.0 {
-                "cut (copytruncate?)"
-            } else {
-                "written by another"
-            };
-            let note = format!(
-                "{path} was {what}: {} bytes became {now}; only rename it",
-                before.0
-            );
+            let what = if now < before.0 { "cut (copytruncate?)" } else { "written by another" };
+            let note = format!("{path} was {what}: {} bytes became {now}; only rename it", before.0);
             tracing::warn!("{note}");
             self.note = Some(note);
         }
@@ -213,36 +159,25 @@ impl Writer {
     /// Begins a new active file.
     fn rotate(&mut self) -> Result<bool, FileError> {
         self.set_aside()?;
-        *self = Self {
-            note: self.note.take(),
-            ..Self::open(self.config.clone())?
-        };
+        *self = Self { note: self.note.take(), ..Self::open(self.config.clone())? };
         Ok(true)
     }
 
     /// Gives the active file the name of what it holds.
     fn set_aside(&self) -> Result<(), FileError> {
-        let to = archive::free_name(
-            &self.config.dir,
-            self.first.unwrap_or(0),
-            self.last.unwrap_or(0),
-        );
+        let to = archive::free_name(&self.config.dir, self.first.unwrap_or(0), self.last.unwrap_or(0));
         fs::rename(&self.path, &to).map_err(FileError::io("rotate", &self.path))?;
-        disk::sync_dir(&self.config.dir)
-            .map_err(FileError::io("make durable the names in", &self.config.dir))
+        disk::sync_dir(&self.config.dir).map_err(FileError::io("make durable the names in", &self.config.dir))
     }
 }
 
 fn seal_hash(batch: &Batch) -> [u8; 32] {
-    let lines = batch.bytes.strip_suffix(b"\n").unwrap_or(&batch.bytes);
-    let start = memchr::memrchr(b'\n', lines).map_or(0, |before| before + 1);
-    Sha256::digest(&batch.bytes[start..]).into()
+    Sha256::digest(sealed::seal_line(&batch.bytes)).into()
 }
 
 /// Mode 0640 whatever the umask, and the configured group.
 pub(super) fn own(file: &File, config: &FileConfig) -> Result<(), FileError> {
-    file.set_permissions(Permissions::from_mode(0o640))
-        .map_err(FileError::io("set the mode in", &config.dir))?;
+    file.set_permissions(Permissions::from_mode(0o640)).map_err(FileError::io("set the mode in", &config.dir))?;
     let Some(group) = &config.group else {
         return Ok(());
     };
@@ -254,9 +189,6 @@ pub(super) fn own(file: &File, config: &FileConfig) -> Result<(), FileError> {
 fn group_id(group: &str) -> Result<u32, FileError> {
     let table = PathBuf::from("/etc/group");
     let text = fs::read_to_string(&table).map_err(FileError::io("read", &table))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
-    line.and_then(|line| line.split(':').nth(1)?.parse().ok())
-        .ok_or_else(|| FileError::Group(group.to_owned()))
+    let line = text.lines().find_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
+    line.and_then(|line| line.split(':').nth(1)?.parse().ok()).ok_or_else(|| FileError::Group(group.to_owned()))
 }

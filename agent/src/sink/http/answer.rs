@@ -32,53 +32,27 @@ pub(super) async fn read(mut response: Response, key: &str) -> Meaning {
         text.extend_from_slice(&more);
     }
     text.truncate(ANSWER_MAX);
-    meaning(
-        response.status().as_u16(),
-        response.headers(),
-        &String::from_utf8_lossy(&text),
-        key,
-        SystemTime::now(),
-    )
+    meaning(response.status().as_u16(), response.headers(), &String::from_utf8_lossy(&text), key, SystemTime::now())
 }
 
 /// The table. What is not a matter of these very bytes is never a reason to drop them.
-pub(super) fn meaning(
-    status: u16,
-    headers: &HeaderMap,
-    answer: &str,
-    key: &str,
-    now: SystemTime,
-) -> Meaning {
+pub(super) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str, now: SystemTime) -> Meaning {
     let answer = answer.trim().to_owned();
-    let why = if answer.is_empty() {
-        format!("HTTP {status}")
-    } else {
-        format!("HTTP {status}: {}", one_line(&answer))
-    };
+    let why =
+        if answer.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(&answer)) };
     Meaning::Outcome(match status {
         200..=299 => Outcome::Delivered { note: None },
         300..=399 => {
-            let to = headers
-                .get(LOCATION)
-                .and_then(|to| to.to_str().ok())
-                .unwrap_or("nowhere");
-            Outcome::Slow {
-                why: format!(
-                    "HTTP {status}: redirects are not followed; set `url` to {}",
-                    one_line(to)
-                ),
-            }
+            let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            Outcome::Slow { why: format!("HTTP {status}: redirects are not followed; set `url` to {}", one_line(to)) }
         }
-        408 | 425 | 429 | 500..=599 => Outcome::Retry {
-            after: retry_after(headers, now),
-            why,
-        },
+        408 | 425 | 429 | 500..=599 => Outcome::Retry { after: retry_after(headers, now), why },
         401 | 403 | 404 | 405 | 407 | 421 => Outcome::Slow { why },
         413 => Outcome::TooLarge { why },
         415 => return Meaning::OtherEncoding { answer },
-        409 if answer.contains(key) => Outcome::Delivered {
-            note: Some("the receiver had these batches already".to_owned()),
-        },
+        409 if answer.contains(key) => {
+            Outcome::Delivered { note: Some("the receiver had these batches already".to_owned()) }
+        }
         400 if is_about_tls(&answer) => Outcome::Slow { why },
         _ => Outcome::Refused { status, answer },
     })
@@ -87,12 +61,7 @@ pub(super) fn meaning(
 /// Whether a 400 is about the connection, not the bytes: nginx answers so for its own 495, 496 and 497 (a client
 /// certificate that is wrong or missing, plain HTTP to a TLS port).
 fn is_about_tls(answer: &str) -> bool {
-    [
-        "SSL certificate",
-        "plain HTTP request was sent to HTTPS port",
-    ]
-    .iter()
-    .any(|words| answer.contains(words))
+    ["SSL certificate", "plain HTTP request was sent to HTTPS port"].iter().any(|words| answer.contains(words))
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), at most an hour; what is neither is not there.
@@ -101,20 +70,14 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .ok()?
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
     };
     Some(wait.min(WAIT_MAX))
 }
 
 /// The start of a stranger's text, safe for a log line.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -122,13 +85,7 @@ mod tests {
     use super::*;
 
     fn word(status: u16, answer: &str) -> &'static str {
-        match meaning(
-            status,
-            &HeaderMap::new(),
-            answer,
-            "abc:1-2",
-            SystemTime::UNIX_EPOCH,
-        ) {
+        match meaning(status, &HeaderMap::new(), answer, "abc:1-2", SystemTime::UNIX_EPOCH) {
             Meaning::OtherEncoding { .. } => "encoding",
             Meaning::Outcome(outcome) => match outcome {
                 Outcome::Delivered { .. } => "delivered",
@@ -145,27 +102,18 @@ mod tests {
         let table: &[(&[u16], &str)] = &[
             (&[200, 201, 202, 204, 206, 299], "delivered"),
             (&[300, 301, 302, 304, 307, 308], "slow"),
-            (
-                &[408, 425, 429, 500, 501, 502, 503, 504, 507, 511, 520, 529],
-                "retry",
-            ),
+            (&[408, 425, 429, 500, 501, 502, 503, 504, 507, 511, 520, 529], "retry"),
             (&[401, 403, 404, 405, 407, 421], "slow"),
             (&[413], "too large"),
             (&[415], "encoding"),
-            (
-                &[400, 402, 406, 409, 410, 411, 418, 422, 431, 499, 600],
-                "refused",
-            ),
+            (&[400, 402, 406, 409, 410, 411, 418, 422, 431, 499, 600], "refused"),
         ];
         for (codes, expected) in table {
             for code in *codes {
                 assert_eq!(word(*code, "no"), *expected, "{code}");
             }
         }
-        assert_eq!(
-            word(400, "<h1>400 No required SSL certificate was sent</h1>"),
-            "slow"
-        );
+        assert_eq!(word(400, "<h1>400 No required SSL certificate was sent</h1>"), "slow");
         assert_eq!(word(409, "have abc:1-2 already"), "delivered");
     }
 
@@ -186,11 +134,7 @@ mod tests {
         for (text, expected) in table {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, text.parse().unwrap());
-            assert_eq!(
-                retry_after(&headers, now),
-                expected.map(Duration::from_secs),
-                "{text:?}"
-            );
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text:?}");
         }
     }
 }

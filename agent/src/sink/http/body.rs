@@ -56,20 +56,11 @@ pub(super) struct Body {
 pub(super) async fn build(parts: Vec<Bytes>, encoding: Encoding) -> Result<Body, HttpError> {
     let work = move || {
         let bytes = pack(&parts, encoding)?;
-        let digest = format!(
-            "sha-256=:{}:",
-            Base64::encode_string(&Sha256::digest(&bytes))
-        );
-        Ok(Body {
-            bytes: Bytes::from(bytes),
-            digest,
-        })
+        let digest = format!("sha-256=:{}:", Base64::encode_string(&Sha256::digest(&bytes)));
+        Ok(Body { bytes: Bytes::from(bytes), digest })
     };
     let built: Result<io::Result<Body>, _> = tokio::task::spawn_blocking(work).await;
-    built
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(|error| HttpError::Client(error.to_string()))
+    built.map_err(io::Error::other).flatten().map_err(|error| HttpError::Client(error.to_string()))
 }
 
 fn pack(parts: &[Bytes], encoding: Encoding) -> io::Result<Vec<u8>> {

@@ -41,10 +41,7 @@ pub(super) fn check(config: &HttpConfig) -> Result<Url, HttpError> {
 }
 
 /// The client, made anew when one of its files changed.
-pub(super) async fn current(
-    kept: &mut Option<Client>,
-    config: &HttpConfig,
-) -> Result<reqwest::Client, HttpError> {
+pub(super) async fn current(kept: &mut Option<Client>, config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
     let files = marks(config).await;
     if let Some(kept) = kept.as_ref().filter(|kept| kept.files == files) {
         return Ok(kept.client.clone());
@@ -72,24 +69,9 @@ pub(super) fn explain(error: reqwest::Error) -> String {
 
 async fn marks(config: &HttpConfig) -> Vec<Option<Mark>> {
     let mut marks = Vec::new();
-    for path in [
-        &config.ca_file,
-        &config.client_cert_file,
-        &config.client_key_file,
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for path in [&config.ca_file, &config.client_cert_file, &config.client_key_file].into_iter().flatten() {
         let about = tokio::fs::metadata(path).await.ok();
-        marks.push(about.map(|about| {
-            (
-                about.dev(),
-                about.ino(),
-                about.size(),
-                about.ctime(),
-                about.ctime_nsec(),
-            )
-        }));
+        marks.push(about.map(|about| (about.dev(), about.ino(), about.size(), about.ctime(), about.ctime_nsec())));
     }
     marks
 }
@@ -118,16 +100,13 @@ fn build(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
 fn tls(config: &HttpConfig) -> Result<ClientConfig, HttpError> {
     let refused = |error: rustls::Error| HttpError::Client(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(refused)?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(refused)?;
     let builder = builder.with_root_certificates(roots(config)?);
     let mut tls = match (&config.client_cert_file, &config.client_key_file) {
         (Some(chain), Some(key)) => {
             let key_pem = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
-            builder
-                .with_client_auth_cert(certificates(chain)?, key_pem)
-                .map_err(|error| wrong(key, &error))?
+            builder.with_client_auth_cert(certificates(chain)?, key_pem).map_err(|error| wrong(key, &error))?
         }
         _ => builder.with_no_client_auth(),
     };
@@ -139,45 +118,27 @@ fn roots(config: &HttpConfig) -> Result<RootCertStore, HttpError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &config.ca_file {
         for certificate in certificates(path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| wrong(path, &error))?;
+            roots.add(certificate).map_err(|error| wrong(path, &error))?;
         }
         return Ok(roots);
     }
     let system = rustls_native_certs::load_native_certs();
     let (used, _) = roots.add_parsable_certificates(system.certs);
-    if used == 0 {
-        Err(HttpError::NoRoots)
-    } else {
-        Ok(roots)
-    }
+    if used == 0 { Err(HttpError::NoRoots) } else { Ok(roots) }
 }
 
 /// The certificates of a PEM file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(path, &error))?;
-    let found: Vec<_> = read
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(path, &error))?;
-    if found.is_empty() {
-        Err(wrong(path, &"no certificate in it"))
-    } else {
-        Ok(found)
-    }
+    let found: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| wrong(path, &error))?;
+    if found.is_empty() { Err(wrong(path, &"no certificate in it")) } else { Ok(found) }
 }
 
 fn wrong(path: &Path, why: &dyn std::fmt::Display) -> HttpError {
-    HttpError::File {
-        path: PathBuf::from(path),
-        why: why.to_string(),
-    }
+    HttpError::File { path: PathBuf::from(path), why: why.to_string() }
 }
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

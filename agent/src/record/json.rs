@@ -1,0 +1,379 @@
+//! One record as one line of canonical JSON (RFC 8785): keys sorted, no blanks, the shortest escapes.
+//!
+//! Numbers beyond 2^53 are strings. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
+
+use std::sync::OnceLock;
+
+use base64ct::{Base64, Encoding};
+use common::{
+    Header, Kind, Record as _, Value,
+    wire::{PathParts, SocketAddr, family as af, mark},
+};
+
+use super::{ContextField, Derived, Judgement, Process, Record, Slot};
+
+/// A line is at most this long, so that every reader of the log can bound its memory (see the log format).
+pub const LINE_LIMIT: usize = 262_144;
+
+/// Kept free for what follows the arguments in a line: three paths, names and the process.
+const REST: usize = 65_536;
+
+/// What stands behind a key.
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Slot(Slot),
+    Evidence,
+    Policy,
+    Process,
+    Time,
+}
+
+/// A key with its quotes and colon, and what stands behind it.
+type Plan = Vec<(Vec<u8>, Item)>;
+
+/// The keys of each kind in the order of RFC 8785.
+fn plan(kind: Kind) -> &'static Plan {
+    static PLANS: OnceLock<Vec<(Kind, Plan)>> = OnceLock::new();
+    let plans = PLANS.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, make_plan(*kind))).collect());
+    &plans[kind as usize - 1].1
+}
+
+fn make_plan(kind: Kind) -> Plan {
+    let mut items: Vec<(&str, Item)> = vec![
+        ("auser", Item::Slot(Slot::Context(ContextField::Auser))),
+        ("call", Item::Slot(Slot::Derived(Derived::Call))),
+        ("errno", Item::Slot(Slot::Derived(Derived::Errno))),
+        ("euser", Item::Slot(Slot::Context(ContextField::Euser))),
+        ("evidence", Item::Evidence),
+        ("group", Item::Slot(Slot::Context(ContextField::Group))),
+        ("kind", Item::Slot(Slot::Derived(Derived::Kind))),
+        ("policy", Item::Policy),
+        ("process", Item::Process),
+        ("success", Item::Slot(Slot::Derived(Derived::Success))),
+        ("time", Item::Time),
+        ("user", Item::Slot(Slot::Context(ContextField::User))),
+    ];
+    items.extend(Header::FIELDS.iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Header(at)))));
+    items.extend(kind.fields().iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Body(at)))));
+    items.sort_by_key(|(name, _)| *name);
+    items.into_iter().map(|(name, item)| (format!("\"{name}\":").into_bytes(), item)).collect()
+}
+
+/// Appends the line of a record, without a line feed. `time` is the wall clock time of the event, as RFC 3339.
+pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut cut_list = None;
+    let mut open = b'{';
+    for (key, item) in plan(record.event.kind()) {
+        out.push(open);
+        out.extend_from_slice(key);
+        open = b',';
+        match item {
+            Item::Slot(slot) => {
+                let room = LINE_LIMIT.saturating_sub(out.len() - start + REST);
+                if !value(record.value(*slot), room, out) {
+                    cut_list = Some(*slot);
+                }
+            }
+            Item::Evidence => evidence(record, cut_list, out),
+            Item::Policy => {
+                out.extend_from_slice(b"{\"rule\":");
+                text(judgement.rule.as_bytes(), out);
+                out.extend_from_slice(b",\"verdict\":\"");
+                out.extend_from_slice(judgement.verdict.name().as_bytes());
+                out.extend_from_slice(b"\"}");
+            }
+            Item::Process => match record.context.process {
+                Some(process) => out.extend_from_slice(&process.json),
+                None => out.extend_from_slice(b"null"),
+            },
+            Item::Time => {
+                out.push(b'"');
+                out.extend_from_slice(time.as_bytes());
+                out.push(b'"');
+            }
+        }
+    }
+    out.push(b'}');
+}
+
+/// How good the evidence is: the hook, and the fields that were copied from the caller's memory or cut short.
+fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
+    let kind = record.event.kind();
+    let marked = |bit: u32, out: &mut Vec<u8>| {
+        let mut open = b'[';
+        for (at, field) in kind.fields().iter().enumerate() {
+            let cut_here = bit == mark::TRUNCATED && cut_list == Some(Slot::Body(at));
+            if record.event.body_marks(at) & (bit | mark::ABSENT) == bit || cut_here {
+                out.push(open);
+                text(field.name.as_bytes(), out);
+                open = b',';
+            }
+        }
+        if open == b'[' {
+            out.push(b'[');
+        }
+        out.push(b']');
+    };
+    out.extend_from_slice(b"{\"hook\":");
+    text(record.event.hook.name().as_bytes(), out);
+    out.extend_from_slice(b",\"truncated\":");
+    marked(mark::TRUNCATED, out);
+    out.extend_from_slice(b",\"user_copy\":");
+    marked(mark::USER, out);
+    out.push(b'}');
+}
+
+/// Writes a value as JSON. Returns false when a list had to be cut to `room` bytes.
+fn value(value: Value<'_>, room: usize, out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
+        Value::Int(it) => integer(it, out),
+        Value::Uint(it) => integer(it, out),
+        Value::Text(it) => text(it, out),
+        Value::List(it) => return list(it, room, out),
+        Value::Addr(it) => addr(it, out),
+        Value::Path(it) if it.name.is_empty() && !it.is_detached() => path_text(it, out),
+        Value::Path(_) => {
+            let mut bytes = Vec::with_capacity(256);
+            plain(value, &mut bytes);
+            text(&bytes, out);
+        }
+        // names and digits of ours: nothing to escape
+        Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => {
+            out.push(b'"');
+            plain(value, out);
+            out.push(b'"');
+        }
+    }
+    true
+}
+
+fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a value as plain text: what its JSON string holds before escapes. Lists, addresses and null have none.
+pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Null | Value::List(_) | Value::Addr(_) => {}
+        Value::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
+        Value::Int(it) => integer(it, out),
+        Value::Uint(it) => integer(it, out),
+        Value::Big(it) => integer(it, out),
+        Value::Text(it) => out.extend_from_slice(it),
+        Value::Name(it) => out.extend_from_slice(it.as_bytes()),
+        Value::Path(it) => path(it, out),
+        Value::Flags(bits, names) => flags(bits, names, out),
+        Value::Octal(it) => out.extend_from_slice(format!("{it:04o}").as_bytes()),
+        Value::Device(it) => {
+            integer(it >> 20, out);
+            out.push(b':');
+            integer(it & 0xf_ffff, out);
+        }
+    }
+}
+
+fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
+    let mut left = bits;
+    let start = out.len();
+    // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables
+    for (bit, name) in names {
+        if bits & bit == *bit && left & bit != 0 {
+            left &= !bit;
+            if out.len() > start {
+                out.push(b'|');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+    if left != 0 || bits == 0 {
+        if out.len() > start {
+            out.push(b'|');
+        }
+        out.extend_from_slice(if left == 0 { "0".to_owned() } else { format!("{left:#x}") }.as_bytes());
+    }
+}
+
+/// Puts a path together. The caller's part is joined to the resolved place; `.`, `..` and empty components of it are
+/// folded, by text alone: that is what the grade "copied from user memory" means.
+fn path(path: PathParts<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    if path.is_detached() {
+        out.extend(path.components().flatten());
+        return;
+    }
+    for component in path.components() {
+        out.push(b'/');
+        out.extend_from_slice(component);
+    }
+    for component in path.name.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => {
+                let parent = out[start..].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                out.truncate(start + parent);
+            }
+            name => {
+                out.push(b'/');
+                out.extend_from_slice(name);
+            }
+        }
+    }
+    if out.len() == start {
+        out.push(b'/');
+    }
+}
+
+/// Writes a resolved path as a JSON string without a copy where no component needs escapes.
+fn path_text(parts: PathParts<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(b'"');
+    path(parts, out);
+    if out[start + 1..].iter().all(|byte| byte.is_ascii() && !is_escaped(*byte)) {
+        out.push(b'"');
+        return;
+    }
+    let bytes = out.split_off(start + 1);
+    out.truncate(start);
+    text(&bytes, out);
+}
+
+fn list(list: &[u8], room: usize, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(b'[');
+    if !list.is_empty() {
+        for (at, item) in list.strip_suffix(b"\0").unwrap_or(list).split(|byte| *byte == 0).enumerate() {
+            let before = out.len();
+            if at > 0 {
+                out.push(b',');
+            }
+            text(item, out);
+            if out.len() - start > room {
+                out.truncate(before);
+                out.push(b']');
+                return false;
+            }
+        }
+    }
+    out.push(b']');
+    true
+}
+
+/// The name of an address family.
+pub fn family(addr: SocketAddr<'_>) -> Option<&'static str> {
+    match addr {
+        SocketAddr::Ip(std::net::IpAddr::V4(_), _) => Some("inet"),
+        SocketAddr::Ip(std::net::IpAddr::V6(_), _) => Some("inet6"),
+        SocketAddr::Unix(_) | SocketAddr::Abstract(_) => Some("unix"),
+        SocketAddr::Other(16) => Some("netlink"),
+        SocketAddr::Other(17) => Some("packet"),
+        SocketAddr::Other(38) => Some("alg"),
+        SocketAddr::Other(40) => Some("vsock"),
+        SocketAddr::Other(_) => None,
+    }
+}
+
+fn addr(addr: SocketAddr<'_>, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    let name = family(addr).unwrap_or("other");
+    let written = match addr {
+        SocketAddr::Ip(ip, port) => write!(out, "{{\"family\":\"{name}\",\"ip\":\"{ip}\",\"port\":{port}}}"),
+        SocketAddr::Unix(path) => {
+            out.extend_from_slice(b"{\"family\":\"unix\",\"path\":");
+            text(path, out);
+            out.write_all(b"}")
+        }
+        SocketAddr::Abstract(bytes) => {
+            out.extend_from_slice(b"{\"abstract\":");
+            text(bytes, out);
+            out.write_all(b",\"family\":\"unix\"}")
+        }
+        SocketAddr::Other(number) => write!(out, "{{\"family\":\"{name}\",\"number\":{number}}}"),
+    };
+    debug_assert!(written.is_ok(), "writing to memory does not fail");
+    debug_assert!(af::INET6 == 10);
+}
+
+/// Renders the parts of a process as one canonical object, see [`Process::json`].
+pub fn process(process: &Process) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let optional = |bytes: Option<&[u8]>, out: &mut Vec<u8>| match bytes {
+        Some(bytes) => text(bytes, out),
+        None => out.extend_from_slice(b"null"),
+    };
+    out.extend_from_slice(b"{\"ancestors\":");
+    list(&process.ancestors, LINE_LIMIT / 16, &mut out);
+    out.extend_from_slice(b",\"cgroup\":");
+    optional(process.cgroup.as_deref().map(str::as_bytes), &mut out);
+    out.extend_from_slice(if process.complete { b",\"complete\":true" } else { b",\"complete\":false" });
+    out.extend_from_slice(b",\"container\":");
+    match &process.container {
+        Some(container) => {
+            out.extend_from_slice(b"{\"id\":");
+            text(container.id.as_bytes(), &mut out);
+            out.extend_from_slice(b",\"runtime\":");
+            text(container.runtime.as_bytes(), &mut out);
+            out.push(b'}');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"exe\":");
+    optional(process.exe.as_deref(), &mut out);
+    out.extend_from_slice(b",\"id\":");
+    text(process.id.as_bytes(), &mut out);
+    out.extend_from_slice(b",\"parent\":");
+    match &process.parent {
+        Some(parent) => {
+            out.extend_from_slice(b"{\"exe\":");
+            optional(parent.exe.as_deref(), &mut out);
+            out.extend_from_slice(b",\"id\":");
+            text(parent.id.as_bytes(), &mut out);
+            out.extend_from_slice(b",\"pid\":");
+            integer(parent.pid, &mut out);
+            out.push(b'}');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"unit\":");
+    optional(process.unit.as_deref().map(str::as_bytes), &mut out);
+    out.push(b'}');
+    out
+}
+
+const fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Appends bytes as a JSON string with the escapes of RFC 8785, or as `{"b64":"…"}` when they are not UTF-8.
+pub fn text(bytes: &[u8], out: &mut Vec<u8>) {
+    if std::str::from_utf8(bytes).is_err() {
+        out.extend_from_slice(b"{\"b64\":\"");
+        out.extend_from_slice(Base64::encode_string(bytes).as_bytes());
+        out.extend_from_slice(b"\"}");
+        return;
+    }
+    out.push(b'"');
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| is_escaped(*byte)) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            control => {
+                out.extend_from_slice(b"\\u00");
+                out.push(b"0123456789abcdef"[usize::from(control >> 4)]);
+                out.push(b"0123456789abcdef"[usize::from(control & 15)]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}

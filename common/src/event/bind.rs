@@ -1,0 +1,14 @@
+use super::record;
+use crate::wire::{Addr, Protocol, SocketType};
+
+record! {
+    /// A socket got an address (bind(2)).
+    "bind" => Bind {
+        /// The address.
+        local: Addr,
+        /// Protocol of the socket.
+        protocol: Protocol,
+        /// Type of the socket.
+        socket: SocketType,
+    }
+}

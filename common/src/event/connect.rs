@@ -1,0 +1,16 @@
+use super::record;
+use crate::wire::{Addr, Protocol, SocketType};
+
+record! {
+    /// A socket was connected to a peer (connect(2)).
+    "connect" => Connect {
+        /// The peer.
+        peer: Addr,
+        /// Our end; null when it has none.
+        local: Addr,
+        /// Protocol of the socket.
+        protocol: Protocol,
+        /// Type of the socket.
+        socket: SocketType,
+    }
+}

@@ -1,0 +1,14 @@
+use super::record;
+use crate::wire::{Path, RenameFlags};
+
+record! {
+    /// A file was renamed (rename(2), renameat(2), renameat2(2)).
+    "rename" => Rename {
+        /// The old name.
+        path: Path,
+        /// The new name.
+        target: Path,
+        /// Flags of the call.
+        flags: RenameFlags,
+    }
+}

@@ -1,0 +1,16 @@
+use super::record;
+use crate::wire::{Addr, Protocol, SocketType};
+
+record! {
+    /// A datagram was sent (sendto(2), sendmsg(2) on internet sockets other than TCP).
+    "send" => Send {
+        /// The destination.
+        peer: Addr,
+        /// Our end.
+        local: Addr,
+        /// Protocol of the socket.
+        protocol: Protocol,
+        /// Type of the socket.
+        socket: SocketType,
+    }
+}

@@ -1,0 +1,28 @@
+//! The places in the kernel where our programs sit.
+
+macro_rules! hooks {
+    ($( $number:literal $variant:ident $name:literal $doc:literal, )*) => {
+        /// A place in the kernel that makes events. The number is part of the wire and never reused.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Hook { $( #[doc = $doc] $variant = $number, )* }
+
+        impl Hook {
+            /// All hooks, in the order of their numbers, which start at 0.
+            pub const ALL: &'static [Hook] = &[$( Hook::$variant, )*];
+            /// The hook of a number on the wire.
+            pub const fn from_number(number: u8) -> Option<Hook> {
+                match number { $( $number => Some(Hook::$variant), )* _ => None }
+            }
+            /// The name of its tracepoint.
+            pub const fn name(self) -> &'static str { match self { $( Hook::$variant => $name, )* } }
+        }
+    };
+}
+
+hooks! {
+    0 SysExit "sys_exit" "A system call returns: arguments and result are known, and what the kernel made of them.",
+    1 Exec "sched_process_exec" "A new program image is in place and has not run yet.",
+    2 Fork "sched_process_fork" "A child is made and has not run yet.",
+    3 Exit "sched_process_exit" "A thread ends.",
+}

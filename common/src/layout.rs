@@ -1,0 +1,76 @@
+//! Where the running kernel keeps what we read: filled in by the user half from the kernel's BTF at load, so that
+//! one object runs on every kernel.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The offset of a member that this kernel does not have.
+pub const MISSING: u32 = u32::MAX;
+
+macro_rules! layout {
+    ($( $group:ident: $ty:ident = $name:literal { $( $member:ident = $path:literal, )* } )*) => {
+        $(
+            #[doc = concat!("Members of `struct ", $name, "`.")]
+            #[repr(C)]
+            #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+            pub struct $ty {
+                /// Id of the type in the kernel's BTF; 0 when there is none.
+                pub id: u32,
+                $( #[doc = concat!("Offset of `", $path, "`.")] pub $member: u32, )*
+            }
+        )*
+
+        /// Offsets in the structs of the running kernel.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        pub struct Layout { $( #[doc = concat!("Members of `struct ", $name, "`.")] pub $group: $ty, )* }
+
+        /// What to look up, in the order of the words of [`Layout`]: the struct, and a path of members with dots
+        /// between levels and bars between names of different kernels. An empty path asks for the id of the type.
+        pub const MEMBERS: &[(&str, &str)] = &[$( ($name, ""), $( ($name, $path), )* )*];
+
+        const _: () = assert!(MEMBERS.len() * 4 == size_of::<Layout>());
+    };
+}
+
+layout! {
+    task: Task = "task_struct" {
+        mm = "mm", cred = "cred", files = "files", fs = "fs", nsproxy = "nsproxy", signal = "signal",
+        loginuid = "loginuid", sessionid = "sessionid", real_parent = "real_parent", group_leader = "group_leader",
+        tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
+        cgroups = "cgroups", exit_code = "exit_code", status = "thread_info.status",
+    }
+    signal: Signal = "signal_struct" { tty = "tty", live = "live", }
+    tty: Tty = "tty_struct" { name = "name", }
+    files: Files = "files_struct" { fdt = "fdt", }
+    fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
+    fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
+    file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", private = "private_data", }
+    dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", }
+    mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", }
+    vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", }
+    inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", }
+    sb: SuperBlock = "super_block" { dev = "s_dev", }
+    mm: Mm = "mm_struct" { arg_start = "arg_start", arg_end = "arg_end", exe_file = "exe_file", }
+    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", }
+    cred: Cred = "cred" {
+        uid = "uid", gid = "gid", suid = "suid", sgid = "sgid", euid = "euid", egid = "egid", fsuid = "fsuid",
+        fsgid = "fsgid", user_ns = "user_ns",
+    }
+    nsproxy: Nsproxy = "nsproxy" { mnt = "mnt_ns", pid = "pid_ns_for_children", net = "net_ns", }
+    mnt_ns: MntNs = "mnt_namespace" { inum = "ns.inum", }
+    pid_ns: PidNs = "pid_namespace" { inum = "ns.inum", }
+    net_ns: NetNs = "net" { inum = "ns.inum", }
+    user_ns: UserNs = "user_namespace" { inum = "ns.inum", }
+    css_set: CssSet = "css_set" { dfl = "dfl_cgrp", }
+    cgroup: Cgroup = "cgroup" { kn = "kn", }
+    kernfs: KernfsNode = "kernfs_node" { node_id = "id", }
+    socket: Socket = "socket" { sk = "sk", kind = "type", }
+    sock: Sock = "sock" {
+        family = "__sk_common.skc_family", dport = "__sk_common.skc_dport", num = "__sk_common.skc_num",
+        daddr = "__sk_common.skc_daddr", rcv_saddr = "__sk_common.skc_rcv_saddr",
+        v6_daddr = "__sk_common.skc_v6_daddr", v6_rcv_saddr = "__sk_common.skc_v6_rcv_saddr",
+        protocol = "sk_protocol",
+    }
+    unix: UnixSock = "unix_sock" { addr = "addr", peer = "peer", }
+    unix_addr: UnixAddress = "unix_address" { len = "len", name = "name", }
+}

@@ -1,0 +1,517 @@
+//! The wire vocabulary: what an event consists of.
+//!
+//! ```text
+//! | Prefix | Header | body of the kind | tail: the bytes that texts, lists and paths point into |
+//! ```
+//!
+//! All integers are in the byte order of the machine: events never leave it in this form.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{Call, Hook};
+
+/// Declares a struct of the wire: its bytes, its names and its docs, in one place. A padding hole is a compile error.
+macro_rules! record {
+    (
+        $(#[doc = $doc:literal])*
+        $name:literal => $ty:ident { $( $(#[doc = $fdoc:literal])* $field:ident: $fty:ty, )* }
+    ) => {
+        $(#[doc = $doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
+        pub struct $ty { $( $(#[doc = $fdoc])* pub $field: $fty, )* }
+
+        impl $crate::Record for $ty {
+            const NAME: &'static str = $name;
+            const DOC: &'static [&'static str] = &[$($doc),*];
+            const FIELDS: &'static [$crate::Field] = &[$(
+                $crate::Field { name: stringify!($field), doc: &[$($fdoc),*], ty: <$fty as $crate::wire::Wire>::TYPE },
+            )*];
+            fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> $crate::Value<'a> {
+                let mut at = 0;
+                $( if field == at { return $crate::wire::Wire::value(&self.$field, tail) } at += 1; )*
+                debug_assert!(field >= at);
+                $crate::Value::Null
+            }
+            fn marks(&self, field: usize) -> u32 {
+                let mut at = 0;
+                $( if field == at { return $crate::wire::Wire::marks(&self.$field) } at += 1; )*
+                debug_assert!(field >= at);
+                0
+            }
+        }
+    };
+}
+pub(crate) use record;
+
+/// Where a value came from and what happened to it on the way.
+pub mod mark {
+    /// Copied from the memory of the calling process, which may have changed it meanwhile.
+    pub const USER: u32 = 1;
+    /// Longer than the kernel half's buffer: the end (of a path: the root side) is missing.
+    pub const TRUNCATED: u32 = 2;
+    /// The file has no name any more (`i_nlink` is 0).
+    pub const DELETED: u32 = 4;
+    /// The file hangs in no directory tree (memfd, pipe, socket): the path is its bare name.
+    pub const DETACHED: u32 = 8;
+    /// There is no such value in this event.
+    pub const ABSENT: u32 = 16;
+}
+
+/// The number that stands for "unset" in ids, as in `loginuid` (see `audit_getloginuid` and auditctl(8)).
+pub const UNSET: u32 = u32::MAX;
+
+/// The first bytes of an event: how to read the rest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Prefix {
+    /// Start of the process (of its first thread), nanoseconds since boot.
+    pub start: u64,
+    /// Bytes of the tail.
+    pub tail: u32,
+    /// A [`crate::Kind`], as a number.
+    pub kind: u16,
+    /// A [`Call`], as a number.
+    pub call: u8,
+    /// A [`Hook`], as a number.
+    pub hook: u8,
+}
+
+record! {
+    /// What every event says: when, on which CPU, who, in which namespaces.
+    "header" => Header {
+        /// Time since boot including suspend (`CLOCK_BOOTTIME`), in nanoseconds.
+        ktime: u64,
+        /// Number of the event on its CPU, counted by the kernel half from its start: a gap is a loss.
+        seq: u64,
+        /// Id of the control group (cgroup v2), which is the inode of its directory.
+        cgroup_id: u64,
+        /// What the call returned; 0 where the kernel half sees no return value.
+        ret: i64,
+        /// The CPU on which it happened.
+        cpu: u32,
+        /// Process id (`tgid` in the kernel), in the initial pid namespace.
+        pid: u32,
+        /// Thread id (`pid` in the kernel), in the initial pid namespace.
+        tid: u32,
+        /// Process id of the parent.
+        ppid: u32,
+        /// Real user id.
+        uid: Id,
+        /// Real group id.
+        gid: Id,
+        /// Saved set-user-id.
+        suid: Id,
+        /// Saved set-group-id.
+        sgid: Id,
+        /// Effective user id.
+        euid: Id,
+        /// Effective group id.
+        egid: Id,
+        /// User id for file access.
+        fsuid: Id,
+        /// Group id for file access.
+        fsgid: Id,
+        /// Audit user id: who logged in (`loginuid`); null when nobody did.
+        auid: Id,
+        /// Audit session id; null when unset.
+        sessionid: Id,
+        /// Inode of the mount namespace.
+        mnt_ns: u32,
+        /// Inode of the pid namespace in which children are born.
+        pid_ns: u32,
+        /// Inode of the network namespace.
+        net_ns: u32,
+        /// Inode of the user namespace of the credentials.
+        user_ns: u32,
+        /// Name of the thread (`comm`).
+        comm: Name16,
+        /// Controlling terminal; null when there is none.
+        tty: Name16,
+    }
+}
+
+/// A user, group or session id; [`UNSET`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Id(pub u32);
+
+/// A truth value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Bool(pub u32);
+
+/// A short name ended by a NUL, as `comm`; null when empty.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Name16(pub [u8; 16]);
+
+/// File type and permission bits (`st_mode`); [`UNSET`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Mode(pub u32);
+
+/// A device as the kernel numbers it (`dev_t`: major in the upper 12 bits); [`UNSET`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Device(pub u32);
+
+/// An inode number, low half first, so that bodies need no padding; 0 is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Inode(pub [u32; 2]);
+
+impl From<u64> for Inode {
+    fn from(number: u64) -> Self {
+        Self([number as u32, (number >> 32) as u32])
+    }
+}
+
+/// Flags of open(2).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct OpenFlags(pub u32);
+
+/// Flags of renameat2(2).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RenameFlags(pub u32);
+
+/// What an open file may be used for: the access mode of open(2).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Access(pub u32);
+
+/// A signal by number; 0 is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Signal(pub u32);
+
+/// An internet protocol (`IPPROTO_*`) of a socket; 0 (as unix sockets have it) is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Protocol(pub u32);
+
+/// The type of a socket (`SOCK_*`); 0 is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SocketType(pub u32);
+
+/// Bytes of the tail, by position.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Text {
+    /// Offset in the tail.
+    pub start: u32,
+    /// Bytes, without a NUL at the end.
+    pub len: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+/// Strings of the tail, each ended by a NUL (a truncated last one may lack it).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TextList {
+    /// Offset in the tail.
+    pub start: u32,
+    /// Bytes, NULs counted.
+    pub len: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+/// A path: a place that the kernel resolved and, where the kernel kept no more, a name that the caller gave.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Path {
+    /// Offset in the tail of the components as the kernel half met them: leaf first, each ended by a NUL.
+    pub start: u32,
+    /// Bytes of the components.
+    pub len: u32,
+    /// Offset of the name that the caller gave, relative to the place.
+    pub name: u32,
+    /// Bytes of that name; 0 when the kernel resolved all of it.
+    pub name_len: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+/// Address family numbers of socket(2).
+pub mod family {
+    /// Local sockets.
+    pub const UNIX: u16 = 1;
+    /// IPv4.
+    pub const INET: u16 = 2;
+    /// IPv6.
+    pub const INET6: u16 = 10;
+}
+
+/// The address of a socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Addr {
+    /// IPv4 in the first four bytes, or IPv6; network order.
+    pub ip: [u8; 16],
+    /// One of [`family`]; 0 when there is no address.
+    pub family: u16,
+    /// Port, in the byte order of the machine.
+    pub port: u16,
+    /// Offset in the tail of a unix socket's name (an abstract one starts with a NUL).
+    pub start: u32,
+    /// Bytes of that name.
+    pub len: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+/// A field as its readers see it: borrowed, never copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Not there.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A signed number.
+    Int(i64),
+    /// A number that fits into 32 bits.
+    Uint(u32),
+    /// A number that may not fit into the 53 bits of a JSON number, and so is written as a string.
+    Big(u64),
+    /// Any bytes but NUL.
+    Text(&'a [u8]),
+    /// One of a known set of names.
+    Name(&'static str),
+    /// Strings, each ended by a NUL.
+    List(&'a [u8]),
+    /// A path in its parts.
+    Path(PathParts<'a>),
+    /// The address of a socket.
+    Addr(SocketAddr<'a>),
+    /// Bits with names; the rest is written as a number.
+    Flags(u32, &'static [(u32, &'static str)]),
+    /// Written in octal, as modes are.
+    Octal(u32),
+    /// `dev_t`, written as `major:minor`.
+    Device(u32),
+}
+
+/// A path in its parts, see [`Path`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathParts<'a> {
+    components: &'a [u8],
+    /// The name that the caller gave; empty when the kernel resolved all of it.
+    pub name: &'a [u8],
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+impl<'a> PathParts<'a> {
+    /// The resolved components, root first.
+    pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let components = self.components.strip_suffix(b"\0").unwrap_or(self.components);
+        components.rsplit(|byte| *byte == 0).filter(|component| !component.is_empty())
+    }
+
+    /// Whether the path is a bare name outside of every directory tree.
+    pub fn is_detached(&self) -> bool {
+        self.marks & mark::DETACHED != 0
+    }
+}
+
+/// The address of a socket, see [`Addr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketAddr<'a> {
+    /// IPv4 or IPv6 with a port.
+    Ip(IpAddr, u16),
+    /// A local socket by its path; empty when it has no name.
+    Unix(&'a [u8]),
+    /// A local socket in the abstract namespace, without the leading NUL.
+    Abstract(&'a [u8]),
+    /// Another address family, by number.
+    Other(u16),
+}
+
+/// What a field is, for the schema, the docs and the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// True or false.
+    Bool,
+    /// A signed number.
+    Int,
+    /// A number that fits into 32 bits.
+    Uint,
+    /// A number, written as a string.
+    Big,
+    /// A number or null.
+    Id,
+    /// A string, or `{"b64": …}` when it is not UTF-8; or null.
+    Text,
+    /// An array of texts.
+    List,
+    /// A text that starts with a slash (but for detached files).
+    Path,
+    /// An object with `family` and `ip`, `port`, or `path`, or `abstract`.
+    Addr,
+    /// A string of names joined by `|`.
+    Flags,
+    /// A string of octal digits; or null.
+    Octal,
+    /// A string `major:minor`; or null.
+    Device,
+    /// One of a set of names; or null.
+    Name,
+}
+
+/// A field as it was declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name in records and policies.
+    pub name: &'static str,
+    /// Its doc comment, a line each.
+    pub doc: &'static [&'static str],
+    /// What it is.
+    pub ty: Type,
+}
+
+/// A type that may stand in a body.
+pub trait Wire {
+    /// What it is.
+    const TYPE: Type;
+    /// How its readers see it.
+    fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a>;
+    /// Bits of [`mark`].
+    fn marks(&self) -> u32 {
+        0
+    }
+}
+
+/// A declared struct: the header or the body of a kind.
+pub trait Record: FromBytes + IntoBytes + Immutable + KnownLayout {
+    /// Its name in records and policies.
+    const NAME: &'static str;
+    /// Its doc comment, a line each.
+    const DOC: &'static [&'static str];
+    /// Its fields, in the order of the wire.
+    const FIELDS: &'static [Field];
+    /// The value of a field by its position in [`Record::FIELDS`]; null beyond.
+    fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> Value<'a>;
+    /// The marks of a field by its position in [`Record::FIELDS`].
+    fn marks(&self, field: usize) -> u32;
+}
+
+/// Why bytes from the ring buffer are not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The bytes end before the event does.
+    Short,
+    /// The bytes do not start at an address that is a multiple of 8.
+    Unaligned,
+    /// No kind has this number.
+    UnknownKind(u16),
+    /// No system call of ours has this number.
+    UnknownCall(u8),
+    /// No hook of ours has this number.
+    UnknownHook(u8),
+}
+
+impl core::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Short => f.write_str("the event is cut short"),
+            Self::Unaligned => f.write_str("the event does not start at a multiple of 8"),
+            Self::UnknownKind(it) => write!(f, "kind {it} is unknown"),
+            Self::UnknownCall(it) => write!(f, "call {it} is unknown"),
+            Self::UnknownHook(it) => write!(f, "hook {it} is unknown"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+macro_rules! wire {
+    ($($ty:ty => $variant:ident, |$self:ident, $tail:ident| $value:expr $(, marks $marks:expr)?;)*) => {$(
+        impl Wire for $ty {
+            const TYPE: Type = Type::$variant;
+            fn value<'a>(&'a self, $tail: &'a [u8]) -> Value<'a> { let $self = self; $value }
+            $( fn marks(&self) -> u32 { let $self = self; $marks } )?
+        }
+    )*};
+}
+
+wire! {
+    u32 => Uint, |it, _tail| Value::Uint(*it);
+    u64 => Big, |it, _tail| Value::Big(*it);
+    i64 => Int, |it, _tail| Value::Int(*it);
+    Bool => Bool, |it, _tail| Value::Bool(it.0 != 0);
+    Id => Id, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Uint(it.0) };
+    Name16 => Text, |it, _tail| text(until_nul(&it.0));
+    Mode => Octal, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Octal(it.0) };
+    Device => Device, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Device(it.0) };
+    Inode => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { 0 => Value::Null, number => Value::Big(number) };
+    OpenFlags => Flags, |it, _tail| Value::Flags(it.0, crate::call::OPEN_FLAGS);
+    RenameFlags => Flags, |it, _tail| Value::Flags(it.0, crate::call::RENAME_FLAGS);
+    Access => Name, |it, _tail| Value::Name(crate::call::access(it.0));
+    Signal => Name, |it, _tail| name_of(crate::call::SIGNALS, it.0);
+    Protocol => Name, |it, _tail| name_of(crate::call::PROTOCOLS, it.0);
+    SocketType => Name, |it, _tail| name_of(crate::call::SOCKET_TYPES, it.0);
+    Text => Text, |it, tail| present(it.marks, Value::Text(slice(tail, it.start, it.len))), marks it.marks;
+    TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
+    Path => Path, |it, tail| present(it.marks, Value::Path(PathParts {
+        components: slice(tail, it.start, it.len),
+        name: until_nul(slice(tail, it.name, it.name_len)),
+        marks: it.marks,
+    })), marks it.marks;
+    Addr => Addr, |it, tail| it.value(tail), marks it.marks;
+}
+
+impl Addr {
+    fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a> {
+        let [a, b, c, d, ..] = self.ip;
+        Value::Addr(match self.family {
+            0 => return Value::Null,
+            family::INET => SocketAddr::Ip(Ipv4Addr::new(a, b, c, d).into(), self.port),
+            family::INET6 => SocketAddr::Ip(Ipv6Addr::from(self.ip).into(), self.port),
+            family::UNIX => match slice(tail, self.start, self.len) {
+                [0, name @ ..] => SocketAddr::Abstract(name),
+                path => SocketAddr::Unix(until_nul(path)),
+            },
+            other => SocketAddr::Other(other),
+        })
+    }
+}
+
+/// The kernel may have cut the tail short: what is missing is empty, never a panic.
+fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
+    let start = start as usize;
+    start.checked_add(len as usize).and_then(|end| tail.get(start..end)).unwrap_or_default()
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> Value<'_> {
+    if bytes.is_empty() { Value::Null } else { Value::Text(bytes) }
+}
+
+fn present(marks: u32, value: Value<'_>) -> Value<'_> {
+    if marks & mark::ABSENT != 0 { Value::Null } else { value }
+}
+
+/// A name for a number; null for 0, the number for one without a name.
+fn name_of(names: &'static [(u32, &'static str)], number: u32) -> Value<'static> {
+    match names.iter().find(|(it, _)| *it == number) {
+        Some((_, name)) => Value::Name(name),
+        None if number == 0 => Value::Null,
+        None => Value::Uint(number),
+    }
+}
+
+/// Checks the numbers of a prefix that stand for names.
+pub(crate) fn check(prefix: &Prefix) -> Result<(Call, Hook), DecodeError> {
+    let call = Call::from_number(prefix.call).ok_or(DecodeError::UnknownCall(prefix.call))?;
+    let hook = Hook::from_number(prefix.hook).ok_or(DecodeError::UnknownHook(prefix.hook))?;
+    Ok((call, hook))
+}
