@@ -99,11 +99,7 @@ impl Kernel {
         let (layout, missing) = types.layout()?;
         let cast = types.function(object::CAST);
         let family = if cast.is_some() { Family::Fast } else { Family::Base };
-        let settings = Settings {
-            agent: std::process::id(),
-            wake_bytes: options.wake_bytes,
-            wanted: options.wanted,
-        };
+        let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
         let (wide, narrow) = call_tables(&options.wanted);
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
@@ -248,7 +244,9 @@ impl Kernel {
 fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
     let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
     match (program.entry, program.name) {
-        (Entry::Tracepoint("sys_exit"), _) => Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind)),
+        (Entry::Tracepoint("sys_exit"), _) => {
+            Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
+        }
         (Entry::Tracepoint(_), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
