@@ -5,4 +5,7 @@
 //! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
 //! ```
 
+pub mod config;
+pub mod document;
+pub mod policy;
 pub mod record;
