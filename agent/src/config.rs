@@ -241,11 +241,14 @@ impl Setting for Sink {
     fn read(node: &Node, name: &str, report: &mut Report) -> Option<Self> {
         let mut fields = Fields::new(node, name, report)?;
         let sink = match fields.take_word("type", SINK_TYPES)? {
-            "file" => Self::File(FileSink::read_fields(&mut fields)?),
-            _ => Self::Http(HttpSink::read_fields(&mut fields)?),
+            "file" => FileSink::read_fields(&mut fields).map(Self::File),
+            _ => HttpSink::read_fields(&mut fields).map(Self::Http),
         };
         fields.finish();
-        Some(sink)
+        if let Some(Self::Http(sink)) = &sink {
+            sink.check(&|key| place_of(node, &[key]), report);
+        }
+        sink
     }
 
     fn show(&self) -> String {
@@ -279,15 +282,21 @@ impl Config {
         Self::parse(&path.display().to_string(), &text).map_err(ConfigError::Wrong)
     }
 
-    /// Reads a text; `file` names it in problems, all of which are found. An empty text is all defaults.
+    /// Reads a text; `file` names it in problems, all of which are found. An empty text is a problem, too: it looks
+    /// like a file that was not written to its end.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let mut report = Report::new(file);
         let mut documents = document::parse(text, &mut report).into_iter();
-        let document = documents.next().unwrap_or_else(Node::empty_map);
+        let document = documents.next().unwrap_or_else(|| {
+            if report.is_clean() {
+                report.hint(Place::FIRST, "the file is empty", "write {} for all defaults");
+            }
+            Node::empty_map()
+        });
         if let Some(second) = documents.next() {
             report.add(second.place, "a config is one document");
         }
-        let config = if report.is_clean() { Self::read(&document, "the config", &mut report) } else { None };
+        let config = Self::read(&document, "the config", &mut report).filter(|_| report.is_clean());
         if let Some(config) = &config {
             config.check(&document, &mut report);
         }
@@ -349,9 +358,6 @@ impl Config {
             }
             if self.sinks[..at].iter().any(|it| it.name() == name) {
                 report.add(place("name"), format!("two sinks are named \"{name}\""));
-            }
-            if let Sink::Http(sink) = sink {
-                sink.check(&place, report);
             }
         }
     }

@@ -264,6 +264,8 @@ impl<'t> Builder<'t, '_> {
             return Err(self.refuse(place, "anchors (&) and tags (!) are not allowed here"));
         }
         let data = match event {
+            // the parser has "~" where nothing stands
+            Event::Scalar(_, ScalarStyle::Plain, ..) if place.len == 0 => Data::Scalar { text: String::new(), plain: true },
             Event::Scalar(text, style, ..) => Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain },
             Event::SequenceStart(..) => {
                 let mut items = Vec::new();
@@ -309,8 +311,10 @@ fn place(span: &Span) -> Place {
     Place { line: span.start.line(), column: span.start.col() + 1, offset, len: end.saturating_sub(offset) }
 }
 
-/// The known name that is most like the given one, when any is like it.
+/// The known name that is most like the given one, when any is like it: it holds it, or few letters differ.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let limit = FAR.min(name.chars().count().div_ceil(2));
-    known.map(|it| (strsim::osa_distance(name, it), it)).filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, it)| it)
+    let distance = |it: &str| if name.len() > 2 && it.contains(name) { 1 } else { strsim::osa_distance(name, it) };
+    let near = known.map(|it| (distance(it), it)).filter(|(distance, _)| *distance <= limit);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, it)| it)
 }

@@ -15,7 +15,7 @@ use super::{
     value::{self, Modifiers},
 };
 use crate::{
-    document::{Data, Key, Node, Place, Report, nearest},
+    document::{Data, Key, Node, Place, Report},
     record::{Part, Slot},
 };
 
@@ -273,11 +273,10 @@ impl Scope<'_> {
 
     fn report_value(&mut self, place: Place, error: &value::ValueError) {
         let what = format!("rule \"{}\": {error}", self.rule);
-        let hint = match error {
-            value::ValueError::Unknown { name, known, .. } => nearest(name, known.iter().copied()).map(|near| format!("did you mean \"{near}\"?")),
-            _ => error.hint(),
-        };
-        match hint {
+        if let value::ValueError::Unknown { name, known, .. } = error {
+            return self.report.unknown(place, what, name, known.iter().copied());
+        }
+        match error.hint() {
             Some(hint) => self.report.hint(place, what, hint),
             None => self.report.add(place, what),
         }

@@ -111,6 +111,7 @@ fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
                 Data::Map(_) | Data::List(_) => {
                     report.hint(key.place, format!("{named}: \"{other}\" cannot name a selection"), "use a-z, 0-9, _, - and .");
                 }
+                Data::Scalar { .. } if node.is_null() => report.add(key.place, format!("{named}: there is nothing below \"{other}\"")),
                 Data::Scalar { .. } => {
                     report.unknown(key.place, format!("{named}: unknown key \"{other}\""), other, RULE_KEYS.iter().copied());
                 }
@@ -197,7 +198,8 @@ fn kinds(node: &Node, named: &str, report: &mut Report) -> Option<Vec<Kind>> {
             }
         }
     }
-    Some(kinds)
+    // none that is known: that is said already, and the rest of the rule can be checked for all kinds
+    (!kinds.is_empty()).then_some(kinds)
 }
 
 fn verdict(node: &Node, report: &mut Report) -> Option<Verdict> {

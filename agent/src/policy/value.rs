@@ -52,12 +52,14 @@ pub(super) enum ValueError {
     Conflict { first: String, second: String },
     #[error("field \"{field}\" is {is}: \"{modifier}\" does not fit it")]
     Unfit { field: String, is: &'static str, modifier: &'static str },
-    #[error("field \"{field}\" is {is}, \"{found}\" is not")]
+    #[error("field \"{field}\" takes {is}, not \"{found}\"")]
     Mistyped { field: String, is: &'static str, found: String, hint: Option<String> },
     #[error("field \"{field}\" has several parts")]
     Whole { field: String },
     #[error("{0} stands where a single value should")]
     Shape(&'static str),
+    #[error("\"exists\" takes true or false, not \"{0}\"")]
+    Presence(String),
     #[error("there is no value here")]
     Missing,
     #[error("a regular expression that the regex crate refuses: {0}")]
@@ -179,7 +181,11 @@ impl Target<'_> {
         }
         let nothing = if self.is_ip() { Check::NoIp } else { Check::Null };
         if modifiers.op == Op::Exists {
-            return Ok((nothing, self.boolean(text)?));
+            return match text.as_str() {
+                "true" => Ok((nothing, true)),
+                "false" => Ok((nothing, false)),
+                _ => Err(ValueError::Presence(text.clone())),
+            };
         }
         if node.is_null() || (text == "unset" && self.ty == Type::Id) {
             return match modifiers.op {
@@ -237,12 +243,7 @@ impl Target<'_> {
         match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(ValueError::Mistyped {
-                field: self.field.to_owned(),
-                is: "true or false here",
-                found: text.to_owned(),
-                hint: None,
-            }),
+            _ => Err(self.mistyped(text, None)),
         }
     }
 
