@@ -17,7 +17,7 @@ use std::{
 use crate::document::{self, Node, Place, Problems, Report, SIZE_LIMIT};
 pub use setting::Entry;
 use setting::{Fields, Section, Setting, names, settings};
-pub use unit::{Mode, Size};
+pub use unit::{Mode, Size, duration};
 
 names! {
     /// How an acknowledged event is kept from a power failure.

@@ -79,7 +79,7 @@ impl Keys {
         if host_path.exists() {
             return Err(KeysError::Enrolled(dir.into()));
         }
-        let host = HostKey::new(origin, &random()?).map_err(|_| KeysError::Origin(origin.into()))?;
+        let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
         let state = State::genesis(origin, seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
         let chain_path = dir.join("chain");

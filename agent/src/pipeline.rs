@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
-pub use status::{HookStatus, Status};
+pub use status::{HookStatus, Status, hook_status};
 pub use tally::Tally;
 
 use crate::{

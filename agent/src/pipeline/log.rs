@@ -4,7 +4,10 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
     Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, Vkey,
-    batch::LineError, state::RecoverError, text,
+    batch::LineError,
+    enrol::{self, EnrolError, Enrolment},
+    state::RecoverError,
+    text,
 };
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -40,6 +43,9 @@ pub enum LogError {
          from a backup, or copied from another host? Enrol anew: no second batch of this number may be signed"
     )]
     Fork(RecoverError),
+    /// The enrolment note cannot be made.
+    #[error("making the enrolment note: {0}")]
+    Enrol(#[from] EnrolError),
     /// A fact about this host cannot be read.
     #[error("reading {path}: {source}")]
     Host {
@@ -122,6 +128,24 @@ impl Log {
             gaps: Vec::new(),
             recovered,
         })
+    }
+
+    /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
+    pub fn enrol(options: LogOptions, origin: &str, now: Now) -> Result<String, LogError> {
+        let (host_key, seed, _) = Keys::make(&options.state_dir, origin)?;
+        let facts = vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+        let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
+        let mut log = Self::open(options, now)?;
+        let line = enrol::genesis_line(&note);
+        log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
+        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), now)?;
+        log.store()?;
+        Ok(note)
+    }
+
+    /// Name of the log.
+    pub fn origin(&self) -> &str {
+        self.sealer.state().origin()
     }
 
     /// The kind of the first batch of this run.
@@ -303,4 +327,13 @@ impl io::Write for HashWriter<'_> {
 fn read(path: &str) -> Result<String, LogError> {
     let text = fs::read_to_string(path).map_err(|source| LogError::Host { path: path.into(), source })?;
     Ok(text.trim().to_owned())
+}
+
+/// An id of this machine that does not tell the machine id itself (machine-id(5) asks for that).
+fn machine() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(b"sigtrail/v1 machine ");
+    hash.update(id.trim());
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -63,7 +63,8 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
-pub(super) fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
+/// What became of each program.
+pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
     let programs = kernel.attached().iter().map(|attached| HookStatus {
         program: attached.program.name.to_owned(),
         at: match attached.program.entry {
