@@ -101,7 +101,9 @@ pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
         eprintln!();
     }
     let mut report = verifier.finish();
-    extra.into_iter().for_each(|finding| report.found(finding));
+    for finding in extra {
+        report.found(finding);
+    }
     Ok((report, names))
 }
 

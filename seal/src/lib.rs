@@ -42,6 +42,5 @@ pub use sealer::{SealError, Sealed, Sealer};
 pub use state::{Slot, State};
 pub use verify::{Report, Severity, Trust, Verdict, Verifier};
 
-
 /// The longest event line, in bytes without its LF.
 pub const MAX_LINE: usize = 262_144;

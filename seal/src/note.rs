@@ -136,7 +136,9 @@ impl Signature {
         }
         let blob = unbase64(blob).ok_or(NoteError::Signature)?;
         match blob.split_first_chunk::<4>() {
-            Some((id, bytes)) if !bytes.is_empty() => Ok(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() }),
+            Some((id, bytes)) if !bytes.is_empty() => {
+                Ok(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() })
+            }
             _ => Err(NoteError::Signature),
         }
     }
@@ -217,14 +219,15 @@ mod tests {
             for flip in [1, 0x20, 0x80] {
                 let mut bytes = VKEY.as_bytes().to_vec();
                 bytes[at] ^= flip;
-                assert!(std::str::from_utf8(&bytes).is_ok_and(|text| Vkey::parse(text).is_ok()) == false, "byte {at}");
+                assert!(!std::str::from_utf8(&bytes).is_ok_and(|text| Vkey::parse(text).is_ok()), "byte {at}");
             }
         }
         let vkey = Vkey::parse(VKEY).unwrap();
         for at in 0..NOTE.len() {
             let mut bytes = NOTE.as_bytes().to_vec();
             bytes[at] ^= 1;
-            let passes = String::from_utf8(bytes).is_ok_and(|text| Note::parse(&text).is_ok_and(|n| n.verify(&vkey).is_ok()));
+            let passes =
+                String::from_utf8(bytes).is_ok_and(|text| Note::parse(&text).is_ok_and(|n| n.verify(&vkey).is_ok()));
             assert!(!passes, "byte {at}");
         }
     }
@@ -232,8 +235,18 @@ mod tests {
     #[test]
     fn malformed_notes_are_refused() {
         for text in [
-            "", "\n", "text\n", "text\n\n", "text\n\n\n", "text\n\n— a\n", "text\n\n— a AAAA\n", "text\n\n— a AAAAAAA=",
-            "text\n\n- a AAAAAAA=\n", "text\n\n— a  AAAAAAA=\n", "te\rxt\n\n— a AAAAAAA=\n", "text\n\n— a+b AAAAAAA=\n",
+            "",
+            "\n",
+            "text\n",
+            "text\n\n",
+            "text\n\n\n",
+            "text\n\n— a\n",
+            "text\n\n— a AAAA\n",
+            "text\n\n— a AAAAAAA=",
+            "text\n\n- a AAAAAAA=\n",
+            "text\n\n— a  AAAAAAA=\n",
+            "te\rxt\n\n— a AAAAAAA=\n",
+            "text\n\n— a+b AAAAAAA=\n",
         ] {
             assert!(Note::parse(text).is_err(), "{text:?}");
         }

@@ -137,8 +137,7 @@ impl Sealer {
         }
 
         let next = state.after(tree::leaf(text.as_bytes()), lines.len());
-        let checkpoint =
-            Checkpoint { origin: state.origin().to_owned(), size: next.batch(), root: next.log().root() };
+        let checkpoint = Checkpoint { origin: state.origin().to_owned(), size: next.batch(), root: next.log().root() };
         let signed = checkpoint.text();
         let signers = [&self.host, &self.chain].into_iter().chain(&new);
         let signatures = signers.map(|key| key.sign(&signed)).collect();

@@ -74,6 +74,7 @@ pub struct Verifier {
     log: Range,
     /// The host key in force.
     host: Option<Vkey>,
+    /// The good batches of late, by ascending number, each with what makes a copy of it the same.
     seen: VecDeque<(u64, Hash)>,
     no_key_told: bool,
 }
@@ -249,8 +250,14 @@ impl Verifier {
             self.find(Some(number), what);
         }
         for head in &self.trust.heads {
-            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root {
-                self.report.found(Finding { batch: Some(number), input: self.input, line: self.line, what: What::Head });
+            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root
+            {
+                self.report.found(Finding {
+                    batch: Some(number),
+                    input: self.input,
+                    line: self.line,
+                    what: What::Head,
+                });
             }
         }
 
@@ -297,7 +304,8 @@ impl Verifier {
     /// A batch with a number that was there already: the same again (delivery is at least once), or a fork.
     fn repeat(&mut self, batch: &Batch) {
         let number = batch.header.batch;
-        match self.seen.iter().rev().find(|(seen, _)| *seen == number) {
+        let seen = self.seen.binary_search_by_key(&number, |(seen, _)| *seen).ok();
+        match seen.and_then(|at| self.seen.get(at)) {
             Some((_, identity)) if *identity == identify(batch) => self.report.duplicates += 1,
             Some(_) => self.find(Some(number), What::Fork),
             None => self.find(Some(number), What::Late),

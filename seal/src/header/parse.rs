@@ -99,13 +99,9 @@ fn agent(value: &str) -> Option<Agent> {
 }
 
 fn cpu(value: &str) -> Option<Cpu> {
-    let [id, first, last, lost] = words(value)?;
-    let cpu = Cpu {
-        id: u32::try_from(decimal(id)?).ok()?,
-        first: decimal(first)?,
-        last: decimal(last)?,
-        lost: decimal(lost)?,
-    };
+    let [id, from, to, lost] = words(value)?;
+    let cpu =
+        Cpu { id: u32::try_from(decimal(id)?).ok()?, first: decimal(from)?, last: decimal(to)?, lost: decimal(lost)? };
     (cpu.first <= cpu.last).then_some(cpu)
 }
 
@@ -192,8 +188,22 @@ impl Header {
             return Err(Line("acct"));
         }
 
-        let facts =
-            Facts { kind, boot, host, mono, wall, clock, agent, policy, cpus, accounts, lost, gaps, receipts, extensions };
+        let facts = Facts {
+            kind,
+            boot,
+            host,
+            mono,
+            wall,
+            clock,
+            agent,
+            policy,
+            cpus,
+            accounts,
+            lost,
+            gaps,
+            receipts,
+            extensions,
+        };
         let header = Self { origin, batch, prev, events, first, root, payload, bytes, facts, next, hostkey };
         if header.to_string() != text {
             return Err(HeaderError::Spelling);
