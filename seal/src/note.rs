@@ -62,6 +62,15 @@ impl Vkey {
         Ok(Self { name: name.to_owned(), id: [hash[0], hash[1], hash[2], hash[3]], key })
     }
 
+    /// Names the 32 bytes of a public key (RFC 8032); a key of small order is none.
+    pub fn from_bytes(name: &str, key: &[u8; 32]) -> Result<Self, NoteError> {
+        let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
+        if key.is_weak() {
+            return Err(NoteError::Vkey);
+        }
+        Self::from_key(name, key)
+    }
+
     /// Reads `name+id+key`; the id must be the key's own, the key must not be of small order.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let mut parts = text.splitn(3, '+');
@@ -72,12 +81,8 @@ impl Vkey {
         let key = unbase64(key).ok_or(NoteError::Vkey)?;
         let Some((&ED25519, key)) = key.split_first() else { return Err(NoteError::Vkey) };
         let key: [u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
-        let key = VerifyingKey::from_bytes(&key).map_err(|_| NoteError::Vkey)?;
-        let vkey = Self::from_key(name, key)?;
-        if vkey.id != id || key.is_weak() {
-            return Err(NoteError::Vkey);
-        }
-        Ok(vkey)
+        let vkey = Self::from_bytes(name, &key)?;
+        if vkey.id == id { Ok(vkey) } else { Err(NoteError::Vkey) }
     }
 
     /// The name.

@@ -56,9 +56,9 @@ pub fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control) && text.trim() == text
 }
 
-/// Whether the text can stand between two spaces of a header line.
+/// Whether the text can stand between two spaces of a header line: plain, no space, at most 255 bytes.
 pub fn is_word(text: &str) -> bool {
-    is_plain(text) && !text.contains(char::is_whitespace)
+    text.len() <= 255 && is_plain(text) && !text.contains(char::is_whitespace)
 }
 
 const SECOND: u64 = 1_000_000_000;

@@ -233,7 +233,7 @@ impl Verifier {
             self.find(Some(number), what);
         }
         let enrolment = self.enrolment(&batch, &open);
-        self.signatures(&batch, before.as_ref(), enrolment.as_ref(), number != expected);
+        let host = self.signatures(&batch, before.as_ref(), enrolment.as_ref(), number != expected);
         let cpus = match &before {
             Some(before) => {
                 if self.log != batch.before {
@@ -267,6 +267,7 @@ impl Verifier {
             self.expected = number.checked_add(1);
         }
         if good {
+            self.host = host;
             self.take(batch, &open, before.as_ref(), cpus);
         }
     }
@@ -326,11 +327,18 @@ impl Verifier {
         enrolment
     }
 
-    /// The signatures of host key and chain key, and on rotation that of the new host key.
-    fn signatures(&mut self, batch: &Batch, before: Option<&Before>, enrolment: Option<&Enrolment>, hole: bool) {
+    /// The signatures of host key and chain key, and on rotation that of the new host key. Returns the host key in
+    /// force after the batch, if the batch is good.
+    fn signatures(
+        &mut self,
+        batch: &Batch,
+        before: Option<&Before>,
+        enrolment: Option<&Enrolment>,
+        hole: bool,
+    ) -> Option<Vkey> {
         let number = Some(batch.header.batch);
         let signatures = &batch.proof.signatures;
-        let [by_host, by_chain, others @ ..] = signatures.as_slice() else { return };
+        let [by_host, by_chain, others @ ..] = signatures.as_slice() else { return None };
         let text = batch.proof.checkpoint.text();
 
         let pinned = || self.trust.pins.iter().find(|pin| pin.name() == by_host.name && pin.id() == by_host.id);
@@ -355,19 +363,18 @@ impl Verifier {
         {
             self.find(number, What::Enrolment);
         }
-        self.host = host;
 
         let chain = before.map(|before| &before.header.next).or(enrolment.map(|enrolment| &enrolment.chainkey));
         if chain.is_some_and(|chain| !chain.verifies(&text, by_chain)) {
             self.find(number, What::ChainSignature(by_chain.id));
         }
         if let Some(new) = &batch.header.hostkey {
-            if others.first().is_some_and(|by_new| new.verifies(&text, by_new)) {
-                self.host = self.host.is_some().then(|| new.clone());
-            } else {
+            if !others.first().is_some_and(|by_new| new.verifies(&text, by_new)) {
                 self.find(number, What::NewHostSignature);
             }
+            return host.map(|_| new.clone());
         }
+        host
     }
 
     /// A good batch enters the report, and is what the next one must follow.

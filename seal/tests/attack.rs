@@ -278,7 +278,7 @@ fn the_keys_of_batch_0_are_those_of_the_log() {
         (note(&host, seal::Seed::new([4; 32])), TAMPERED, "the chain signature"),
         (b"{}".to_vec(), TAMPERED, "batch 0 is not the enrolment"),
     ] {
-        let mut sealer = Sealer::open(host.clone(), State::genesis(ORIGIN, seed()).unwrap()).unwrap();
+        let mut sealer = Sealer::open(host.clone(), State::genesis(host.vkey(), seed()).unwrap()).unwrap();
         let mut lines = Lines::new();
         lines.push(&line).unwrap();
         let end = sealer.seal(&lines, &facts(BatchKind::Genesis, 0)).unwrap().line.clone();

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header, MAX_HEADER, VERSION};
 use crate::key::chain_name;
 use crate::note::{Vkey, is_name};
+use crate::state::MAX_ORIGIN;
 use crate::text::{decimal, is_plain, is_word, unbase64_hash, unhex, untime};
 use crate::tree::Hash;
 
@@ -138,7 +139,8 @@ impl Header {
         if lines.0.next() != Some(VERSION) {
             return Err(HeaderError::Version);
         }
-        let origin = lines.one("origin", |value| is_name(value).then(|| value.to_owned()))?;
+        let origin =
+            lines.one("origin", |value| (is_name(value) && value.len() <= MAX_ORIGIN).then(|| value.to_owned()))?;
         let batch = lines.one("batch", decimal)?;
         let prev = lines.one("prev", unbase64_hash)?;
         let kind = lines.one("kind", |value| BatchKind::ALL.into_iter().find(|kind| kind.name() == value))?;

@@ -49,8 +49,10 @@ impl Maker {
         let seed = Seed::new([salt + 1; 32]);
         let note = Enrolment::new(&host, &seed, vec![("host-uuid".into(), "4711".into())], START).unwrap();
         let note = note.sign(&host).unwrap();
-        let mut maker =
-            Self { sealer: Sealer::open(host, State::genesis(origin, seed).unwrap()).unwrap(), batches: Vec::new() };
+        let mut maker = Self {
+            sealer: Sealer::open(host.clone(), State::genesis(host.vkey(), seed).unwrap()).unwrap(),
+            batches: Vec::new(),
+        };
         maker.add(&[&genesis_line(&note)], &facts(BatchKind::Genesis, 0));
         maker
     }
