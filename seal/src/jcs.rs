@@ -211,7 +211,11 @@ impl<'a> Cursor<'a> {
                     self.at += length;
                     plain = false;
                 }
-                Some(_) => self.at += 1,
+                Some(_) => {
+                    let rest = &self.text.as_bytes()[self.at..];
+                    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+                    self.at += rest.iter().position(special).unwrap_or(rest.len());
+                }
             }
         }
         let inside = &self.text[from..self.at];

@@ -18,6 +18,7 @@
 
 pub mod batch;
 pub mod enrol;
+pub mod event_proof;
 pub mod frame;
 pub mod header;
 pub mod jcs;
@@ -35,6 +36,7 @@ pub mod verify;
 pub mod cli;
 
 pub use batch::{Batch, Lines};
+pub use event_proof::EventProof;
 pub use header::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header};
 pub use key::{HostKey, Seed};
 pub use note::Vkey;
