@@ -3,7 +3,9 @@
 //! What is trusted is a pinned host key; without one, the key that batch 0 names, and the report says so. From there
 //! each batch is bound to the one before: by the tree (`prev`, proof, signed root), by the chain key that the header
 //! before named, and by the counters that must go on. After a batch that is wrong or missing the chain is taken up
-//! again at the next one that stands by itself.
+//! again at the next one that stands by itself; for that one only the host key vouches, since the header that named
+//! its chain key is not there. So a hole is more than missing batches: who stole the host key could have put there
+//! what follows it. A head known from elsewhere, or a receipt, settles that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead};
