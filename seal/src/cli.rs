@@ -82,26 +82,23 @@ pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
     let mut verifier = Verifier::new(trust);
     let mut extra = Vec::new();
     let mut names = Vec::new();
-    let progress = io::stderr().is_terminal() && inputs.len() > 1;
+    let progress = io::stderr().is_terminal();
     for (number, one) in inputs.iter().enumerate() {
-        if progress {
-            eprint!("\r{} of {} inputs, {} batches", number + 1, inputs.len(), verifier.report().batches);
-        }
+        let told = progress.then(|| format!("input {} of {}", number + 1, inputs.len()));
         names.push(one.name());
         let at = verifier.inputs();
         if !one.is_log {
             // keeps the numbers of inputs and names in step
             verifier.end(false);
             extra.push(Finding { batch: None, input: at, line: 0, what: What::NotALog });
-        } else if let Err(error) = one.read(&mut verifier) {
+        } else if let Err(error) = one.read(&mut verifier, told) {
             extra.push(Finding { batch: None, input: at, line: 0, what: What::Unreadable(error.to_string()) });
         }
     }
-    if progress {
-        eprintln!();
-    }
     let mut report = verifier.finish();
-    extra.into_iter().for_each(|finding| report.found(finding));
+    for finding in extra {
+        report.found(finding);
+    }
     Ok((report, names))
 }
 

@@ -1,6 +1,9 @@
 //! What an attacker with root would do, and what ends a log badly without one: each with the words it is named in.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
+
+use std::io::Read as _;
 
 use common::{INCOMPLETE, Log, Maker, ORIGIN, TAMPERED, check, facts, log, verify};
 use seal::proof::Checkpoint;
@@ -18,9 +21,9 @@ fn begun() -> Maker {
 fn seal(sealer: &mut Sealer, event: &[u8], n: u64) -> Vec<u8> {
     let mut lines = Lines::new();
     lines.push(event).unwrap();
-    let sealed = sealer.seal(&lines, &facts(BatchKind::Events, n)).unwrap().line.clone();
+    let line = sealer.seal(&lines, &facts(BatchKind::Events, n)).unwrap().line.clone();
     assert!(sealer.advance());
-    [event, b"\n", &sealed].concat()
+    [event, b"\n", &line].concat()
 }
 
 #[test]
@@ -154,7 +157,8 @@ fn payloads_may_be_gone_but_not_unseen() {
     let leaf = seal::text::base64(&seal::tree::leaf(br#"{"seq":"4"}"#));
     let redacted = text.replace(r#"{"seq":"4"}"#, &format!(r#"{{"sigtrail":"redacted/v1","leaf":"{leaf}"}}"#));
     assert_ne!(text, redacted);
-    let report = check(&log.trust(), redacted.as_bytes(), INCOMPLETE, &["batch 3, line 10: 1 event lines are redacted"]);
+    let report =
+        check(&log.trust(), redacted.as_bytes(), INCOMPLETE, &["batch 3, line 10: 1 event lines are redacted"]);
     assert_eq!((report.batches, report.redacted), (6, 1));
     let other = redacted.replace("seq\":\"5", "seq\":\"6");
     check(&log.trust(), other.as_bytes(), TAMPERED, &["`root` differs"]);
@@ -274,12 +278,12 @@ fn the_keys_of_batch_0_are_those_of_the_log() {
         (note(&host, seal::Seed::new([4; 32])), TAMPERED, "the chain signature"),
         (b"{}".to_vec(), TAMPERED, "batch 0 is not the enrolment"),
     ] {
-        let mut sealer = Sealer::open(host.clone(), State::genesis(ORIGIN, seed()).unwrap()).unwrap();
+        let mut sealer = Sealer::open(host.clone(), State::genesis(host.vkey(), seed()).unwrap()).unwrap();
         let mut lines = Lines::new();
         lines.push(&line).unwrap();
-        let sealed = sealer.seal(&lines, &facts(BatchKind::Genesis, 0)).unwrap().line.clone();
+        let end = sealer.seal(&lines, &facts(BatchKind::Genesis, 0)).unwrap().line.clone();
         let trust = Trust { pins: vec![host.vkey().clone()], ..Trust::default() };
-        check(&trust, &[&line, b"\n".as_slice(), &sealed].concat(), verdict, &[what]);
+        check(&trust, &[&line, b"\n".as_slice(), &end].concat(), verdict, &[what]);
     }
 }
 
@@ -304,9 +308,9 @@ fn lines_that_are_no_events_are_named_though_they_are_sealed() {
 fn a_line_without_end_is_not_held() {
     let log = log(ORIGIN, 1);
     let mut verifier = seal::Verifier::new(log.trust());
-    let long = std::io::Read::take(std::io::repeat(b'a'), 64 << 20);
-    let mut input = std::io::Read::chain(long, std::io::Cursor::new([b"\n".as_slice(), &log.bytes()].concat()));
-    verifier.read(std::io::BufReader::new(std::io::Read::by_ref(&mut input))).unwrap();
+    let endless = std::io::repeat(b'a').take(64 << 20);
+    let input = endless.chain(std::io::Cursor::new([b"\n".as_slice(), &log.bytes()].concat()));
+    verifier.read(std::io::BufReader::new(input)).unwrap();
     let report = verifier.finish();
     assert_eq!(report.verdict(), TAMPERED);
     let first = report.findings.iter().next().unwrap().to_string();

@@ -1,5 +1,6 @@
 //! The verifier's program: what it opens, what it prints, how it ends.
 #![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
@@ -64,10 +65,13 @@ fn a_log_in_any_packing_verifies() {
     let log = log(ORIGIN, 1);
     let dir = tempfile::tempdir().unwrap();
     let key = log.key.to_string();
-    let two = |pack: fn(&[u8]) -> Vec<u8>| [pack(&log.batches[..3].concat()), pack(&log.batches[3..].concat())].concat();
-    for packed in [log.bytes(), zstd(&log.bytes()), gzip(&log.bytes()), two(zstd), two(gzip), segment(&log.batches, 0)] {
+    let two =
+        |pack: fn(&[u8]) -> Vec<u8>| [pack(&log.batches[..3].concat()), pack(&log.batches[3..].concat())].concat();
+    for packed in [log.bytes(), zstd(&log.bytes()), gzip(&log.bytes()), two(zstd), two(gzip), segment(&log.batches, 0)]
+    {
         fs::write(dir.path().join("log"), &packed).unwrap();
-        let out = &["batches        6", "events         7", "clock steps    1", "-2.000 s", "VERIFIED", "lost           2"];
+        let out =
+            &["batches        6", "events         7", "clock steps    1", "-2.000 s", "VERIFIED", "lost           2"];
         check(dir.path(), &["--key", &key, "log"], b"", 0, out);
         check(dir.path(), &["--key", &key, "-"], &packed, 0, &["VERIFIED"]);
         check(dir.path(), &["-"], &packed, 0, &["not pinned", "VERIFIED"]);
@@ -134,7 +138,12 @@ fn a_wrong_call_ends_with_3() {
     fs::write(dir.path().join("keys"), format!("# hosts\n{}\n", log.key)).unwrap();
     fs::write(dir.path().join("bad"), "nothing\n").unwrap();
     for args in [
-        &["nowhere"][..], &["empty"], &[], &["--key", "nowhere", "log"], &["--key", "bad", "log"], &["--wrong", "log"],
+        &["nowhere"][..],
+        &["empty"],
+        &[],
+        &["--key", "nowhere", "log"],
+        &["--key", "bad", "log"],
+        &["--wrong", "log"],
         &["--known-head", "bad", "log"],
     ] {
         check(dir.path(), args, b"", 3, &[]);

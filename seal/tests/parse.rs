@@ -1,4 +1,5 @@
 //! The parsers: what is written is read back as it was, and no bytes make them panic.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use proptest::collection::vec;
 use proptest::option;
@@ -37,10 +38,16 @@ fn facts() -> impl Strategy<Value = Facts> {
         Just(BatchKind::Stop),
         Just(BatchKind::Recovered)
     ];
-    let clock = (any::<bool>(), any::<u64>(), any::<i64>())
-        .prop_map(|(sync, maxerr_us, step_ns)| Clock { sync, maxerr_us, step_ns });
-    let agent = ("[0-9a-z.-]{1,12}", any::<[u8; 32]>(), any::<[u8; 32]>())
-        .prop_map(|(version, exe, bpf)| Agent { version, exe, bpf });
+    let clock = (any::<bool>(), any::<u64>(), any::<i64>()).prop_map(|(sync, maxerr_us, step_ns)| Clock {
+        sync,
+        maxerr_us,
+        step_ns,
+    });
+    let agent = ("[0-9a-z.-]{1,12}", any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(|(version, exe, bpf)| Agent {
+        version,
+        exe,
+        bpf,
+    });
     let cpus = proptest::collection::btree_map(any::<u32>(), any::<(u64, u64, u64)>(), 0..5).prop_map(|cpus| {
         let one = |(id, (a, b, lost)): (u32, (u64, u64, u64))| Cpu { id, first: a.min(b), last: a.max(b), lost };
         cpus.into_iter().map(one).collect::<Vec<_>>()
@@ -59,8 +66,12 @@ fn facts() -> impl Strategy<Value = Facts> {
         accounts.into_iter().map(one).collect::<Vec<_>>()
     });
     let reason = prop_oneof![Just(GapReason::Evict), Just(GapReason::Quarantine), Just(GapReason::Lag)];
-    let gap = (word(), any::<u64>(), any::<u64>(), reason)
-        .prop_map(|(sink, a, b, reason)| Gap { sink, from: a.min(b), to: a.max(b), reason });
+    let gap = (word(), any::<u64>(), any::<u64>(), reason).prop_map(|(sink, a, b, reason)| Gap {
+        sink,
+        from: a.min(b),
+        to: a.max(b),
+        reason,
+    });
     let extension = ("x-[a-z]{1,5}", plain());
     let times = (any::<(u64, u64)>(), any::<(u64, u64)>());
     let first = (kind, word(), plain(), times, clock, agent, any::<[u8; 32]>());
@@ -113,7 +124,8 @@ fn changed(text: &str, (at, with, how): (usize, char, u8)) -> String {
 }
 
 fn change() -> impl Strategy<Value = (usize, char, u8)> {
-    let with = prop_oneof![Just('\n'), Just(' '), Just('0'), Just('+'), Just('='), Just('\\'), Just('"'), any::<char>()];
+    let with =
+        prop_oneof![Just('\n'), Just(' '), Just('0'), Just('+'), Just('='), Just('\\'), Just('"'), any::<char>()];
     (any::<usize>(), with, any::<u8>())
 }
 

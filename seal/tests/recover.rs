@@ -1,10 +1,11 @@
 //! The sealer and its crashes: one batch for each number, whatever happens.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
 use common::{ORIGIN, facts};
 use seal::state::RecoverError;
-use seal::{BatchKind, Facts, HostKey, Lines, SealError, Seed, Sealer, State};
+use seal::{BatchKind, Facts, HostKey, Lines, SealError, Sealer, Seed, State};
 
 fn host() -> HostKey {
     HostKey::new(ORIGIN, &[1; 32]).unwrap()
@@ -12,7 +13,7 @@ fn host() -> HostKey {
 
 /// A state before batch 3, as it comes from a slot.
 fn state() -> State {
-    let mut sealer = Sealer::open(host(), State::genesis(ORIGIN, Seed::new([2; 32])).unwrap()).unwrap();
+    let mut sealer = Sealer::open(host(), State::genesis(host().vkey(), Seed::new([2; 32])).unwrap()).unwrap();
     for (n, kind) in [BatchKind::Genesis, BatchKind::Start, BatchKind::Events].into_iter().enumerate() {
         sealer.seal(&lines(&[b"{}"]), &facts(kind, n as u64)).unwrap();
         assert!(sealer.advance());
@@ -22,7 +23,9 @@ fn state() -> State {
 
 fn lines(events: &[&[u8]]) -> Lines {
     let mut lines = Lines::new();
-    events.iter().for_each(|event| lines.push(event).unwrap());
+    for event in events {
+        lines.push(event).unwrap();
+    }
     lines
 }
 
@@ -30,8 +33,8 @@ fn lines(events: &[&[u8]]) -> Lines {
 fn sealing_is_deterministic() {
     let seal = || {
         let mut sealer = Sealer::open(host(), state()).unwrap();
-        let sealed = sealer.seal(&lines(&[b"{}"]), &facts(BatchKind::Events, 3)).unwrap();
-        (sealed.line.clone(), sealed.next.clone())
+        let batch = sealer.seal(&lines(&[b"{}"]), &facts(BatchKind::Events, 3)).unwrap();
+        (batch.line.clone(), batch.next.clone())
     };
     assert_eq!(seal(), seal());
 }
@@ -56,33 +59,45 @@ fn a_batch_on_disk_is_gone_over_after_a_crash() {
     let before = state();
     let mut sealer = Sealer::open(host(), before.clone()).unwrap();
     let two = lines(&[b"{}", b"{\"a\":1}"]);
-    let sealed = sealer.seal(&two, &facts(BatchKind::Events, 3)).unwrap().clone();
-    assert_eq!(before.advance_over(host().vkey(), &two, &sealed.line), Ok(sealed.next.clone()));
+    let batch = sealer.seal(&two, &facts(BatchKind::Events, 3)).unwrap().clone();
+    assert_eq!(before.advance_over(&two, &batch.line), Ok(batch.next.clone()));
 
-    let recover = |state: &State, host: &HostKey, lines: &Lines, line: &[u8]| {
-        state.advance_over(host.vkey(), lines, line).map(|_| ())
-    };
-    let torn = &sealed.line[..sealed.line.len() - 9];
-    assert!(matches!(recover(&before, &host(), &two, torn), Err(RecoverError::Batch(_))));
+    let recover = |state: &State, lines: &Lines, line: &[u8]| state.advance_over(lines, line).map(|_| ());
+    let torn = &batch.line[..batch.line.len() - 9];
+    assert!(matches!(recover(&before, &two, torn), Err(RecoverError::Batch(_))));
     let one = lines(&[b"{}"]);
-    assert_eq!(recover(&before, &host(), &one, &sealed.line), Err(RecoverError::Lines(3, "events")));
+    assert_eq!(recover(&before, &one, &batch.line), Err(RecoverError::Lines(3, "events")));
     let after = Err(RecoverError::Number { expected: 4, found: 3 });
-    assert_eq!(recover(&sealed.next, &host(), &two, &sealed.line), after);
-    let other = HostKey::new(ORIGIN, &[9; 32]).unwrap();
-    assert_eq!(recover(&before, &other, &two, &sealed.line), Err(RecoverError::Fork(3, "signature")));
-    // another past, and another seed
-    let mut forked = Sealer::open(host(), State::genesis(ORIGIN, Seed::new([2; 32])).unwrap()).unwrap();
+    assert_eq!(recover(&batch.next, &two, &batch.line), after);
+    let changed = |at: usize| {
+        let mut slot = *before.encode();
+        slot[at] ^= 1;
+        let checksum = crc32c::crc32c(&slot[12..]);
+        slot[8..12].copy_from_slice(&checksum.to_le_bytes());
+        State::decode(&slot).unwrap()
+    };
+    assert_eq!(recover(&changed(40), &two, &batch.line), Err(RecoverError::Fork(3, "next")), "another seed");
+    assert_eq!(recover(&changed(32), &two, &batch.line), Err(RecoverError::Fork(3, "first")), "another sequence");
+    // another past
+    let mut forked = Sealer::open(host(), State::genesis(host().vkey(), Seed::new([2; 32])).unwrap()).unwrap();
     for (n, kind) in [BatchKind::Genesis, BatchKind::Start, BatchKind::Heartbeat].into_iter().enumerate() {
         forked.seal(&lines(&[b"{}"]), &facts(kind, n as u64)).unwrap();
         assert!(forked.advance());
     }
-    assert_eq!(recover(forked.state(), &host(), &two, &sealed.line), Err(RecoverError::Fork(3, "prev")));
-    let mut slot = *before.encode();
-    slot[40] ^= 1;
-    let checksum = crc32c::crc32c(&slot[12..]);
-    slot[8..12].copy_from_slice(&checksum.to_le_bytes());
-    let seed = State::decode(&slot).unwrap();
-    assert_eq!(recover(&seed, &host(), &two, &sealed.line), Err(RecoverError::Fork(3, "next")));
+    assert_eq!(recover(forked.state(), &two, &batch.line), Err(RecoverError::Fork(3, "prev")));
+}
+
+#[test]
+fn a_rotation_on_disk_hands_over_to_the_new_key() {
+    let new = HostKey::new(ORIGIN, &[9; 32]).unwrap();
+    let before = state();
+    let mut sealer = Sealer::open(host(), before.clone()).unwrap();
+    let line = sealer.rotate(&lines(&[]), &facts(BatchKind::Rotate, 3), new.clone()).unwrap().line.clone();
+    let next = before.advance_over(&lines(&[]), &line).unwrap();
+    assert!(sealer.advance());
+    assert_eq!((sealer.vkey(), sealer.state()), (new.vkey(), &next));
+    assert!(matches!(Sealer::open(host(), next.clone()), Err(SealError::Host)), "the old key is over");
+    assert!(Sealer::open(new, next).is_ok());
 }
 
 #[test]
@@ -107,6 +122,6 @@ fn facts_that_do_not_fit_are_refused_and_nothing_is_signed() {
     }
     assert!(matches!(sealer.rotate(&none, &base(), host()), Err(SealError::Kind(3))));
     let foreign = HostKey::new("other", &[1; 32]).unwrap();
-    assert!(matches!(Sealer::open(foreign, state()), Err(SealError::Origin)));
+    assert!(matches!(Sealer::open(foreign, state()), Err(SealError::Host)));
     assert!(sealer.seal(&none, &base()).is_ok());
 }

@@ -1,4 +1,5 @@
 //! The format from outside: the golden vectors to the byte, and openssl as the second opinion on signatures.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -55,9 +55,13 @@ impl Input {
         }
     }
 
-    pub(super) fn read(&self, verifier: &mut Verifier) -> io::Result<()> {
+    /// Verifies the input; with a text for it, its progress is told on standard error once it is long.
+    pub(super) fn read(&self, verifier: &mut Verifier, progress: Option<String>) -> io::Result<()> {
         match self.open() {
-            Ok(reader) => verifier.read(reader),
+            Ok(reader) => match progress {
+                Some(text) => verifier.read(Told { reader, text, bytes: 0 }),
+                None => verifier.read(reader),
+            },
             Err(error) => {
                 verifier.end(false);
                 Err(error)
@@ -154,6 +158,48 @@ fn decoded(mut raw: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
         [one, two, ..] if [one, two] == GZIP => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(raw))),
         _ => Box::new(raw),
     })
+}
+
+/// A reader that tells every 64 MiB how far it is, and clears the line at its end.
+struct Told {
+    reader: Box<dyn BufRead>,
+    text: String,
+    bytes: u64,
+}
+
+impl Told {
+    const EACH: u64 = 64 << 20;
+}
+
+impl Read for Told {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Told {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        let before = self.bytes / Self::EACH;
+        self.bytes += count as u64;
+        if self.bytes / Self::EACH > before {
+            eprint!("\r{}: {} MiB", self.text, self.bytes >> 20);
+        }
+        self.reader.consume(count);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.bytes >= Self::EACH {
+            eprint!("\r\x1b[K");
+        }
+    }
 }
 
 /// A segment of the spool as the lines of its batches.

@@ -1,7 +1,7 @@
 //! A report for people and for programs.
 
 use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn word(verdict: Verdict) -> &'static str {
 
 /// The report as one JSON object, with a LF.
 pub(super) fn json(report: &Report, names: &[String]) -> String {
-    let list = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
+    let capped = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
     let findings = report.findings.iter().map(|finding| {
         json!({
             "severity": word(Verdict::Found(finding.what.severity())),
@@ -32,13 +32,14 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
             "what": finding.what.to_string(),
         })
     });
-    let gaps = report.gaps.iter().map(|gap| {
-        json!({ "sink": gap.sink, "from": gap.from, "to": gap.to, "reason": gap.reason.name() })
-    });
+    let gaps = report
+        .gaps
+        .iter()
+        .map(|gap| json!({ "sink": gap.sink, "from": gap.from, "to": gap.to, "reason": gap.reason.name() }));
     let missing = report.missing.iter().map(|(from, to)| json!({ "from": from, "to": to }));
     let steps = report.steps.iter().map(|(batch, ns)| json!({ "batch": batch, "ns": ns }));
     let policies = report.policies.iter().map(|(batch, hash)| json!({ "batch": batch, "sha256": hex(hash) }));
-    let last = report.last.as_ref().map(|head| {
+    let head = report.last.as_ref().map(|head| {
         json!({ "origin": head.origin, "size": head.size, "root": base64(&head.root), "line": head.to_string() })
     });
     let value = json!({
@@ -55,16 +56,16 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
         "unsealed": report.unsealed,
         "lost": report.lost,
         "lost_by_hook": report.lost_by_hook,
-        "gaps": list(gaps.collect(), report.gaps.count()),
-        "missing": list(missing.collect(), report.missing.count()),
+        "gaps": capped(gaps.collect(), report.gaps.count()),
+        "missing": capped(missing.collect(), report.missing.count()),
         "starts": report.starts,
-        "unclean": list(report.unclean.iter().map(|batch| json!(batch)).collect(), report.unclean.count()),
-        "clock_steps": list(steps.collect(), report.steps.count()),
-        "policies": list(policies.collect(), report.policies.count()),
-        "rotations": list(report.rotations.iter().map(|batch| json!(batch)).collect(), report.rotations.count()),
-        "last": last,
+        "unclean": capped(report.unclean.iter().map(|batch| json!(batch)).collect(), report.unclean.count()),
+        "clock_steps": capped(steps.collect(), report.steps.count()),
+        "policies": capped(policies.collect(), report.policies.count()),
+        "rotations": capped(report.rotations.iter().map(|batch| json!(batch)).collect(), report.rotations.count()),
+        "last": head,
         "ends_with": report.last_kind.map(crate::BatchKind::name),
-        "findings": list(findings.collect(), report.findings.count()),
+        "findings": capped(findings.collect(), report.findings.count()),
     });
     format!("{value:#}\n")
 }
@@ -72,15 +73,24 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
 /// The report as text: what the log says, what is wrong, and one line with the verdict.
 pub(super) fn human(report: &Report, names: &[String]) -> String {
     let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut text = String::new();
-    match write(&mut text, report, names, colour) {
-        Ok(()) => text,
-        // a String takes everything
-        Err(fmt::Error) => text,
+    Human { report, names, colour }.to_string()
+}
+
+struct Human<'a> {
+    report: &'a Report,
+    names: &'a [String],
+    colour: bool,
+}
+
+impl fmt::Display for Human<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        summary(f, self.report)?;
+        findings(f, self.report, self.names)?;
+        verdict(f, self.report, self.names, self.colour)
     }
 }
 
-fn write(out: &mut String, report: &Report, names: &[String], colour: bool) -> fmt::Result {
+fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     if let Some(origin) = &report.origin {
         writeln!(out, "log            {}", shown(origin))?;
     }
@@ -103,14 +113,29 @@ fn write(out: &mut String, report: &Report, names: &[String], colour: bool) -> f
     }
     let gaps = report.gaps.iter().map(|gap| shown(&gap.to_string()));
     list(out, "gaps", report.gaps.count(), gaps)?;
-    list(out, "missing", report.missing.count(), report.missing.iter().map(|(from, to)| format!("batches {from}-{to}")))?;
+    list(
+        out,
+        "missing",
+        report.missing.count(),
+        report.missing.iter().map(|(from, to)| format!("batches {from}-{to}")),
+    )?;
     writeln!(out, "starts         {}", report.starts)?;
-    list(out, "unclean stops", report.unclean.count(), report.unclean.iter().map(|batch| format!("before batch {batch}")))?;
+    list(
+        out,
+        "unclean stops",
+        report.unclean.count(),
+        report.unclean.iter().map(|batch| format!("before batch {batch}")),
+    )?;
     let steps = report.steps.iter().map(|(batch, ns)| format!("batch {batch}: {:+.3} s", *ns as f64 / 1e9));
     list(out, "clock steps", report.steps.count(), steps)?;
     let policies = report.policies.iter().map(|(batch, hash)| format!("batch {batch}: sha256:{}", hex(hash)));
     list(out, "policy changes", report.policies.count(), policies)?;
-    list(out, "key rotations", report.rotations.count(), report.rotations.iter().map(|batch| format!("batch {batch}")))?;
+    list(
+        out,
+        "key rotations",
+        report.rotations.count(),
+        report.rotations.iter().map(|batch| format!("batch {batch}")),
+    )?;
     if let Some(last) = &report.last {
         writeln!(out, "head           {}", shown(&last.to_string()))?;
     }
@@ -120,13 +145,20 @@ fn write(out: &mut String, report: &Report, names: &[String], colour: bool) -> f
     if !report.pinned && report.batches > 0 {
         writeln!(out, "key            not pinned: the log was checked with the key it names itself (use --key)")?;
     }
+    Ok(())
+}
+
+fn findings(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String]) -> fmt::Result {
     for finding in report.findings.iter().take(SHOWN) {
         writeln!(out, "{:<14} {}", word(Verdict::Found(finding.what.severity())), place(finding, names))?;
     }
     if report.findings.count() > SHOWN as u64 {
         writeln!(out, "               and {} more", report.findings.count() - SHOWN as u64)?;
     }
+    Ok(())
+}
 
+fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colour: bool) -> fmt::Result {
     let verdict = report.verdict();
     let (paint, plain) = match (colour, verdict) {
         (false, _) => ("", ""),
@@ -147,7 +179,7 @@ fn write(out: &mut String, report: &Report, names: &[String], colour: bool) -> f
     }
 }
 
-fn list(out: &mut String, name: &str, count: u64, entries: impl Iterator<Item = String>) -> fmt::Result {
+fn list(out: &mut fmt::Formatter<'_>, name: &str, count: u64, entries: impl Iterator<Item = String>) -> fmt::Result {
     if count > 0 {
         writeln!(out, "{name:<14} {count}")?;
         for entry in entries.take(SHOWN) {
