@@ -81,7 +81,7 @@ impl Keys {
         }
         let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
-        let state = State::genesis(origin, seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
+        let state = State::genesis(host.vkey(), seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
         let chain_path = dir.join("chain");
         let mut chain = create(&chain_path, 0o600)?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);

@@ -97,7 +97,7 @@ impl Log {
         let mut recovered = None;
         if let Some((lines, seal_line, parsed)) = &last {
             if parsed.header.batch >= state.batch() {
-                state = state.advance_over(host_key.vkey(), lines, seal_line).map_err(LogError::Fork)?;
+                state = state.advance_over(lines, seal_line).map_err(LogError::Fork)?;
                 keys.save(&state)?;
             }
             let facts = &parsed.header.facts;
