@@ -124,7 +124,7 @@ settings! {
         /// Bytes of the events.
         max_bytes: Size [Size(1 << 20)],
         /// A batch is sealed at least this often, empty if need be, so that silence is seen.
-        heartbeat: Duration [Duration::from_secs(60)],
+        heartbeat: Duration [Duration::from_mins(1)],
     }
 }
 
@@ -134,7 +134,7 @@ settings! {
         /// A segment is closed at this size.
         segment_bytes: Size [Size(64 << 20)],
         /// A segment is closed at this age.
-        segment_age: Duration [Duration::from_secs(3600)],
+        segment_age: Duration [Duration::from_hours(1)],
         /// Bytes that the spool may take.
         max_bytes: Size [Size(4 << 30)],
         /// Bytes that stay free on the file system.
@@ -168,7 +168,7 @@ settings! {
         /// A file is closed at this size.
         rotate_bytes: Size [Size(64 << 20)],
         /// A file is closed at this age.
-        rotate_age: Duration [Duration::from_secs(24 * 3600)],
+        rotate_age: Duration [Duration::from_hours(24)],
         /// Closed files are compressed.
         compress: bool [true],
         /// Permissions of the files, in octal.
@@ -437,7 +437,7 @@ pub fn example() -> String {
         ("http", HttpSink::DOC, HttpSink::write_example),
     ] {
         setting::comment("  ", doc, &mut sinks);
-        sinks.push_str(&format!("  - type: {name}\n"));
+        sinks.extend(["  - type: ", name, "\n"]);
         write("    ", &mut sinks);
     }
     let sinks: String = sinks.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect();

@@ -11,6 +11,10 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
 pub const SIZE_LIMIT: usize = 1 << 20;
 /// A tree may be this deep.
 const DEPTH_LIMIT: usize = 16;
+/// A map may have this many keys.
+const KEY_LIMIT: usize = 4096;
+/// This many problems of a file are kept; nobody reads more.
+const PROBLEM_LIMIT: usize = 100;
 /// Names further apart than this are not taken for misspellings of each other.
 const FAR: usize = 3;
 
@@ -122,7 +126,7 @@ impl Report {
     }
 
     fn push(&mut self, place: Place, what: String, hint: Option<String>) {
-        if self.problems.iter().all(|problem| problem.place.offset != place.offset || problem.what != what) {
+        if self.problems.len() < PROBLEM_LIMIT && self.problems.iter().all(|problem| problem.place.offset != place.offset || problem.what != what) {
             self.problems.push(Problem { file: self.file.clone(), place, what, hint });
         }
     }
@@ -282,6 +286,9 @@ impl<'t> Builder<'t, '_> {
                     let (event, place) = self.next()?;
                     if event == Event::MappingEnd {
                         break Data::Map(entries);
+                    }
+                    if entries.len() == KEY_LIMIT {
+                        return Err(self.refuse(place, "this map has too many keys"));
                     }
                     let Data::Scalar { text, .. } = self.node(event, place, depth + 1)?.data else {
                         return Err(self.refuse(place, "a key must be a single value"));

@@ -4,6 +4,8 @@
 //! describes an event and the verdict and rule that `policy/<case>.yaml` gives it; `default.events` is judged by the
 //! built-in policy.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 #[path = "policy/event.rs"]
 mod event;
 #[path = "policy/random.rs"]
@@ -129,8 +131,10 @@ fn limits_hold() {
     check(" ".repeat((1 << 20) + 1), "at most 1048576 are read");
     let deep = format!("version: {}1{}", "[".repeat(30), "]".repeat(30));
     check(deep, "nested too deeply");
-    let rules: String = (0..1001).map(|at| format!("  - {{ id: r{at}, kinds: [exit], selection: {{ euid: 0 }}, verdict: keep }}\n")).collect();
-    check(format!("version: 1\nrules:\n{rules}"), "at most 1000 rules");
+    let rules: Vec<_> = (0..1001).map(|at| format!("  - {{ id: r{at}, kinds: [exit], selection: {{ euid: 0 }}, verdict: keep }}")).collect();
+    check(format!("version: 1\nrules:\n{}", rules.join("\n")), "at most 1000 rules");
+    let keys: Vec<_> = (0..5000).map(|at| format!("k{at}: 1")).collect();
+    check(keys.join("\n"), "too many keys");
     let list = (0..20_000).map(|at| at.to_string()).collect::<Vec<_>>().join(", ");
     check(format!("version: 1\nlists: {{ n: [{list}] }}\nrules:\n  - {{ id: a, selection: {{ euid: $n }}, verdict: keep }}\n"), "too many values");
 }

@@ -186,15 +186,13 @@ impl<'a> Fields<'a> {
     /// Reads a setting.
     pub fn take<T: Setting>(&mut self, key: &'static str, default: Option<T>) -> Option<T> {
         self.known.insert(key);
-        match self.node.find(key) {
-            Some(node) => T::read(node, key, self.report),
-            None => {
-                if default.is_none() {
-                    self.missing(key);
-                }
-                default
-            }
+        if let Some(node) = self.node.find(key) {
+            return T::read(node, key, self.report);
         }
+        if default.is_none() {
+            self.missing(key);
+        }
+        default
     }
 
     /// Reads a setting that must be one of some words and decides about the others.

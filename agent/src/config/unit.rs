@@ -24,7 +24,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// Writes a number with the largest unit that divides it.
 fn show(number: u64, units: &[(&str, u64)]) -> String {
-    let fitting = units.iter().find(|(_, factor)| number >= *factor && number % factor == 0);
+    let fitting = units.iter().find(|(_, factor)| number >= *factor && number.is_multiple_of(*factor));
     let (unit, factor) = fitting.or(units.last()).copied().unwrap_or(("", 1));
     format!("{}{unit}", number / factor)
 }

@@ -73,6 +73,9 @@ fn lists<'n>(node: &'n Node, written: &mut Written<'n>, report: &mut Report) {
         if !is_name(&key.text) {
             report.hint(key.place, format!("\"{}\" cannot name a list", key.text), "use a-z, 0-9, _, - and .");
         } else if let Some(nodes) = list(node, &key.text, report) {
+            for node in nodes.iter().filter(|node| node.scalar().is_some_and(|text| text.starts_with('$'))) {
+                report.hint(node.place, "a list cannot hold another list", "name both in the rule: [$one, $other]");
+            }
             written.lists.insert(&key.text, (key, nodes));
         }
     }
@@ -157,11 +160,11 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
         report.add(written.place, format!("{named}: a condition is a text, not {}", written.shape()));
         return None;
     };
-    let names: Vec<_> = selections.iter().map(|(key, _)| key.text.as_str()).collect();
-    match Condition::parse(text, &names) {
+    let known: Vec<_> = selections.iter().map(|(key, _)| key.text.as_str()).collect();
+    match Condition::parse(text, &known) {
         Ok(condition) => {
             for (at, (key, _)) in selections.iter().enumerate().filter(|(at, _)| !condition.uses(*at)) {
-                report.add(key.place, format!("{named}: the condition does not use selection \"{}\"", names[at]));
+                report.add(key.place, format!("{named}: the condition does not use selection \"{}\"", known[at]));
             }
             Some(condition)
         }
@@ -176,7 +179,7 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
             }
             let what = format!("{named}: {error}");
             match &error {
-                super::condition::ConditionError::Unknown { name, .. } => report.unknown(place, what, name, names.iter().copied()),
+                super::condition::ConditionError::Unknown { name, .. } => report.unknown(place, what, name, known.iter().copied()),
                 _ => report.add(place, what),
             }
             None

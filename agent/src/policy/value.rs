@@ -236,7 +236,7 @@ impl Target<'_> {
     }
 
     fn is_ip(&self) -> bool {
-        self.ty == Type::Addr && self.field.ends_with(".ip")
+        self.ty == Type::Addr && self.field.rsplit('.').next() == Some("ip")
     }
 
     fn boolean(&self, text: &str) -> Result<bool, ValueError> {
