@@ -32,7 +32,10 @@ fn every_case_says_what_is_wrong() {
 #[test]
 fn the_example_is_all_defaults() {
     let text = example();
-    assert_eq!(Config::parse("example.yaml", &text).unwrap_or_else(|problems| panic!("{problems}\n{text}")), Config::default());
+    assert_eq!(
+        Config::parse("example.yaml", &text).unwrap_or_else(|problems| panic!("{problems}\n{text}")),
+        Config::default()
+    );
     for entry in reference() {
         let key = entry.path.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{key}:")), "{key} is missing");
