@@ -1,1 +1,3 @@
 //! Support for the tests from outside.
+
+pub mod nginx;

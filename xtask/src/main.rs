@@ -1,2 +1,161 @@
-//! Every command of the project.
-fn main() {}
+//! Every command of the project: `cargo xtask VERB`. One file per verb.
+
+mod bench;
+mod build;
+mod check;
+mod command;
+mod error;
+mod generate;
+mod object;
+mod receiver;
+mod rights;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+mod tree;
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use crate::{build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree};
+
+const HELP: &str = "\
+cargo xtask VERB [OPTIONS]
+
+  setup                    install what the build and the tests need (asks before it uses sudo)
+  build [--debug]          the eBPF object and the static programs, into target/
+  build --object           the eBPF object alone
+  run [--for 10s] [--config FILE] [-- ARGS]
+                           the agent on this host's real events, to a file and to nginx; then the proof (root)
+  test [--long]            everything CI runs: set-up, build, rules, all tests (root for those of the kernel)
+  generate [--check]       the pages of docs/ that the agent writes itself
+  check                    formatting, lints, layers, and the rules about files
+  bench [--workload NAMES] [--peer NAMES] [--rounds N]
+                           what the agent costs, beside auditd, on this machine; writes docs/performance.md (root)
+
+  --yes, -y                use sudo without a question";
+
+fn main() -> ExitCode {
+    let mut words: Vec<OsString> = env::args_os().skip(1).collect();
+    // what follows `--` is for the agent
+    let more = match words.iter().position(|word| word == "--") {
+        Some(at) => words.split_off(at).split_off(1),
+        None => Vec::new(),
+    };
+    match verb(Parser::from_args(words), more) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Reads the verb and its options, and runs it.
+fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
+    let Some(Arg::Value(verb)) = line.next()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    if let Some(word) = more.first().filter(|_| verb != "run") {
+        return Err(lexopt::Error::UnexpectedArgument(word.clone()).into());
+    }
+    let tree = Tree::find()?;
+    let mut consent = Consent::Ask;
+    match verb.to_string_lossy().as_ref() {
+        "setup" => {
+            options(&mut line, &mut consent, |_, _| Ok(false))?;
+            setup::run(&tree, consent)
+        }
+        "build" => {
+            let (mut profile, mut object) = (Profile::Release, false);
+            options(&mut line, &mut consent, |_, name| {
+                match name {
+                    "debug" => profile = Profile::Debug,
+                    "object" => object = true,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            if object { build::object(&tree, consent) } else { build::run(&tree, profile, Scope::Agent, consent) }
+        }
+        "run" => {
+            let mut run = run::Options::default();
+            options(&mut line, &mut consent, |line, name| {
+                match name {
+                    "for" => {
+                        run.seconds =
+                            Some(line.value()?.parse_with(|text| run::seconds(text).ok_or("not a time, like 10s"))?);
+                    }
+                    "config" => run.config = Some(line.value()?.into()),
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            run.more = more;
+            run::run(&tree, &run, consent)
+        }
+        "bench" => {
+            let mut bench = bench::Options::default();
+            options(&mut line, &mut consent, |line, name| {
+                match name {
+                    "workload" => bench.workload = line.value()?.string()?,
+                    "peer" => bench.peer = line.value()?.string()?,
+                    "rounds" => bench.rounds = line.value()?.parse()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            bench::run(&tree, &bench, consent)
+        }
+        "check" => {
+            options(&mut line, &mut consent, |_, _| Ok(false))?;
+            check::run(&tree, consent)
+        }
+        "generate" => {
+            let mut pages = Mode::Write;
+            options(&mut line, &mut consent, |_, name| {
+                pages = Mode::Check;
+                Ok(name == "check")
+            })?;
+            generate::run(&tree, pages, consent)
+        }
+        "test" => {
+            let mut length = Length::Short;
+            options(&mut line, &mut consent, |_, name| {
+                length = Length::Long;
+                Ok(name == "long")
+            })?;
+            test::run(&tree, length, consent)
+        }
+        "help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(Error::Usage(lexopt::Error::UnexpectedArgument(verb))),
+    }
+}
+
+/// Reads the options of one verb. `take` gets the name of each long option and says whether it is one of its own.
+fn options(
+    line: &mut Parser,
+    consent: &mut Consent,
+    mut take: impl FnMut(&mut Parser, &str) -> Result<bool, lexopt::Error>,
+) -> Result<(), Error> {
+    while let Some(arg) = line.next()? {
+        let name = match &arg {
+            Arg::Long("yes") | Arg::Short('y') => {
+                *consent = Consent::Given;
+                continue;
+            }
+            Arg::Long(name) => (*name).to_owned(),
+            Arg::Short(_) | Arg::Value(_) => return Err(arg.unexpected().into()),
+        };
+        if !take(line, &name)? {
+            return Err(Error::Usage(lexopt::Error::UnexpectedOption(format!("--{name}"))));
+        }
+    }
+    Ok(())
+}

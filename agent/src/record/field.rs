@@ -129,7 +129,8 @@ const PARTS: &[(&str, Part, Type)] = &[
 impl Slot {
     /// Finds a field of a kind by the name that policies use.
     pub fn find(kind: Kind, name: &str) -> Option<(Slot, Type)> {
-        let declared = |fields: &[Field]| fields.iter().position(|field| field.name == name).map(|at| (at, fields[at].ty));
+        let declared =
+            |fields: &[Field]| fields.iter().position(|field| field.name == name).map(|at| (at, fields[at].ty));
         if let Some((at, ty)) = declared(kind.fields()) {
             return Some((Slot::Body(at), ty));
         }

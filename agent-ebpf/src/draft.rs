@@ -1,0 +1,192 @@
+//! One event while it is written: prefix, header, body and tail side by side, so that one copy sends them.
+
+use core::ptr::read_volatile;
+
+use aya_ebpf::{
+    helpers::generated as helper,
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use common::{
+    Call, Header, Hook, Kind, Prefix, Record,
+    layout::MISSING,
+    wire::{Id, Name16, Text, UNSET, mark},
+};
+
+use crate::{
+    filter,
+    kernel::{self, Memory, clamp, layout, load},
+};
+
+/// Events for the user half. Its size is set at load.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// The next sequence number of each CPU.
+#[map]
+static SEQUENCE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The longest text: `PATH_MAX` (limits.h), the NUL counted.
+pub const TEXT: usize = 4096;
+/// Bytes of texts in an event of a system call: two names with the places they start from.
+pub const TAIL: usize = 4 * TEXT;
+
+/// An event under construction, with the state of the loops that fill it. The state is kept in map memory so that
+/// the verifier forgets its value between two turns, and checks each turn once.
+#[repr(C)]
+pub struct Draft<R, const ROOM: usize> {
+    /// Bytes of the tail that are used.
+    pub used: u64,
+    /// For loops.
+    pub state: [u64; 5],
+    /// Bits of [`mark`] that any value has.
+    marks: u64,
+    prefix: Prefix,
+    header: Header,
+    /// The body of the kind.
+    pub body: R,
+    /// The texts, and room for one that is longer than it should be.
+    pub tail: [u8; ROOM],
+}
+
+/// The draft of a system call: texts within [`TAIL`].
+pub type CallDraft<R> = Draft<R, { TAIL + TEXT }>;
+
+impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
+    /// Where the event starts in the draft.
+    const START: usize = core::mem::offset_of!(Self, prefix);
+    /// Where the tail starts in the event.
+    const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
+
+    /// Starts an event: fills the header from the task.
+    #[inline(always)]
+    pub fn start<M: Memory>(&mut self, hook: Hook, kind: Kind, call: Call, task: usize, ret: i64) {
+        self.used = 0;
+        self.marks = 0;
+        let leader = load!(M, usize, task, task.group_leader);
+        self.prefix.start = load!(M, u64, leader, task.start);
+        self.prefix.kind = kind as u16;
+        self.prefix.call = call as u8;
+        self.prefix.hook = hook as u8;
+        let header = &mut self.header;
+        header.ktime = kernel::boottime();
+        header.ret = ret;
+        header.cpu = kernel::cpu();
+        header.pid = load!(M, u32, task, task.tgid);
+        header.tid = load!(M, u32, task, task.pid);
+        let parent = load!(M, usize, task, task.real_parent);
+        header.ppid = load!(M, u32, parent, task.tgid);
+        let set = load!(M, usize, task, task.cgroups);
+        let group = load!(M, usize, set, css_set.dfl);
+        let node = load!(M, usize, group, cgroup.kn);
+        header.cgroup_id = load!(M, u64, node, kernfs.node_id);
+        header.auid = Id(audit_id::<M>(task, layout!(task.loginuid)));
+        header.sessionid = Id(audit_id::<M>(task, layout!(task.sessionid)));
+        let cred = load!(M, usize, task, task.cred);
+        let ids = credentials::<M>(cred);
+        header.uid = Id(ids[0]);
+        header.gid = Id(ids[1]);
+        header.suid = Id(ids[2]);
+        header.sgid = Id(ids[3]);
+        header.euid = Id(ids[4]);
+        header.egid = Id(ids[5]);
+        header.fsuid = Id(ids[6]);
+        header.fsgid = Id(ids[7]);
+        let user_ns = load!(M, usize, cred, cred.user_ns);
+        header.user_ns = load!(M, u32, user_ns, user_ns.inum);
+        let spaces = load!(M, usize, task, task.nsproxy);
+        header.mnt_ns = load!(M, u32, load!(M, usize, spaces, nsproxy.mnt), mnt_ns.inum);
+        header.pid_ns = load!(M, u32, load!(M, usize, spaces, nsproxy.pid), pid_ns.inum);
+        header.net_ns = load!(M, u32, load!(M, usize, spaces, nsproxy.net), net_ns.inum);
+        header.comm = name16::<M>(task, layout!(task.id), layout!(task.comm));
+        let signal = load!(M, usize, task, task.signal);
+        let tty = load!(M, usize, signal, signal.tty);
+        header.tty = if tty == 0 { Name16::default() } else { name16::<M>(tty, layout!(tty.id), layout!(tty.name)) };
+    }
+
+    /// Remembers what happened to a value, for the count of truncated events.
+    #[inline(always)]
+    pub fn note(&mut self, marks: u32) {
+        self.marks |= u64::from(marks);
+    }
+
+    /// Sends the event, or counts it as lost.
+    #[inline(always)]
+    pub fn send<const MAX: i32>(&mut self, hook: Hook) {
+        let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
+        // SAFETY: a slot of this CPU.
+        unsafe {
+            self.header.seq = *sequence;
+            *sequence += 1;
+        }
+        let used = clamp::<MAX>(kernel_read(&self.used));
+        self.prefix.tail = used as u32;
+        let size = Self::FIXED as u64 + used;
+        // SAFETY: the verifier checks that the event is within the draft.
+        let sent = unsafe {
+            let ring = (&raw const EVENTS).cast_mut().cast();
+            let waiting = helper::bpf_ringbuf_query(ring, AVAILABLE);
+            let threshold = read_volatile(&raw const filter::SETTINGS.wake_bytes);
+            let wake = if waiting >= u64::from(threshold) { FORCE_WAKEUP } else { NO_WAKEUP };
+            let event = (&raw mut *self).cast::<u8>().add(Self::START);
+            helper::bpf_ringbuf_output(ring, event.cast(), size, wake) == 0
+        };
+        let truncated = self.marks & u64::from(mark::TRUNCATED) != 0;
+        filter::count(hook, |counts| {
+            if sent {
+                counts.sent += 1;
+                counts.truncated += u64::from(truncated);
+            } else {
+                counts.lost += 1;
+            }
+        });
+    }
+
+    /// Makes a text of the bytes that were put at `start`.
+    #[inline(always)]
+    pub fn text(&mut self, start: u64, len: u64, marks: u32) -> Text {
+        self.note(marks);
+        self.used = start + len;
+        Text { start: start as u32, len: len as u32, marks }
+    }
+}
+
+/// `BPF_RB_AVAIL_DATA`, `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP` (`include/uapi/linux/bpf.h`).
+const AVAILABLE: u64 = 0;
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+
+/// Reads a number of the draft anew, so that the verifier takes it as unknown.
+#[inline(always)]
+pub fn kernel_read(number: &u64) -> u64 {
+    // SAFETY: a reference.
+    unsafe { read_volatile(number) }
+}
+
+/// An id that kernels without audit support lack.
+#[inline(always)]
+fn audit_id<M: Memory>(task: usize, offset: u32) -> u32 {
+    if offset == MISSING { UNSET } else { M::load(task, layout!(task.id), offset) }
+}
+
+/// uid, gid, suid, sgid, euid, egid, fsuid, fsgid, in the order of `struct cred`.
+#[inline(always)]
+pub fn credentials<M: Memory>(cred: usize) -> [u32; 8] {
+    [
+        load!(M, u32, cred, cred.uid),
+        load!(M, u32, cred, cred.gid),
+        load!(M, u32, cred, cred.suid),
+        load!(M, u32, cred, cred.sgid),
+        load!(M, u32, cred, cred.euid),
+        load!(M, u32, cred, cred.egid),
+        load!(M, u32, cred, cred.fsuid),
+        load!(M, u32, cred, cred.fsgid),
+    ]
+}
+
+#[inline(always)]
+fn name16<M: Memory>(at: usize, id: u32, offset: u32) -> Name16 {
+    let halves = [M::load::<u64>(at, id, offset), M::load::<u64>(at, id, offset + 8)];
+    // SAFETY: two words are sixteen bytes.
+    Name16(unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(halves) })
+}

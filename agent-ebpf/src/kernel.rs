@@ -1,0 +1,179 @@
+//! Every read of kernel or user memory, and the tricks that the verifier asks for.
+
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
+
+use aya_ebpf::helpers::generated as helper;
+use common::layout::{Layout, MISSING};
+
+/// Where the running kernel keeps what we read. Set by the user half before load.
+#[unsafe(no_mangle)]
+pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
+
+/// An offset or type id of the running kernel. The verifier knows the value: the map of constants is frozen.
+macro_rules! layout {
+    ($($member:ident).+) => {
+        $crate::kernel::constant(&raw const $crate::kernel::LAYOUT.$($member).+)
+    };
+}
+pub(crate) use layout;
+
+/// Reads one number of [`LAYOUT`].
+#[inline(always)]
+pub fn constant(at: *const u32) -> u32 {
+    // SAFETY: only called by `layout!`, with a part of a static.
+    unsafe { read_volatile(at) }
+}
+
+/// Reads a member of a kernel struct: `load!(M, u32, task, task.pid)`.
+macro_rules! load {
+    ($memory:ident, $ty:ty, $at:expr, $group:ident.$member:ident) => {
+        $memory::load::<$ty>($at, $crate::kernel::layout!($group.id), $crate::kernel::layout!($group.$member))
+    };
+}
+pub(crate) use load;
+
+/// A way to read kernel memory. What cannot be read is zero.
+pub trait Memory {
+    /// Reads at an offset of a struct of the given BTF type; zero when this kernel lacks the member.
+    fn load<T: Copy>(at: usize, id: u32, offset: u32) -> T;
+    /// The current task.
+    fn task() -> usize;
+}
+
+/// Typed loads that the kernel checks: no call for each field.
+pub struct Fast;
+/// A helper call for each field, as all kernels have it.
+pub struct Base;
+
+impl Memory for Fast {
+    #[inline(always)]
+    fn load<T: Copy>(at: usize, id: u32, offset: u32) -> T {
+        if offset == MISSING {
+            return zero();
+        }
+        // SAFETY: the verifier turns this into a load that yields zero when it faults.
+        unsafe { read_volatile(cast(at, id).add(offset as usize).cast()) }
+    }
+    #[inline(always)]
+    fn task() -> usize {
+        // SAFETY: takes nothing, returns a pointer.
+        unsafe { helper::bpf_get_current_task_btf() as usize }
+    }
+}
+
+impl Memory for Base {
+    #[inline(always)]
+    fn load<T: Copy>(at: usize, _id: u32, offset: u32) -> T {
+        if offset == MISSING {
+            return zero();
+        }
+        read(at.wrapping_add(offset as usize))
+    }
+    #[inline(always)]
+    fn task() -> usize {
+        // SAFETY: takes nothing, returns a number.
+        unsafe { helper::bpf_get_current_task() as usize }
+    }
+}
+
+#[inline(always)]
+fn zero<T: Copy>() -> T {
+    // SAFETY: only used for integers and arrays of them.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Reads kernel memory; zero when it cannot be read.
+#[inline(always)]
+pub fn read<T: Copy>(at: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value`, zeros when it fails.
+    unsafe {
+        helper::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, at as *const c_void);
+        value.assume_init()
+    }
+}
+
+/// Reads user memory; `None` when it cannot be read.
+#[inline(always)]
+pub fn read_user<T: Copy>(at: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value`, zeros when it fails.
+    unsafe {
+        let failed = helper::bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, at as *const c_void);
+        let value = value.assume_init();
+        if failed == 0 { Some(value) } else { None }
+    }
+}
+
+/// Copies kernel memory. `to` must have room for `len` bytes.
+#[inline(always)]
+pub unsafe fn copy(to: *mut u8, len: u64, from: usize) -> bool {
+    // SAFETY: the caller's room, the verifier checks it.
+    unsafe { helper::bpf_probe_read_kernel(to.cast(), len as u32, from as *const c_void) == 0 }
+}
+
+/// Copies user memory. `to` must have room for `len` bytes.
+#[inline(always)]
+pub unsafe fn copy_user(to: *mut u8, len: u64, from: u64) -> bool {
+    // SAFETY: the caller's room, the verifier checks it.
+    unsafe { helper::bpf_probe_read_user(to.cast(), len as u32, from as *const c_void) == 0 }
+}
+
+/// Copies a string of user memory. `to` must have room for `room` bytes. Returns bytes with the NUL, or an error.
+#[inline(always)]
+pub unsafe fn copy_user_str(to: *mut u8, room: u32, from: u64) -> i64 {
+    // SAFETY: the caller's room, the verifier checks it.
+    unsafe { helper::bpf_probe_read_user_str(to.cast(), room, from as *const c_void) }
+}
+
+/// Copies a string of kernel memory. `to` must have room for `room` bytes. Returns bytes with the NUL, or an error.
+#[inline(always)]
+pub unsafe fn copy_str(to: *mut u8, room: u32, from: usize) -> i64 {
+    // SAFETY: the caller's room, the verifier checks it.
+    unsafe { helper::bpf_probe_read_kernel_str(to.cast(), room, from as *const c_void) }
+}
+
+/// `bpf_rdonly_cast`: gives an address a type of the kernel. The call is a placeholder that the user half replaces
+/// by the id of the kernel function (see `source/object.rs`).
+#[inline(always)]
+fn cast(at: usize, id: u32) -> *const u8 {
+    let typed: u64;
+    // SAFETY: the kernel function has no effect but its result; calls clobber r1 to r5.
+    unsafe {
+        asm!("call 0x7fff0001", inout("r1") at as u64 => _, inout("r2") u64::from(id) => _,
+            lateout("r0") typed, lateout("r3") _, lateout("r4") _, lateout("r5") _);
+    }
+    typed as *const u8
+}
+
+/// `value & MASK`, in a way that the compiler cannot move or drop: the verifier has to see it.
+#[inline(always)]
+pub fn mask<const MASK: i32>(mut value: u64) -> u64 {
+    // SAFETY: arithmetic.
+    unsafe { asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem, nostack)) };
+    value
+}
+
+/// `min(value, MAX)`, in a way that the compiler cannot move or drop: the verifier has to see it.
+#[inline(always)]
+pub fn clamp<const MAX: i32>(mut value: u64) -> u64 {
+    // SAFETY: arithmetic.
+    unsafe {
+        asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) value, const MAX, options(pure, nomem, nostack));
+    }
+    value
+}
+
+/// The CPU that runs us.
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: takes nothing, returns a number.
+    unsafe { helper::bpf_get_smp_processor_id() }
+}
+
+/// Time since boot, suspend included, in nanoseconds.
+#[inline(always)]
+pub fn boottime() -> u64 {
+    // SAFETY: takes nothing, returns a number.
+    unsafe { helper::bpf_ktime_get_boot_ns() }
+}

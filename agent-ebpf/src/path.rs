@@ -1,0 +1,219 @@
+//! Paths: resolved by a walk through the kernel's directory entries, across mounts, up to the root of the mount
+//! namespace; and names that only the caller's memory has.
+
+use common::wire::{Path, mark};
+
+use crate::{
+    draft::{Draft, TEXT, kernel_read},
+    kernel::{self, Memory, clamp, copy, copy_str, copy_user_str, layout, load, mask},
+};
+use common::Record;
+
+/// Components that are looked at; a longer path is marked as truncated at its root.
+const DEPTH: usize = 256;
+
+/// `AT_FDCWD` (fcntl.h).
+pub const CWD: i32 = -100;
+
+/// A `struct path` of the kernel.
+#[derive(Clone, Copy)]
+pub struct Place {
+    mount: usize,
+    entry: usize,
+}
+
+impl Place {
+    /// The path of an open file.
+    #[inline(always)]
+    pub fn of_file<M: Memory>(file: usize) -> Place {
+        Self::at::<M>(file, layout!(file.id), layout!(file.path))
+    }
+
+    /// The working directory of a task.
+    #[inline(always)]
+    pub fn working<M: Memory>(task: usize) -> Place {
+        Self::at::<M>(load!(M, usize, task, task.fs), layout!(fs.id), layout!(fs.pwd))
+    }
+
+    /// The root directory of a task.
+    #[inline(always)]
+    pub fn root<M: Memory>(task: usize) -> Place {
+        Self::at::<M>(load!(M, usize, task, task.fs), layout!(fs.id), layout!(fs.root))
+    }
+
+    /// The place that a name is relative to.
+    #[inline(always)]
+    pub fn base<M: Memory>(task: usize, absolute: bool, dir: i32) -> Place {
+        if absolute {
+            Self::root::<M>(task)
+        } else if dir == CWD {
+            Self::working::<M>(task)
+        } else {
+            Self::of_file::<M>(file_of::<M>(task, dir as u32))
+        }
+    }
+
+    #[inline(always)]
+    fn at<M: Memory>(at: usize, id: u32, offset: u32) -> Place {
+        // struct path { struct vfsmount *mnt; struct dentry *dentry; }
+        Place { mount: M::load(at, id, offset), entry: M::load(at, id, offset + 8) }
+    }
+}
+
+/// The open file of a descriptor; 0 when there is none.
+#[inline(always)]
+pub fn file_of<M: Memory>(task: usize, descriptor: u32) -> usize {
+    let files = load!(M, usize, task, task.files);
+    let table = load!(M, usize, files, files.fdt);
+    if descriptor >= load!(M, u32, table, fdt.max_fds) {
+        return 0;
+    }
+    let slots = load!(M, usize, table, fdt.fd);
+    kernel::read::<usize>(slots + descriptor as usize * size_of::<usize>())
+}
+
+/// Appends the components of a place, leaf first.
+#[inline(always)]
+pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, place: Place) -> Path {
+    const POS: usize = 0;
+    const ENTRY: usize = 1;
+    const MOUNT: usize = 2;
+    const ROOT: usize = 3;
+    const MARKS: usize = 4;
+    const { assert!(ROOM >= 5 * TEXT) };
+
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: the state and the tail are parts of the draft; the verifier checks each access.
+    unsafe {
+        let tail = (&raw mut draft.tail).cast::<u8>().add(start as usize);
+        let state = (&raw mut draft.state).cast::<u64>();
+        let set = |at: usize, value: u64| state.add(at).write_volatile(value);
+        let see = |at: usize| state.add(at).read_volatile();
+        let mount = place.mount.wrapping_sub(layout!(mount.mnt) as usize);
+        set(POS, 0);
+        set(ENTRY, place.entry as u64);
+        set(MOUNT, mount as u64);
+        set(ROOT, load!(M, u64, place.mount, vfsmount.root));
+        set(MARKS, u64::from(mark::TRUNCATED));
+        for _ in 0..DEPTH {
+            let entry = see(ENTRY) as usize;
+            let root = see(ROOT) as usize;
+            let parent = load!(M, usize, entry, dentry.parent);
+            if entry == root || parent == entry {
+                let mount = see(MOUNT) as usize;
+                let above = load!(M, usize, mount, mount.parent);
+                if entry != root || above == mount || above == 0 {
+                    // the root of all, or an entry in no tree: its name is all there is
+                    set(MARKS, if entry == root { 0 } else { u64::from(mark::DETACHED) });
+                    break;
+                }
+                set(ENTRY, load!(M, u64, mount, mount.mountpoint));
+                set(MOUNT, above as u64);
+                set(ROOT, load!(M, u64, above + layout!(mount.mnt) as usize, vfsmount.root));
+                continue;
+            }
+            // struct qstr { u32 hash; u32 len; const unsigned char *name; }
+            let len = mask::<0xff>(u64::from(M::load::<u32>(entry, layout!(dentry.id), layout!(dentry.name) + 4)));
+            let name = M::load::<usize>(entry, layout!(dentry.id), layout!(dentry.name) + 8);
+            if see(POS) + len + 1 > TEXT as u64 {
+                break;
+            }
+            let pos = mask::<{ TEXT as i32 - 1 }>(see(POS));
+            let to = tail.add(pos as usize);
+            copy(to, len, name);
+            *to.add(len as usize) = 0;
+            set(POS, pos + len + 1);
+            set(ENTRY, parent as u64);
+        }
+        let len = clamp::<{ TEXT as i32 }>(see(POS));
+        let marks = see(MARKS) as u32;
+        draft.used = start + len;
+        draft.note(marks);
+        Path { start: start as u32, len: len as u32, marks, ..Path::default() }
+    }
+}
+
+/// The path of an open file; a bare name when it hangs in no tree (memfd, pipe).
+#[inline(always)]
+pub fn of_file<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, file: usize) -> Path {
+    let place = Place::of_file::<M>(file);
+    let mut path = resolve::<M, R, ROOM>(draft, place);
+    if path.marks & mark::DETACHED != 0 {
+        (path.start, path.len) = bare_name::<M, R, ROOM>(draft, place.entry);
+    }
+    path
+}
+
+#[inline(always)]
+fn bare_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, entry: usize) -> (u32, u32) {
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    let len = mask::<0xff>(u64::from(M::load::<u32>(entry, layout!(dentry.id), layout!(dentry.name) + 4)));
+    let name = M::load::<usize>(entry, layout!(dentry.id), layout!(dentry.name) + 8);
+    // SAFETY: a name is shorter than the room behind the last text.
+    unsafe { copy((&raw mut draft.tail).cast::<u8>().add(start as usize), len, name) };
+    draft.used = start + len;
+    (start as u32, len as u32)
+}
+
+/// A name in the caller's memory, and the place it is relative to.
+#[inline(always)]
+pub fn named<M: Memory, R: Record, const ROOM: usize>(
+    draft: &mut Draft<R, ROOM>,
+    task: usize,
+    dir: i32,
+    name: u64,
+) -> Path {
+    let first = kernel::read_user::<u8>(name);
+    let mut path = resolve::<M, R, ROOM>(draft, Place::base::<M>(task, first == Some(b'/'), dir));
+    path.marks = path.marks & mark::TRUNCATED | mark::USER;
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a text is at most as long as the room behind the last one.
+    let len = unsafe {
+        copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name)
+    };
+    if len > 0 {
+        path.name = start as u32;
+        path.name_len = len as u32;
+        draft.used = start + clamp::<{ TEXT as i32 }>(len as u64);
+    } else {
+        // the page is gone meanwhile: say so
+        path.marks |= mark::ABSENT | mark::TRUNCATED;
+        draft.note(mark::TRUNCATED);
+    }
+    path
+}
+
+/// A name that the kernel keeps, and the place it is relative to.
+#[inline(always)]
+pub fn kernel_named<M: Memory, R: Record, const ROOM: usize>(
+    draft: &mut Draft<R, ROOM>,
+    task: usize,
+    name: usize,
+) -> Path {
+    let first = kernel::read::<u8>(name);
+    let mut path = resolve::<M, R, ROOM>(draft, Place::base::<M>(task, first == b'/', CWD));
+    path.marks &= mark::TRUNCATED;
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a text is at most as long as the room behind the last one.
+    let len = unsafe { copy_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name) };
+    let len = clamp::<{ TEXT as i32 }>(if len > 0 { len as u64 } else { 0 });
+    path.name = start as u32;
+    path.name_len = len as u32;
+    draft.used = start + len;
+    path
+}
+
+/// A name in the caller's memory, or no path at all: when the call names a file by a descriptor that is not open.
+#[inline(always)]
+pub fn named_or_none<M: Memory, R: Record, const ROOM: usize>(
+    draft: &mut Draft<R, ROOM>,
+    task: usize,
+    dir: i32,
+    name: u64,
+    none: bool,
+) -> Path {
+    if none {
+        return Path { marks: mark::ABSENT, ..Path::default() };
+    }
+    named::<M, R, ROOM>(draft, task, dir, name)
+}

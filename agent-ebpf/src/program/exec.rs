@@ -1,0 +1,156 @@
+//! A new program image is in place.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::{Array, LruHashMap},
+    programs::BtfTracePointContext,
+};
+use common::{
+    Call, Hook, Kind,
+    event::Exec,
+    filter::class,
+    wire::{Bool, Device, Id, Inode, Mode, Path, Text, TextList, UNSET, mark},
+};
+
+use crate::{
+    draft::{Draft, TEXT, credentials, kernel_read},
+    filter,
+    kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
+    path::{self, Place},
+};
+
+/// Bytes of arguments in one event: one argument of the longest size that the kernel takes (`MAX_ARG_STRLEN`,
+/// 128 KiB), and some more beside it.
+const ARGV: usize = 160 << 10;
+const ROOM: usize = 5 * TEXT + ARGV;
+
+/// Drafts, by CPU: values of per-CPU maps are at most 32 KiB. The number of CPUs is set at load.
+#[map]
+static EXEC_DRAFT: Array<Draft<Exec, ROOM>> = Array::with_max_entries(1, 0);
+
+/// Credentials before the exec, by thread.
+#[map]
+static OLD_CREDENTIALS: LruHashMap<u32, [u32; 8]> = LruHashMap::with_max_entries(4096, 0);
+
+/// The name of the current thread changes: in an exec that is the last moment with the old credentials
+/// (`begin_new_exec` in `fs/exec.c`).
+#[inline(always)]
+fn rename<M: Memory>(ctx: &BtfTracePointContext) {
+    let task: usize = ctx.arg(0);
+    if task != M::task() {
+        return;
+    }
+    let ids = credentials::<M>(load!(M, usize, task, task.cred));
+    let tid = load!(M, u32, task, task.pid);
+    if OLD_CREDENTIALS.insert(&tid, &ids, 0).is_err() {
+        // without them the record says null, which is true
+        filter::count(Hook::Exec, |counts| counts.truncated += 1);
+    }
+}
+
+#[inline(always)]
+fn exec<M: Memory>(ctx: &BtfTracePointContext) {
+    let task: usize = ctx.arg(0);
+    let bprm: usize = ctx.arg(2);
+    if load!(M, u32, task, task.tgid) == filter::agent() || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
+        return;
+    }
+    let Some(draft) = EXEC_DRAFT.get_ptr_mut(kernel::cpu()) else { return };
+    // SAFETY: the slot of this CPU, and no exec interrupts an exec.
+    let draft = unsafe { &mut *draft };
+    draft.start::<M>(Hook::Exec, Kind::Exec, Call::None, task, 0);
+    let tid = load!(M, u32, task, task.pid);
+    // SAFETY: the value is copied at once.
+    let old = unsafe { OLD_CREDENTIALS.get(&tid) }.copied().unwrap_or([UNSET; 8]);
+    set_old(&mut draft.body, old);
+
+    let mm = load!(M, usize, task, task.mm);
+    let file = load!(M, usize, mm, mm.exe_file);
+    let inode = load!(M, usize, file, file.inode);
+    draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
+    draft.body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
+    draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
+    draft.body.path = path::of_file::<M, _, _>(draft, file);
+    let memfd = draft.body.path.marks & mark::DETACHED != 0;
+    draft.body.memfd = Bool(u32::from(memfd));
+    draft.body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0 && !memfd));
+    draft.body.cwd = path::resolve::<M, _, _>(draft, Place::working::<M>(task));
+
+    let asked = load!(M, usize, bprm, bprm.filename);
+    let interpreter = load!(M, usize, bprm, bprm.interp);
+    draft.body.script = Path { marks: mark::ABSENT, ..Path::default() };
+    draft.body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
+    if asked != interpreter {
+        draft.body.script = path::kernel_named::<M, _, _>(draft, task, asked);
+        draft.body.interpreter = interpreter_text(draft, interpreter);
+    }
+    draft.body.argc = Id(load!(M, u32, bprm, bprm.argc));
+    let start = load!(M, u64, mm, mm.arg_start);
+    let len = load!(M, u64, mm, mm.arg_end).wrapping_sub(start);
+    draft.body.argv_len = Id(len as u32);
+    draft.body.argv = arguments(draft, start, len);
+    draft.send::<{ ROOM as i32 }>(Hook::Exec);
+}
+
+#[inline(always)]
+fn interpreter_text(draft: &mut Draft<Exec, ROOM>, from: usize) -> Text {
+    let start = clamp::<{ 4 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a text is at most as long as the room behind the last one.
+    let len = unsafe { copy_str((&raw mut draft.tail).cast::<u8>().add(start as usize), 256, from) };
+    draft.text(start, if len > 0 { clamp::<256>(len as u64 - 1) } else { 0 }, 0)
+}
+
+/// Copies the arguments as the kernel laid them out for the new image, which has not run yet.
+#[inline(always)]
+fn arguments(draft: &mut Draft<Exec, ROOM>, from: u64, len: u64) -> TextList {
+    let start = clamp::<{ 5 * TEXT as i32 }>(kernel_read(&draft.used));
+    let copied = clamp::<{ ARGV as i32 }>(len);
+    let mut marks = if copied < len { mark::TRUNCATED } else { 0 };
+    // SAFETY: the arguments fit behind five texts.
+    if !unsafe { copy_user((&raw mut draft.tail).cast::<u8>().add(start as usize), copied, from) } {
+        marks |= mark::ABSENT | mark::TRUNCATED;
+    }
+    let text = draft.text(start, copied, marks);
+    TextList { start: text.start, len: text.len, marks }
+}
+
+/// Fills in the credentials before the exec.
+#[inline(always)]
+pub fn set_old(body: &mut Exec, old: [u32; 8]) {
+    body.old_uid = Id(old[0]);
+    body.old_gid = Id(old[1]);
+    body.old_suid = Id(old[2]);
+    body.old_sgid = Id(old[3]);
+    body.old_euid = Id(old[4]);
+    body.old_egid = Id(old[5]);
+    body.old_fsuid = Id(old[6]);
+    body.old_fsgid = Id(old[7]);
+}
+
+/// Typed loads.
+#[btf_tracepoint(function = "task_rename")]
+pub fn old_credentials_fast(ctx: BtfTracePointContext) -> i32 {
+    rename::<Fast>(&ctx);
+    0
+}
+
+/// Helper calls.
+#[btf_tracepoint(function = "task_rename")]
+pub fn old_credentials_base(ctx: BtfTracePointContext) -> i32 {
+    rename::<Base>(&ctx);
+    0
+}
+
+/// Typed loads.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn exec_fast(ctx: BtfTracePointContext) -> i32 {
+    exec::<Fast>(&ctx);
+    0
+}
+
+/// Helper calls.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn exec_base(ctx: BtfTracePointContext) -> i32 {
+    exec::<Base>(&ctx);
+    0
+}

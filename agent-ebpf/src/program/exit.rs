@@ -1,0 +1,56 @@
+//! A thread ends: a process ends with its last one.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::PerCpuArray,
+    programs::BtfTracePointContext,
+};
+use common::{
+    Call, Hook, Kind,
+    event::Exit,
+    filter::class,
+    wire::{Bool, Signal},
+};
+
+use crate::{
+    draft::Draft,
+    filter,
+    kernel::{Base, Fast, Memory, load},
+};
+
+#[map]
+static EXIT_DRAFT: PerCpuArray<Draft<Exit, 8>> = PerCpuArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn exit<M: Memory>(ctx: &BtfTracePointContext) {
+    let task: usize = ctx.arg(0);
+    let signal = load!(M, usize, task, task.signal);
+    // the count of living threads goes down before the tracepoint
+    if load!(M, u32, signal, signal.live) != 0 || !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
+        return;
+    }
+    let Some(draft) = EXIT_DRAFT.get_ptr_mut(0) else { return };
+    // SAFETY: a slot of this CPU, and no exit interrupts an exit.
+    let draft = unsafe { &mut *draft };
+    draft.start::<M>(Hook::Exit, Kind::Exit, Call::None, task, 0);
+    // as wait(2) has it: signal in the low seven bits, then the bit of the core dump, then the code
+    let status = load!(M, u32, task, task.exit_code);
+    draft.body.code = status >> 8 & 0xff;
+    draft.body.signal = Signal(status & 0x7f);
+    draft.body.core = Bool(status >> 7 & 1);
+    draft.send::<0>(Hook::Exit);
+}
+
+/// Typed loads.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_fast(ctx: BtfTracePointContext) -> i32 {
+    exit::<Fast>(&ctx);
+    0
+}
+
+/// Helper calls.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_base(ctx: BtfTracePointContext) -> i32 {
+    exit::<Base>(&ctx);
+    0
+}

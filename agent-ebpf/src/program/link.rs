@@ -1,0 +1,58 @@
+//! link, linkat; symlink, symlinkat.
+
+use common::{
+    Call, Kind,
+    event::{Link, Symlink},
+    wire::{Text, mark},
+};
+
+use crate::{
+    draft::{CallDraft, TEXT, kernel_read},
+    kernel::{Memory, clamp, copy_user_str},
+    path::{self, CWD},
+    program::{on_return, sys_exit::Return},
+};
+
+#[inline(always)]
+fn link<M: Memory>(it: &Return) {
+    if !it.pass(Kind::Link) {
+        return;
+    }
+    it.send::<M, Link>(Kind::Link, |draft, it| {
+        let (from, old, to, new) = if it.is(Call::Link) {
+            (CWD, it.arg::<0>(), CWD, it.arg::<1>())
+        } else {
+            (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
+        };
+        draft.body.path = path::named::<M, _, _>(draft, it.task, from, old);
+        draft.body.target = path::named::<M, _, _>(draft, it.task, to, new);
+    });
+}
+on_return!(link_fast, link_base, link);
+
+#[inline(always)]
+fn symlink<M: Memory>(it: &Return) {
+    if !it.pass(Kind::Symlink) {
+        return;
+    }
+    it.send::<M, Symlink>(Kind::Symlink, |draft, it| {
+        let (dir, name) =
+            if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
+        draft.body.path = path::named::<M, _, _>(draft, it.task, dir, name);
+        draft.body.content = given(draft, it.arg::<0>());
+    });
+}
+on_return!(symlink_fast, symlink_base, symlink);
+
+/// A text in the caller's memory.
+#[inline(always)]
+fn given(draft: &mut CallDraft<Symlink>, at: u64) -> Text {
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a text is at most as long as the room behind the last one.
+    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
+    if len <= 0 {
+        return draft.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
+    }
+    // without the NUL
+    draft.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER)
+}

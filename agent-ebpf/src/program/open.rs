@@ -1,0 +1,94 @@
+//! open, openat, openat2, creat.
+
+use common::{
+    Call, Hook, Kind,
+    call::ACCESS_PATH,
+    event::Open,
+    filter::class,
+    wire::{Access, Bool, Device, Inode, Mode, OpenFlags, UNSET},
+};
+
+use crate::{
+    filter,
+    kernel::{self, Memory, load},
+    path::{self, CWD, file_of},
+    program::{on_return, sys_exit::Return},
+};
+
+/// Flags of open(2) on x86.
+const O_ACCMODE: u32 = 3;
+const O_CREAT: u32 = 0o100;
+const O_TRUNC: u32 = 0o1000;
+const O_TMPFILE: u32 = 0o20_000_000;
+const O_PATH: u32 = 0o10_000_000;
+/// `FMODE_CREATED` (`include/linux/fs.h`): this open created the file.
+const CREATED: u32 = 0x10_0000;
+
+/// What the caller asked for.
+struct Wish {
+    dir: i32,
+    name: u64,
+    flags: u32,
+    mode: u32,
+}
+
+impl Wish {
+    #[inline(always)]
+    fn of(it: &Return) -> Wish {
+        if it.is(Call::Open) {
+            Wish { dir: CWD, name: it.arg::<0>(), flags: it.arg::<1>() as u32, mode: it.arg::<2>() as u32 }
+        } else if it.is(Call::Creat) {
+            // creat(2): open with O_CREAT|O_WRONLY|O_TRUNC
+            Wish { dir: CWD, name: it.arg::<0>(), flags: O_CREAT | 1 | O_TRUNC, mode: it.arg::<1>() as u32 }
+        } else if it.is(Call::Openat2) {
+            // struct open_how { u64 flags; u64 mode; u64 resolve; }
+            let how = kernel::read_user::<[u64; 2]>(it.arg::<2>()).unwrap_or_default();
+            Wish { dir: it.arg::<0>() as i32, name: it.arg::<1>(), flags: how[0] as u32, mode: how[1] as u32 }
+        } else {
+            Wish {
+                dir: it.arg::<0>() as i32,
+                name: it.arg::<1>(),
+                flags: it.arg::<2>() as u32,
+                mode: it.arg::<3>() as u32,
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn open<M: Memory>(it: &Return) {
+    let wish = Wish::of(it);
+    let mut class = filter::class_of(it.ret);
+    let file = if it.is_error() { 0 } else { file_of::<M>(it.task, it.ret as u32) };
+    let created = file != 0 && wish.flags & (O_CREAT | O_TMPFILE) != 0 && load!(M, u32, file, file.mode) & CREATED != 0;
+    let reads = wish.flags & O_ACCMODE == 0 || wish.flags & O_PATH != 0;
+    if class == class::SUCCESS && reads && !created && wish.flags & O_TRUNC == 0 {
+        class = class::READ;
+    }
+    if !filter::pass(Hook::SysExit, Kind::Open, class) {
+        return;
+    }
+    it.send::<M, Open>(Kind::Open, |draft, it| {
+        let body = &mut draft.body;
+        body.flags = OpenFlags(wish.flags);
+        body.access = Access(if wish.flags & O_PATH != 0 { ACCESS_PATH } else { wish.flags & O_ACCMODE });
+        let creates = wish.flags & (O_CREAT | (O_TMPFILE & !0o200_000)) != 0;
+        body.create_mode = Mode(if creates { wish.mode & 0o7777 } else { UNSET });
+        body.created = Bool(u32::from(created));
+        body.deleted = Bool(0);
+        if file == 0 {
+            body.inode = Inode::default();
+            body.dev = Device(UNSET);
+            body.mode = Mode(UNSET);
+            draft.body.path = path::named::<M, _, _>(draft, it.task, wish.dir, wish.name);
+        } else {
+            let inode = load!(M, usize, file, file.inode);
+            body.inode = Inode::from(load!(M, u64, inode, inode.ino));
+            body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
+            body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0));
+            body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
+            draft.body.path = path::of_file::<M, _, _>(draft, file);
+        }
+    });
+}
+on_return!(open_fast, open_base, open);

@@ -1,0 +1,27 @@
+//! rename, renameat, renameat2.
+
+use common::{Call, Kind, event::Rename, wire::RenameFlags};
+
+use crate::{
+    kernel::Memory,
+    path::{self, CWD},
+    program::{on_return, sys_exit::Return},
+};
+
+#[inline(always)]
+fn rename<M: Memory>(it: &Return) {
+    if !it.pass(Kind::Rename) {
+        return;
+    }
+    it.send::<M, Rename>(Kind::Rename, |draft, it| {
+        let (from, old, to, new) = if it.is(Call::Rename) {
+            (CWD, it.arg::<0>(), CWD, it.arg::<1>())
+        } else {
+            (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
+        };
+        draft.body.flags = RenameFlags(if it.is(Call::Renameat2) { it.arg::<4>() as u32 } else { 0 });
+        draft.body.path = path::named::<M, _, _>(draft, it.task, from, old);
+        draft.body.target = path::named::<M, _, _>(draft, it.task, to, new);
+    });
+}
+on_return!(rename_fast, rename_base, rename);

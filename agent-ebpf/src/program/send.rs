@@ -1,0 +1,43 @@
+//! sendto, sendmsg: datagrams on internet sockets.
+
+use common::{Call, Hook, Kind, event::Send};
+
+use crate::{
+    filter,
+    kernel::{self, Memory},
+    program::{on_return, sys_exit::Return},
+    socket::{Sock, given},
+};
+
+/// `SOCK_STREAM` (socket(2)).
+const STREAM: u32 = 1;
+
+#[inline(always)]
+fn send<M: Memory>(it: &Return) {
+    let Some(sock) = Sock::of::<M>(it.task, it.arg::<0>() as u32) else { return };
+    // streams have told their peer at connect or accept
+    if !sock.is_internet() || sock.kind.0 == STREAM {
+        return;
+    }
+    if !filter::pass(Hook::SysExit, Kind::Send, filter::class_of(it.ret)) {
+        return;
+    }
+    it.send::<M, Send>(Kind::Send, |draft, it| {
+        draft.body.protocol = sock.protocol;
+        draft.body.socket = sock.kind;
+        draft.body.local = sock.local::<M, _, _>(draft);
+        let (at, len) = if it.is(Call::Sendto) {
+            (it.arg::<4>(), it.arg::<5>())
+        } else if it.is_compat() {
+            // struct compat_msghdr { compat_uptr_t msg_name; compat_int_t msg_namelen; ... }
+            let name = kernel::read_user::<[u32; 2]>(it.arg::<1>()).unwrap_or_default();
+            (u64::from(name[0]), u64::from(name[1]))
+        } else {
+            // struct user_msghdr { void *msg_name; int msg_namelen; ... }
+            let name = kernel::read_user::<[u64; 2]>(it.arg::<1>()).unwrap_or_default();
+            (name[0], name[1] & 0xffff_ffff)
+        };
+        draft.body.peer = if at == 0 { sock.peer::<M, _, _>(draft) } else { given(draft, at, len) };
+    });
+}
+on_return!(send_fast, send_base, send);

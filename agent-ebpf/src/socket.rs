@@ -1,0 +1,161 @@
+//! Addresses of sockets: those that the kernel keeps, and those that only the caller's memory has.
+
+use common::{
+    Record,
+    wire::{Addr, Protocol, SocketType, family, mark},
+};
+
+use crate::{
+    draft::{Draft, TEXT, kernel_read},
+    kernel::{self, Memory, clamp, copy, copy_user, layout, load},
+    path::file_of,
+};
+
+/// Room for a unix socket's name (`sun_path` of unix(7) has 108 bytes).
+const NAME: i32 = 128;
+/// `S_IFMT` and `S_IFSOCK` (inode(7)).
+const TYPE: u16 = 0o170_000;
+const SOCKET: u16 = 0o140_000;
+
+/// A socket of the caller.
+#[derive(Clone, Copy)]
+pub struct Sock {
+    at: usize,
+    family: u16,
+    /// Its protocol; none for local sockets.
+    pub protocol: Protocol,
+    /// Its type.
+    pub kind: SocketType,
+}
+
+impl Sock {
+    /// The socket behind a descriptor.
+    #[inline(always)]
+    pub fn of<M: Memory>(task: usize, descriptor: u32) -> Option<Sock> {
+        let file = file_of::<M>(task, descriptor);
+        let inode = load!(M, usize, file, file.inode);
+        if load!(M, u16, inode, inode.mode) & TYPE != SOCKET {
+            return None;
+        }
+        let socket = load!(M, usize, file, file.private);
+        let at = load!(M, usize, socket, socket.sk);
+        let family = load!(M, u16, at, sock.family);
+        let protocol = if is_internet(family) { load!(M, u16, at, sock.protocol) } else { 0 };
+        let kind = load!(M, u16, socket, socket.kind);
+        Some(Sock { at, family, protocol: Protocol(u32::from(protocol)), kind: SocketType(u32::from(kind)) })
+    }
+
+    /// Whether it carries IPv4 or IPv6.
+    #[inline(always)]
+    pub fn is_internet(self) -> bool {
+        is_internet(self.family)
+    }
+
+    /// Our end, as the kernel has it.
+    #[inline(always)]
+    pub fn local<M: Memory, R: Record, const ROOM: usize>(self, draft: &mut Draft<R, ROOM>) -> Addr {
+        let mut addr = Addr { family: self.family, ..Addr::default() };
+        if self.family == family::UNIX {
+            return unix_name::<M, R, ROOM>(draft, self.at);
+        }
+        if self.is_internet() {
+            addr.port = load!(M, u16, self.at, sock.num);
+            addr.ip = self.ip::<M>(layout!(sock.rcv_saddr), layout!(sock.v6_rcv_saddr));
+        }
+        addr
+    }
+
+    /// The other end, as the kernel has it; no family when there is none.
+    #[inline(always)]
+    pub fn peer<M: Memory, R: Record, const ROOM: usize>(self, draft: &mut Draft<R, ROOM>) -> Addr {
+        if self.family == family::UNIX {
+            let peer = load!(M, usize, self.at, unix.peer);
+            return if peer == 0 { Addr::default() } else { unix_name::<M, R, ROOM>(draft, peer) };
+        }
+        let port = u16::from_be(load!(M, u16, self.at, sock.dport));
+        if !self.is_internet() || port == 0 {
+            return Addr::default();
+        }
+        let ip = self.ip::<M>(layout!(sock.daddr), layout!(sock.v6_daddr));
+        Addr { family: self.family, port, ip, ..Addr::default() }
+    }
+
+    #[inline(always)]
+    fn ip<M: Memory>(self, v4: u32, v6: u32) -> [u8; 16] {
+        let id = layout!(sock.id);
+        let words: [u64; 2] = if self.family == family::INET {
+            [u64::from(M::load::<u32>(self.at, id, v4)), 0]
+        } else {
+            // struct in6_addr is read by words: its bytes are in network order already
+            [in6_half::<M>(self.at, v6), in6_half::<M>(self.at, v6 + 8)]
+        };
+        // SAFETY: two words are sixteen bytes.
+        unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(words) }
+    }
+}
+
+#[inline(always)]
+fn in6_half<M: Memory>(at: usize, offset: u32) -> u64 {
+    let id = layout!(sock.id);
+    u64::from(M::load::<u32>(at, id, offset)) | u64::from(M::load::<u32>(at, id, offset + 4)) << 32
+}
+
+#[inline(always)]
+fn is_internet(family: u16) -> bool {
+    family == family::INET || family == family::INET6
+}
+
+/// The name of a unix socket. `unix_sock` starts with its `sock`.
+#[inline(always)]
+fn unix_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, at: usize) -> Addr {
+    let mut addr = Addr { family: family::UNIX, ..Addr::default() };
+    let name = load!(M, usize, at, unix.addr);
+    if name == 0 {
+        return addr;
+    }
+    // len counts the two bytes of sun_family
+    let len = load!(M, u32, name, unix_addr.len);
+    let len = clamp::<NAME>(u64::from(len.saturating_sub(2)));
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a name is shorter than the room behind the last text.
+    unsafe {
+        copy((&raw mut draft.tail).cast::<u8>().add(start as usize), len, name + layout!(unix_addr.name) as usize + 2);
+    }
+    draft.used = start + len;
+    addr.start = start as u32;
+    addr.len = len as u32;
+    addr
+}
+
+/// An address in the caller's memory (`struct sockaddr`).
+#[inline(always)]
+pub fn given<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, at: u64, len: u64) -> Addr {
+    let mut addr = Addr { marks: mark::USER, ..Addr::default() };
+    let len = len as u32;
+    if len < 2 {
+        return addr;
+    }
+    let Some(family) = kernel::read_user::<u16>(at) else { return addr };
+    addr.family = family;
+    if family == family::INET && len >= 8 {
+        // struct sockaddr_in { u16 family; be16 port; be32 addr; }
+        addr.port = u16::from_be(kernel::read_user::<u16>(at + 2).unwrap_or(0));
+        let ip = kernel::read_user::<[u8; 4]>(at + 4).unwrap_or_default();
+        [addr.ip[0], addr.ip[1], addr.ip[2], addr.ip[3]] = ip;
+    } else if family == family::INET6 && len >= 24 {
+        // struct sockaddr_in6 { u16 family; be16 port; u32 flowinfo; in6_addr addr; }
+        addr.port = u16::from_be(kernel::read_user::<u16>(at + 2).unwrap_or(0));
+        addr.ip = kernel::read_user::<[u8; 16]>(at + 8).unwrap_or_default();
+    } else if family == family::UNIX {
+        let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+        let len = clamp::<NAME>(u64::from(len - 2));
+        // SAFETY: a name is shorter than the room behind the last text.
+        let copied = unsafe { copy_user((&raw mut draft.tail).cast::<u8>().add(start as usize), len, at + 2) };
+        if copied {
+            draft.used = start + len;
+            addr.start = start as u32;
+            addr.len = len as u32;
+        }
+    }
+    addr
+}

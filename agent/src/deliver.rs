@@ -1,0 +1,422 @@
+//! The way of one batch to one sink: read after the cursor, send, move the cursor.
+//!
+//! One task per sink. It shares with others only the files of the spool, the number "durable up to here", and what it
+//! reports: its [`Status`] and its [`Gaps`]. A sink that is down costs disk, never events, and never another sink.
+//!
+//! Delivery is at least once: the cursor moves after the receiver has the batch, so a crash between repeats it.
+
+mod pace;
+mod report;
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seal::{Gap, GapReason};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use crate::sealed::Batch;
+use crate::sink::{Outcome, Sink};
+use crate::spool::{Cursor, Next, Quarantine, Reader, SpoolError};
+pub use pace::Pace;
+pub use report::{Gaps, Report, Status};
+
+/// Bytes of refused batches that are kept for each sink.
+const QUARANTINE_MAX: u64 = 64 << 20;
+
+/// What the daemon wants of every delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Counts up when files, credentials and certificates are to be opened anew (SIGHUP).
+    pub reopen: u64,
+    /// Deliver what is there, for at most [`Pace::drain`], and end.
+    pub stop: bool,
+}
+
+/// All that a delivery shares with the rest of the agent.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Directory of the spool.
+    pub spool: PathBuf,
+    /// The last durable batch; `None` while there is none.
+    pub head: watch::Receiver<Option<u64>>,
+    /// What the daemon wants.
+    pub orders: watch::Receiver<Orders>,
+    /// Where this sink's state can be read.
+    pub status: Arc<Status>,
+    /// Where the sealer finds what sinks did not get.
+    pub gaps: Gaps,
+    /// Waiting times.
+    pub pace: Pace,
+}
+
+/// Why a step has to be done again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("a task of the disk was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+    #[error("cannot keep a refused batch in {path}: {source}")]
+    Quarantine { path: PathBuf, source: std::io::Error },
+}
+
+/// Delivers to `sink` until told to stop. Nothing that goes wrong ends it: what is not delivered stays in the spool.
+pub async fn run(sink: Sink, way: Way) -> Result<(), SpoolError> {
+    let cursor = Cursor::new(&way.spool, sink.name())?;
+    let mut delivery = Delivery::begin(sink, cursor, way);
+    while delivery.is_wanted() {
+        match delivery.gather().await {
+            Ok(()) if delivery.queue.is_empty() => delivery.wait_for_more().await,
+            Ok(()) => delivery.hand_over().await,
+            Err(error) => delivery.back_off(error.to_string()).await,
+        }
+    }
+    Ok(())
+}
+
+struct Delivery {
+    sink: Sink,
+    cursor: Cursor,
+    way: Way,
+    orders: Orders,
+    /// `None` until the cursor is read, and while a blocking thread has it.
+    reader: Option<Reader>,
+    /// Read and not yet acknowledged, oldest first: at most the sink's limit and one batch.
+    queue: VecDeque<Batch>,
+    /// Read, but not announced as durable.
+    ahead: Option<Batch>,
+    /// The last batch the sink has.
+    position: Option<u64>,
+    /// Whether the cursor file says so.
+    saved: bool,
+    /// Most batches per send: halved by "too large", and kept.
+    most: usize,
+    /// Up to this batch one at a time, to find the one that is refused.
+    single_until: Option<u64>,
+    /// Failures in a row.
+    failures: u32,
+    /// How often the first batch was refused.
+    refusals: u32,
+    /// When to give up draining.
+    deadline: Option<Instant>,
+}
+
+impl Delivery {
+    fn begin(sink: Sink, cursor: Cursor, mut way: Way) -> Self {
+        let orders = *way.orders.borrow_and_update();
+        let most = sink.limit().batches.max(1);
+        Self {
+            sink,
+            cursor,
+            way,
+            orders,
+            reader: None,
+            queue: VecDeque::new(),
+            ahead: None,
+            position: None,
+            saved: true,
+            most,
+            single_until: None,
+            failures: 0,
+            refusals: 0,
+            deadline: None,
+        }
+    }
+
+    /// Whether there is a reason to go on: told to stop, it is what can still be delivered in time.
+    fn is_wanted(&mut self) -> bool {
+        self.obey();
+        let Some(deadline) = self.deadline else {
+            return true;
+        };
+        let head = *self.way.head.borrow();
+        let behind = head.is_some() && self.position < head;
+        Instant::now() < deadline && (behind || !self.saved)
+    }
+
+    /// Takes new orders.
+    fn obey(&mut self) {
+        // A daemon that is gone without a word wants the same as one that says stop.
+        let gone = self.way.orders.has_changed().is_err();
+        let mut orders = *self.way.orders.borrow_and_update();
+        orders.stop |= gone;
+        if orders.reopen != self.orders.reopen {
+            self.sink.reopen();
+        }
+        if orders.stop && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.way.pace.drain);
+        }
+        self.orders = orders;
+    }
+
+    /// Fills the queue with what is durable, up to the sink's limit.
+    async fn gather(&mut self) -> Result<(), StepError> {
+        let head = *self.way.head.borrow_and_update();
+        self.begin_where_the_cursor_is(head).await?;
+        let limit = self.sink.limit();
+        let mut bytes: usize = self.queue.iter().map(|batch| batch.bytes.len()).sum();
+        while self.queue.len() < self.most.min(limit.batches) && bytes < limit.bytes {
+            if self.queue.back().map(|batch| batch.number).or(self.position) >= head {
+                break;
+            }
+            let next = match self.ahead.take() {
+                Some(batch) => Next::Batch(batch),
+                None => self.read().await?,
+            };
+            match next {
+                Next::Batch(batch) if head.is_none_or(|head| batch.number > head) => {
+                    self.ahead = Some(batch);
+                    break;
+                }
+                Next::Batch(batch) => {
+                    bytes += batch.bytes.len();
+                    self.queue.push_back(batch);
+                }
+                Next::Gap { from, to } => self.miss(from, to, GapReason::Lag),
+                Next::Nothing => break,
+            }
+        }
+        let position = self.position;
+        self.way.status.update(|report| report.lag = lag(position, head));
+        Ok(())
+    }
+
+    /// Opens the reader; also anew when the log began again and the cursor is of the old one.
+    async fn begin_where_the_cursor_is(&mut self, head: Option<u64>) -> Result<(), StepError> {
+        if self.reader.is_none() && self.queue.is_empty() {
+            let cursor = self.cursor.clone();
+            // Only the first time: later the memory knows better than the file.
+            if self.position.is_none() {
+                self.position = spawn_blocking(move || cursor.load()).await??.after();
+            }
+            self.reader = Some(Reader::open(&self.way.spool, self.position));
+            let position = self.position;
+            self.way.status.update(|report| report.cursor = position);
+        }
+        if self.position.is_some() && head.is_some() && self.position > head {
+            let (sink, position) = (self.sink.name(), self.position);
+            tracing::warn!(sink, ?position, ?head, "the cursor is ahead of the log: sending from the oldest batch");
+            (self.position, self.ahead) = (None, None);
+            self.reader = Some(Reader::open(&self.way.spool, None));
+            self.way.status.update(|report| report.cursor = None);
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Next, StepError> {
+        let reader = self.reader.take();
+        let after = self.queue.back().map(|batch| batch.number).or(self.position);
+        let mut reader = reader.unwrap_or_else(|| Reader::open(&self.way.spool, after));
+        let (reader, next) = spawn_blocking(move || {
+            let next = reader.next();
+            (reader, next)
+        })
+        .await?;
+        self.reader = Some(reader);
+        Ok(next?)
+    }
+
+    /// Sends the front of the queue once, and does what the outcome asks for.
+    async fn hand_over(&mut self) {
+        let group = self.group();
+        let (Some(first), Some(last)) = (group.first().cloned(), group.last().map(|batch| batch.number)) else {
+            return;
+        };
+        let drained = drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
+        let outcome = tokio::select! {
+            outcome = self.sink.send(&group) => outcome,
+            () = drained => {
+                self.deadline = Some(Instant::now());
+                return;
+            }
+        };
+        match outcome {
+            Outcome::Delivered { note } => {
+                self.delivered(&group, note).await;
+            }
+            Outcome::Retry { after, why } => {
+                let wait = after.unwrap_or_else(|| self.way.pace.backoff(self.failures));
+                self.failed(why, false, wait).await;
+            }
+            Outcome::Slow { why } => {
+                let wait = self.way.pace.slow_backoff(self.failures);
+                self.failed(why, true, wait).await;
+            }
+            Outcome::TooLarge { .. } if group.len() > 1 => self.most = group.len() / 2,
+            Outcome::TooLarge { why } => self.give_up(&first, 413, &why).await,
+            Outcome::Refused { .. } if group.len() > 1 => self.single_until = Some(last),
+            Outcome::Refused { status, answer } => {
+                self.refusals += 1;
+                if self.refusals >= self.way.pace.refused_tries {
+                    self.give_up(&first, status, &answer).await;
+                } else {
+                    let wait = self.way.pace.refused_every;
+                    self.failed(format!("HTTP {status}: batch {} refused", first.number), false, wait).await;
+                }
+            }
+        }
+    }
+
+    /// The batches of one send.
+    fn group(&self) -> Vec<Batch> {
+        let single = self.single_until.zip(self.queue.front()).is_some_and(|(until, front)| front.number <= until);
+        let most = if single { 1 } else { self.most };
+        let (mut bytes, limit) = (0, self.sink.limit().bytes);
+        let fits = |(at, batch): &(usize, &Batch)| {
+            bytes += batch.bytes.len();
+            *at == 0 || bytes <= limit
+        };
+        self.queue.iter().take(most).enumerate().take_while(fits).map(|(_, batch)| batch.clone()).collect()
+    }
+
+    async fn delivered(&mut self, group: &[Batch], note: Option<String>) {
+        let bytes: usize = group.iter().map(|batch| batch.bytes.len()).sum();
+        self.way.status.update(|report| report.delivered(group.len() as u64, bytes as u64, note));
+        self.pass(group.len()).await;
+    }
+
+    /// The first `batches` of the queue are done with.
+    async fn pass(&mut self, batches: usize) {
+        (self.failures, self.refusals) = (0, 0);
+        self.position = self.queue.drain(..batches).next_back().map(|batch| batch.number).or(self.position);
+        self.saved = false;
+        self.save().await;
+    }
+
+    /// Moves the cursor. When the disk does not take it the delivery goes on: a repeat is no loss.
+    async fn save(&mut self) {
+        let Some(position) = self.position.filter(|_| !self.saved) else {
+            return;
+        };
+        let cursor = self.cursor.clone();
+        let stored = spawn_blocking(move || cursor.store(position)).await.map_err(StepError::from);
+        match stored.and_then(|stored| Ok(stored?)) {
+            Ok(()) => {
+                self.saved = true;
+                let head = *self.way.head.borrow();
+                self.way.status.update(|report| {
+                    report.cursor = Some(position);
+                    report.lag = lag(Some(position), head);
+                });
+            }
+            Err(error) => self.way.status.update(|report| report.trouble(error.to_string(), true)),
+        }
+    }
+
+    /// A batch that nobody takes: kept aside for this sink, and told to the log.
+    async fn give_up(&mut self, batch: &Batch, status: u16, answer: &str) {
+        if let Err(error) = self.set_aside(batch.clone(), format!("{status}\n{answer}\n")).await {
+            return self.back_off(error.to_string()).await;
+        }
+        tracing::warn!(sink = self.sink.name(), batch = batch.number, status, "refused for good: put into quarantine");
+        self.miss(batch.number, batch.number, GapReason::Quarantine);
+        self.pass(1).await;
+    }
+
+    async fn set_aside(&self, batch: Batch, answer: String) -> Result<(), StepError> {
+        let path = quarantine_of(&self.way.spool, self.sink.name());
+        let place = Quarantine::new(path.clone(), QUARANTINE_MAX);
+        let keep = move || {
+            place.keep(&format!("{}.ndjson", batch.number), &batch.bytes)?;
+            place.keep(&format!("{}.answer", batch.number), answer.as_bytes())
+        };
+        match spawn_blocking(keep).await? {
+            Ok(_) => Ok(()),
+            Err(source) => Err(StepError::Quarantine { path, source }),
+        }
+    }
+
+    fn miss(&self, from: u64, to: u64, reason: GapReason) {
+        let sink = self.sink.name().to_owned();
+        self.way.status.update(|report| report.missed += to - from + 1);
+        self.way.gaps.add(Gap { sink, from, to, reason });
+    }
+
+    async fn back_off(&mut self, why: String) {
+        let wait = self.way.pace.backoff(self.failures);
+        self.failed(why, true, wait).await;
+    }
+
+    /// Notes a failure and waits; new orders end the wait.
+    async fn failed(&mut self, why: String, needs_operator: bool, wait: Duration) {
+        // A cause is told when it is new, then at each power of two.
+        if self.failures.count_ones() <= 1 {
+            tracing::warn!(sink = self.sink.name(), %why, failures = self.failures + 1, "not delivered");
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.way.status.update(|report| {
+            report.retries += 1;
+            report.trouble(why, needs_operator);
+        });
+        self.save().await;
+        self.rest(Some(Instant::now() + wait), false).await;
+    }
+
+    /// Everything durable is delivered: waits for the next batch, or for orders.
+    async fn wait_for_more(&mut self) {
+        self.save().await;
+        // A batch can be announced a moment before it is seen, and a cursor may wait for room on the disk.
+        let behind = self.position < *self.way.head.borrow() || !self.saved;
+        let until = behind.then(|| Instant::now() + self.way.pace.look_again);
+        self.rest(until, true).await;
+    }
+
+    /// Rests until a time, new orders, the end of the drain, or (if wanted) a new batch.
+    async fn rest(&mut self, until: Option<Instant>, for_batches: bool) {
+        let until = until.into_iter().chain(self.deadline).min();
+        let draining = self.deadline.is_some();
+        let (mut head, mut orders) = (self.way.head.clone(), self.way.orders.clone());
+        let time = async {
+            match until {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        // A closed channel has no more batches.
+        let batch = async {
+            if !for_batches || head.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        // A closed channel is an order: `obey` takes it for "stop".
+        let order = async {
+            if draining {
+                pending::<()>().await;
+            }
+            orders.changed().await.is_ok()
+        };
+        tokio::select! {
+            () = time => {}
+            () = batch => {}
+            _ = order => {}
+        }
+    }
+}
+
+/// Ends when the drain does: at the deadline, or so long after the order to stop.
+async fn drained(deadline: Option<Instant>, mut orders: watch::Receiver<Orders>, drain: Duration) {
+    if let Some(deadline) = deadline {
+        return sleep_until(deadline).await;
+    }
+    while orders.changed().await.is_ok() && !orders.borrow().stop {}
+    sleep_until(Instant::now() + drain).await;
+}
+
+/// Durable batches that the sink does not have.
+fn lag(position: Option<u64>, head: Option<u64>) -> u64 {
+    match (position, head) {
+        (_, None) => 0,
+        (None, Some(head)) => head.saturating_add(1),
+        (Some(position), Some(head)) => head.saturating_sub(position),
+    }
+}
+
+/// Where batches that `sink` refused are kept.
+pub fn quarantine_of(spool: &Path, sink: &str) -> PathBuf {
+    spool.join("quarantine").join(sink)
+}

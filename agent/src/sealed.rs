@@ -1,0 +1,53 @@
+//! One sealed batch on its way from the spool to a sink.
+
+use bytes::Bytes;
+use seal::line::START;
+
+/// A batch as it was signed. The cold half carries its bytes and never looks into an event.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its number in the log of this host, from 0.
+    pub number: u64,
+    /// The event lines and the seal line, each with its LF.
+    pub bytes: Bytes,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch {} of {} bytes", self.number, self.bytes.len())
+    }
+}
+
+/// Whether a line, with its LF, ends a batch.
+pub fn is_seal(line: &[u8]) -> bool {
+    line.starts_with(START) && line.ends_with(b"\n")
+}
+
+/// The last line of a batch, with its LF: the seal line of every batch that was sealed.
+pub fn seal_line(batch: &[u8]) -> &[u8] {
+    let lines = batch.strip_suffix(b"\n").unwrap_or(batch);
+    let start = memchr::memrchr(b'\n', lines).map_or(0, |before| before + 1);
+    &batch[start..]
+}
+
+/// The batch number in a seal line: its header's `batch` line. Not the whole line is checked: that is the verifier's.
+pub fn number_in(seal_line: &[u8]) -> Option<u64> {
+    const KEY: &[u8] = br"\nbatch ";
+    let header = seal_line.strip_prefix(START)?;
+    let digits = &header[memchr::memmem::find(header, KEY)? + KEY.len()..];
+    let end = digits.iter().position(|b| !b.is_ascii_digit())?;
+    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_read_from_a_seal_line_only() {
+        let line = br#"{"sigtrail":"seal/v1","header":"sigtrail/batch/v1\norigin a.example/x\nbatch 18230\nprev AA==\n","proof":""}"#;
+        assert_eq!(number_in(line), Some(18_230));
+        assert_eq!(number_in(br#"{"type":"exec","args":["\nbatch 3\n"]}"#), None);
+        assert_eq!(number_in(br#"{"sigtrail":"seal/v1","header":"\nbatch 99999999999999999999\n"}"#), None);
+    }
+}

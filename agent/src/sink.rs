@@ -1,0 +1,99 @@
+//! Where batches go: an enum of sinks, and the words in which each tells how a send went.
+//!
+//! A sink sends what it is given and says what happened. When to send again, and what to do with a batch that nobody
+//! takes, is decided in one place for all of them: `deliver`.
+
+pub mod file;
+pub mod http;
+
+use std::time::Duration;
+
+use crate::sealed::Batch;
+pub use file::{FileConfig, FileSink};
+pub use http::{HttpConfig, HttpSink};
+
+/// A sink, ready to send.
+#[derive(Debug)]
+pub enum Sink {
+    /// Files on this host.
+    File(Box<FileSink>),
+    /// A receiver over HTTP.
+    Http(Box<HttpSink>),
+}
+
+/// How a send went; always for all batches of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has them, durably as far as it says so.
+    Delivered {
+        /// Something the operator should know all the same.
+        note: Option<String>,
+    },
+    /// The receiver or the way there has trouble that passes: send again.
+    Retry {
+        /// The receiver asked to wait this long.
+        after: Option<Duration>,
+        /// What happened.
+        why: String,
+    },
+    /// Wrong configuration or credential: send again, but seldom; nothing is dropped for it.
+    Slow {
+        /// What happened.
+        why: String,
+    },
+    /// More than the receiver takes at once: send fewer.
+    TooLarge {
+        /// What happened.
+        why: String,
+    },
+    /// The receiver does not want these bytes.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The first KiB of the answer.
+        answer: String,
+    },
+}
+
+/// How much a sink takes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Batches.
+    pub batches: usize,
+    /// Bytes before compression; a single batch may have more.
+    pub bytes: usize,
+}
+
+impl Sink {
+    /// Its name: cursor, metrics and headers know it by this.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(sink) => sink.name(),
+            Self::Http(sink) => sink.name(),
+        }
+    }
+
+    /// How much to give it at once.
+    pub fn limit(&self) -> Limit {
+        match self {
+            Self::File(sink) => sink.limit(),
+            Self::Http(sink) => sink.limit(),
+        }
+    }
+
+    /// Sends the batches, in order and all or none as far as the sink can.
+    pub async fn send(&mut self, batches: &[Batch]) -> Outcome {
+        match self {
+            Self::File(sink) => sink.send(batches).await,
+            Self::Http(sink) => sink.send(batches).await,
+        }
+    }
+
+    /// Opens files, credentials and certificates anew (SIGHUP).
+    pub fn reopen(&mut self) {
+        match self {
+            Self::File(sink) => sink.reopen(),
+            Self::Http(sink) => sink.reopen(),
+        }
+    }
+}

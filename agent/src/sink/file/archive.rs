@@ -1,0 +1,114 @@
+//! Rotated files: their names, compression, and how many are kept.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{FileConfig, FileError, writer};
+use crate::disk;
+
+/// zstd's own default: about a tenth of the size at more than 100 MB/s.
+const LEVEL: i32 = 3;
+
+/// `audit-<first>-<last>.ndjson`, with a counter behind it when there is such a file already.
+pub(super) fn free_name(dir: &Path, first: u64, last: u64) -> PathBuf {
+    let name = |n: u32| match n {
+        0 => format!("audit-{first:020}-{last:020}.ndjson"),
+        n => format!("audit-{first:020}-{last:020}.{n}.ndjson"),
+    };
+    let taken =
+        |name: &str| ["", ".zst"].iter().any(|end| fs::symlink_metadata(dir.join(format!("{name}{end}"))).is_ok());
+    let free = (0..u32::MAX).map(name).find(|name| !taken(name));
+    dir.join(free.unwrap_or_else(|| name(u32::MAX)))
+}
+
+/// Compresses what is not yet compressed, then removes what is more than wanted.
+pub(super) fn tidy(config: &FileConfig) -> Result<(), FileError> {
+    for path in list(&config.dir, ".zst.tmp")? {
+        disk::remove_if_there(&path).map_err(FileError::io("remove", &path))?;
+    }
+    if config.compress {
+        for path in list(&config.dir, ".ndjson")? {
+            compress(&path, config)?;
+        }
+    }
+    retain(config)
+}
+
+/// Rotated files whose name ends so, oldest first.
+fn list(dir: &Path, end: &str) -> Result<Vec<PathBuf>, FileError> {
+    let failed = || FileError::io("list", dir);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.starts_with("audit-") && name.ends_with(end));
+        if ours && entry.file_type().map_err(failed())?.is_file() {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Writes `<path>.zst`, reads it back, and only then removes `path`.
+fn compress(path: &Path, config: &FileConfig) -> Result<(), FileError> {
+    let with = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
+    let (draft, done) = (with(".zst.tmp"), with(".zst"));
+    let mut plain = disk::open_read(path).map_err(FileError::io("open", path))?;
+    let packed = disk::create_new(&draft, 0o600).map_err(FileError::io("create", &draft))?;
+    writer::own(&packed, config)?;
+    zstd::stream::copy_encode(&mut plain, &packed, LEVEL).map_err(FileError::io("compress", path))?;
+    packed.sync_all().map_err(FileError::io("make durable", &draft))?;
+    let digest = |reader: io::Result<Box<dyn Read>>| reader.and_then(digest);
+    let open = |path: &Path| disk::open_read(path);
+    let before = digest(open(path).map(|file| Box::new(file) as Box<dyn Read>)).map_err(FileError::io("read", path))?;
+    let after = digest(open(&draft).and_then(unpack)).map_err(FileError::io("read back", &draft))?;
+    if before != after {
+        disk::remove_if_there(&draft).map_err(FileError::io("remove", &draft))?;
+        let source = io::Error::other("the compressed copy differs: kept the original");
+        return Err(FileError::Io { doing: "compress", path: path.to_owned(), source });
+    }
+    fs::rename(&draft, &done).map_err(FileError::io("rename", &draft))?;
+    disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
+    disk::remove_if_there(path).map_err(FileError::io("remove", path))
+}
+
+fn unpack(file: File) -> io::Result<Box<dyn Read>> {
+    Ok(Box::new(zstd::stream::read::Decoder::new(file)?))
+}
+
+fn digest(mut reader: impl Read) -> io::Result<(u64, [u8; 32])> {
+    let (mut hash, mut bytes, mut part) = (Sha256::new(), 0, vec![0; 64 << 10]);
+    loop {
+        match reader.read(&mut part)? {
+            0 => return Ok((bytes, hash.finalize().into())),
+            read => {
+                hash.update(&part[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+}
+
+fn retain(config: &FileConfig) -> Result<(), FileError> {
+    let mut files = list(&config.dir, ".ndjson")?;
+    files.extend(list(&config.dir, ".ndjson.zst")?);
+    files.sort_unstable();
+    let sizes: Vec<u64> = files.iter().map(|path| fs::symlink_metadata(path).map_or(0, |about| about.len())).collect();
+    let (mut count, mut bytes) = (files.len(), sizes.iter().sum::<u64>());
+    for (path, size) in files.iter().zip(sizes) {
+        let many = config.keep_files.is_some_and(|most| count > most);
+        let large = config.keep_bytes.is_some_and(|most| bytes > most);
+        if !many && !large {
+            break;
+        }
+        tracing::info!(path = %path.display(), "removed a rotated file: more are not to be kept");
+        disk::remove_if_there(path).map_err(FileError::io("remove", path))?;
+        count -= 1;
+        bytes -= size;
+    }
+    Ok(())
+}

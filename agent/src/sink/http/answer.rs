@@ -1,0 +1,140 @@
+//! What an answer means: one table.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::Response;
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+
+use super::{ANSWER_MAX, Outcome};
+
+/// Longest wait a receiver can ask for.
+const WAIT_MAX: Duration = Duration::from_hours(1);
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The sink is done with these batches for now.
+    Outcome(Outcome),
+    /// 415: try another encoding.
+    OtherEncoding {
+        /// The answer, for the case that there is none left.
+        answer: String,
+    },
+}
+
+/// Reads an answer to the request with the idempotency key `key`.
+pub(super) async fn read(mut response: Response, key: &str) -> Meaning {
+    let mut text = Vec::new();
+    // A broken body changes nothing: the status has come.
+    while text.len() < ANSWER_MAX
+        && let Ok(Some(more)) = response.chunk().await
+    {
+        text.extend_from_slice(&more);
+    }
+    text.truncate(ANSWER_MAX);
+    meaning(response.status().as_u16(), response.headers(), &String::from_utf8_lossy(&text), key, SystemTime::now())
+}
+
+/// The table. What is not a matter of these very bytes is never a reason to drop them.
+pub(super) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str, now: SystemTime) -> Meaning {
+    let answer = answer.trim().to_owned();
+    let why =
+        if answer.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(&answer)) };
+    Meaning::Outcome(match status {
+        200..=299 => Outcome::Delivered { note: None },
+        300..=399 => {
+            let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            Outcome::Slow { why: format!("HTTP {status}: redirects are not followed; set `url` to {}", one_line(to)) }
+        }
+        408 | 425 | 429 | 500..=599 => Outcome::Retry { after: retry_after(headers, now), why },
+        401 | 403 | 404 | 405 | 407 | 421 => Outcome::Slow { why },
+        413 => Outcome::TooLarge { why },
+        415 => return Meaning::OtherEncoding { answer },
+        409 if answer.contains(key) => {
+            Outcome::Delivered { note: Some("the receiver had these batches already".to_owned()) }
+        }
+        400 if is_about_tls(&answer) => Outcome::Slow { why },
+        _ => Outcome::Refused { status, answer },
+    })
+}
+
+/// Whether a 400 is about the connection, not the bytes: nginx answers so for its own 495, 496 and 497 (a client
+/// certificate that is wrong or missing, plain HTTP to a TLS port).
+fn is_about_tls(answer: &str) -> bool {
+    ["SSL certificate", "plain HTTP request was sent to HTTPS port"].iter().any(|words| answer.contains(words))
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), at most an hour; what is neither is not there.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
+    };
+    Some(wait.min(WAIT_MAX))
+}
+
+/// The start of a stranger's text, safe for a log line.
+fn one_line(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(status: u16, answer: &str) -> &'static str {
+        match meaning(status, &HeaderMap::new(), answer, "abc:1-2", SystemTime::UNIX_EPOCH) {
+            Meaning::OtherEncoding { .. } => "encoding",
+            Meaning::Outcome(outcome) => match outcome {
+                Outcome::Delivered { .. } => "delivered",
+                Outcome::Retry { .. } => "retry",
+                Outcome::Slow { .. } => "slow",
+                Outcome::TooLarge { .. } => "too large",
+                Outcome::Refused { .. } => "refused",
+            },
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let table: &[(&[u16], &str)] = &[
+            (&[200, 201, 202, 204, 206, 299], "delivered"),
+            (&[300, 301, 302, 304, 307, 308], "slow"),
+            (&[408, 425, 429, 500, 501, 502, 503, 504, 507, 511, 520, 529], "retry"),
+            (&[401, 403, 404, 405, 407, 421], "slow"),
+            (&[413], "too large"),
+            (&[415], "encoding"),
+            (&[400, 402, 406, 409, 410, 411, 418, 422, 431, 499, 600], "refused"),
+        ];
+        for (codes, expected) in table {
+            for code in *codes {
+                assert_eq!(word(*code, "no"), *expected, "{code}");
+            }
+        }
+        assert_eq!(word(400, "<h1>400 No required SSL certificate was sent</h1>"), "slow");
+        assert_eq!(word(409, "have abc:1-2 already"), "delivered");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+        let table: &[(&str, Option<u64>)] = &[
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("86400", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+    }
+}

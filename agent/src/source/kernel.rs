@@ -1,0 +1,306 @@
+//! The kernel half: load, attach, drain.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    os::fd::{AsFd, AsRawFd as _},
+    time::Duration,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{MapData, MapError, PerCpuArray, ProgramArray, RingBuf},
+    programs::{BtfTracePoint, Program as AyaProgram, ProgramError},
+    util::nr_cpus,
+};
+use common::{
+    Call, Hook, Kind,
+    call::TABLE,
+    filter::{Counts, KINDS, Settings, class},
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use thiserror::Error;
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::{
+    hooks::{Entry, Family, PROGRAMS, Program},
+    object,
+    offsets::{OffsetsError, Types},
+};
+
+/// Where the kernel shows its types.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// What the kernel half is told before it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size of the ring buffer in bytes: a power of two, and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Bytes waiting at which the reader is woken before its time.
+    pub wake_bytes: u32,
+    /// The bits of [`class`] that are wanted, by kind.
+    pub wanted: [u8; KINDS],
+}
+
+/// Why the kernel half could not be started.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The kernel shows no types.
+    #[error("reading {BTF}: {0}; sigtrail needs a kernel built with CONFIG_DEBUG_INFO_BTF")]
+    NoBtf(io::Error),
+    /// The types cannot be read.
+    #[error("reading {BTF}: {0}")]
+    Offsets(#[from] OffsetsError),
+    /// Rights are missing.
+    #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
+    NotPermitted,
+    /// The kernel refused the object as a whole.
+    #[error("loading the eBPF object: {0}")]
+    Load(#[from] EbpfError),
+    /// The object lacks a part: a build error.
+    #[error("the eBPF object has no {0} of the right type")]
+    Missing(&'static str),
+    /// A map could not be used.
+    #[error("using the eBPF map {0}: {1}")]
+    Map(&'static str, MapError),
+    /// Waiting for events failed.
+    #[error("waiting for events: {0}")]
+    Wait(io::Error),
+}
+
+/// What became of a program.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The program.
+    pub program: Program,
+    /// Why it could not be attached; `None` when it runs.
+    pub failed: Option<String>,
+}
+
+/// The kernel half, loaded and attached. Dropping it detaches everything.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    counts: PerCpuArray<MapData, [u64; 5]>,
+    sequences: PerCpuArray<MapData, u64>,
+    /// The programs that `sys_exit` jumps to.
+    jumps: ProgramArray<MapData>,
+    family: Family,
+    attached: Vec<Attached>,
+    missing: Vec<String>,
+}
+
+impl Kernel {
+    /// Loads the programs that `options` ask for and attaches them. A program that cannot be attached is no error: see
+    /// [`Kernel::attached`].
+    pub fn open(options: &Options) -> Result<Self, SourceError> {
+        let bytes = std::fs::read(BTF).map_err(SourceError::NoBtf)?;
+        let types = Types::read(&bytes)?;
+        let (layout, missing) = types.layout()?;
+        let cast = types.function(object::CAST);
+        let family = if cast.is_some() { Family::Fast } else { Family::Base };
+        let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
+        let (wide, narrow) = call_tables(&options.wanted);
+        let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
+        let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global("LAYOUT", layout.as_bytes(), true)
+            .override_global("SETTINGS", settings.as_bytes(), true)
+            .override_global("CALLS_X86_64", &wide[..], true)
+            .override_global("CALLS_I386", &narrow[..], true)
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("EXEC_DRAFT", cpus)
+            .load(&object::bound(cast))
+            .map_err(load_error)?;
+
+        let ring = ebpf.take_map("EVENTS").and_then(|map| RingBuf::try_from(map).ok());
+        let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
+        let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
+        let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
+        let mut kernel = Self {
+            ring: ring.ok_or(SourceError::Missing("map EVENTS"))?,
+            counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
+            sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
+            jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
+            ebpf,
+            family,
+            attached: Vec::new(),
+            missing,
+        };
+        for program in PROGRAMS {
+            if is_needed(program, &options.wanted) {
+                let failed = kernel.attach(program, &btf).err();
+                kernel.attached.push(Attached { program: *program, failed });
+            }
+        }
+        Ok(kernel)
+    }
+
+    fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
+        let name = format!("{}_{}", program.name, self.family.name());
+        let Some(AyaProgram::BtfTracePoint(loaded)) = self.ebpf.program_mut(&name) else {
+            return Err(format!("the object has no program {name}"));
+        };
+        let target = match program.entry {
+            Entry::Tracepoint(target) => target,
+            Entry::Call(_) => "sys_exit",
+        };
+        if loaded.fd().is_err() {
+            loaded.load(target, btf).map_err(|error| refusal(&error))?;
+        }
+        match program.entry {
+            Entry::Tracepoint(_) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
+            Entry::Call(kind) => {
+                let fd = BtfTracePoint::fd(loaded).map_err(|error| refusal(&error))?;
+                self.jumps.set(kind as u32, fd, 0).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// How the programs read kernel memory.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// What became of each program that was asked for.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// Members of structs that this kernel lacks: what they would tell is null in records.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Hands over the events that are there, each at an address that is a multiple of 8, until `each` breaks. Returns
+    /// whether there are no more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
+        while let Some(event) = self.ring.next() {
+            if each(&event).is_break() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until events are there in number, or until the time is over.
+    pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        let ring = self.ring.as_fd();
+        match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(SourceError::Wait(error.into())),
+        }
+    }
+
+    /// What happened to the events of each hook on each CPU, since load.
+    pub fn counts(&self) -> Result<Vec<(Hook, Vec<Counts>)>, SourceError> {
+        let mut all = Vec::with_capacity(Hook::ALL.len());
+        for hook in Hook::ALL {
+            let values = self.counts.get(&(*hook as u32), 0).map_err(|error| SourceError::Map("COUNTS", error))?;
+            let counts = values.iter().map(|counts| Counts::read_from_bytes(counts.as_bytes()).unwrap_or_default());
+            all.push((*hook, counts.collect()));
+        }
+        Ok(all)
+    }
+
+    /// The next sequence number of each CPU: all lower ones were given to events.
+    pub fn sequences(&self) -> Result<Vec<u64>, SourceError> {
+        let values = self.sequences.get(&0, 0).map_err(|error| SourceError::Map("SEQUENCE", error))?;
+        Ok(values.iter().copied().collect())
+    }
+
+    /// Stops making events; those that are waiting stay readable.
+    pub fn detach(&mut self) {
+        for program in PROGRAMS {
+            let name = format!("{}_{}", program.name, self.family.name());
+            if let (Entry::Tracepoint(_), Some(AyaProgram::BtfTracePoint(loaded))) =
+                (program.entry, self.ebpf.program_mut(&name))
+                && let Err(error) = loaded.unload()
+            {
+                tracing::debug!(program = name, %error, "was not loaded");
+            }
+        }
+    }
+
+    /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
+    /// events of those times are lost without another trace.
+    pub fn skipped(&self) -> u64 {
+        let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
+        names.map(|name| self.misses(name).unwrap_or(0)).sum()
+    }
+
+    fn misses(&self, name: &str) -> Option<u64> {
+        let program = self.ebpf.program(&format!("{name}_{}", self.family.name()))?;
+        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    }
+}
+
+/// Whether a program has work to do. Those of processes always have: the process table lives by them.
+fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
+    let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
+    match (program.entry, program.name) {
+        (Entry::Tracepoint("sys_exit"), _) => {
+            Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
+        }
+        (Entry::Tracepoint(_), _) => true,
+        // what fails is no matter of the process table
+        (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
+        (Entry::Call(_), _) => program.kinds.iter().any(is_wanted),
+    }
+}
+
+/// The calls that somebody wants, by number.
+fn call_tables(wanted: &[u8; KINDS]) -> ([u8; TABLE], [u8; TABLE]) {
+    let (mut wide, mut narrow) = ([0; TABLE], [0; TABLE]);
+    for call in Call::ALL {
+        let Some(kind) = call.kind() else { continue };
+        let both = kind == Kind::Unlink && wanted[Kind::Rmdir as usize] != 0;
+        if wanted[kind as usize] != 0 || both {
+            wide[call.x86_64()] = *call as u8;
+            narrow[call.i386()] = *call as u8;
+        }
+    }
+    (wide, narrow)
+}
+
+/// What the process table needs, whatever the policy wants.
+pub fn with_processes(mut wanted: [u8; KINDS]) -> [u8; KINDS] {
+    for kind in [Kind::Exec, Kind::Fork, Kind::Exit] {
+        wanted[kind as usize] |= class::SUCCESS;
+    }
+    wanted
+}
+
+fn load_error(error: EbpfError) -> SourceError {
+    let denied = |error: &io::Error| error.raw_os_error() == Some(nix::libc::EPERM);
+    match &error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) if denied(io_error) => SourceError::NotPermitted,
+        _ => SourceError::Load(error),
+    }
+}
+
+/// Why a program was refused, in one line.
+fn refusal(error: &ProgramError) -> String {
+    let text = match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let why = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
+            format!("{io_error}: {}", why.unwrap_or("the verifier says nothing"))
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                text = format!("{text}: {inner}");
+                source = inner.source();
+            }
+            text
+        }
+    };
+    text.chars().take(400).collect()
+}

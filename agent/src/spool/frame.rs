@@ -1,0 +1,105 @@
+//! What a record of a segment holds: one zstd frame of one batch. The record itself is [`seal::frame`], so that the
+//! verifier reads segments too.
+//!
+//! The checksum of a record covers its payload; the number in its head is checked against the seal line inside.
+
+use std::io::{self, Read as _};
+
+use crate::sealed;
+
+/// Largest batch: sealing stops at 1 MiB of events, a single event has at most 256 KiB.
+pub const BATCH_MAX: usize = 16 << 20;
+/// log2 of the largest window the decoder allocates.
+const WINDOW_LOG_MAX: u32 = 24;
+/// The cheap level: the spool is on the hot thread.
+const LEVEL: i32 = 1;
+
+/// Why bytes are no batch.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The record around it.
+    #[error(transparent)]
+    Record(#[from] seal::frame::FrameError),
+    /// The payload is not one zstd frame.
+    #[error("the payload is not one zstd frame: {0}")]
+    Payload(#[from] io::Error),
+    /// The batch is larger than [`BATCH_MAX`].
+    #[error("a batch has at most {BATCH_MAX} bytes")]
+    TooLarge,
+    /// The last line is no seal line, or it seals another batch.
+    #[error("the last line seals batch {0:?}")]
+    Seal(Option<u64>),
+}
+
+/// Appends the record of a batch to `out`.
+pub fn encode(batch: u64, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    check(batch, bytes)?;
+    Ok(seal::frame::write(batch, &zstd::bulk::compress(bytes, LEVEL)?, out)?)
+}
+
+/// The batch in the payload of a record that says it is batch `batch`.
+pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?.single_frame();
+    decoder.window_log_max(WINDOW_LOG_MAX)?;
+    let mut bytes = Vec::new();
+    decoder.by_ref().take(BATCH_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    check(batch, &bytes)?;
+    if !decoder.finish().is_empty() {
+        return Err(io::Error::other("bytes after the frame").into());
+    }
+    Ok(bytes)
+}
+
+fn check(batch: u64, bytes: &[u8]) -> Result<(), FrameError> {
+    if bytes.len() > BATCH_MAX {
+        return Err(FrameError::TooLarge);
+    }
+    let sealed = sealed::number_in(sealed::seal_line(bytes));
+    if sealed == Some(batch) && bytes.ends_with(b"\n") { Ok(()) } else { Err(FrameError::Seal(sealed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BATCH: &[u8] = b"{}\n{\"sigtrail\":\"seal/v1\",\"header\":\"v\\nbatch 7\\n\",\"proof\":\"\"}\n";
+
+    fn read(bytes: &[u8]) -> Result<(u64, Vec<u8>), FrameError> {
+        let (head, payload, _) = seal::frame::read(bytes)?;
+        Ok((head.batch, decode(head.batch, payload)?))
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_prefix_is_refused() {
+        let mut record = Vec::new();
+        encode(7, BATCH, &mut record).unwrap();
+        assert_eq!(read(&record).unwrap(), (7, BATCH.to_vec()));
+        for at in 0..record.len() {
+            assert!(read(&record[..at]).is_err(), "a prefix of {at} bytes passed");
+            for bit in 0..8 {
+                let mut bad = record.clone();
+                bad[at] ^= 1 << bit;
+                assert!(read(&bad).is_err(), "bit {bit} of byte {at} passed");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_is_not_stored() {
+        let mut out = Vec::new();
+        assert!(matches!(encode(8, BATCH, &mut out), Err(FrameError::Seal(Some(7)))));
+        assert!(matches!(encode(7, b"{}\n", &mut out), Err(FrameError::Seal(None))));
+        assert!(matches!(encode(7, &BATCH[..BATCH.len() - 1], &mut out), Err(FrameError::Seal(_))));
+        assert!(matches!(encode(7, &vec![b'x'; BATCH_MAX + 1], &mut out), Err(FrameError::TooLarge)));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_payload_that_grows_too_large_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; BATCH_MAX + 1], 1).unwrap();
+        assert!(matches!(decode(7, &bomb), Err(FrameError::TooLarge)));
+        let frame = zstd::bulk::compress(BATCH, 1).unwrap();
+        assert!(decode(7, &frame).is_ok());
+        assert!(matches!(decode(7, &frame.repeat(2)), Err(FrameError::Payload(_))));
+    }
+}

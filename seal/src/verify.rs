@@ -1,0 +1,405 @@
+//! Verifying a log from its lines: streaming, in constant memory, and to the end even if something is wrong.
+//!
+//! What is trusted is a pinned host key; without one, the key that batch 0 names, and the report says so. From there
+//! each batch is bound to the one before: by the tree (`prev`, proof, signed root), by the chain key that the header
+//! before named, and by the counters that must go on. After a batch that is wrong or missing the chain is taken up
+//! again at the next one that stands by itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, BufRead};
+use std::mem;
+
+use crate::MAX_LINE;
+use crate::batch::{Batch, BatchError, Lines};
+use crate::enrol::{self, Enrolment};
+use crate::header::{BatchKind, Header};
+use crate::jcs::{self, JcsError};
+use crate::line::{MAX_SEAL_LINE, SealLine};
+use crate::note::Vkey;
+use crate::proof::Checkpoint;
+use crate::text::unbase64_hash;
+use crate::tree::{Hash, Range, sha256};
+
+mod continuity;
+mod report;
+
+pub use report::{Capped, Finding, Report, Severity, Verdict, What};
+
+/// How many batches back a repeated one is recognised (32 bytes each).
+pub const REMEMBERED: usize = 65_536;
+
+/// What the auditor knows before he reads the log.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Host keys that are known to be right.
+    pub pins: Vec<Vkey>,
+    /// Heads of the log known from elsewhere: syslog, a witness, a ticket.
+    pub heads: Vec<Checkpoint>,
+    /// The batch the input is known to begin with; `None`: with batch 0.
+    pub from: Option<u64>,
+}
+
+/// The last batch that was good, as far as the next one has to agree with it.
+#[derive(Clone, Debug)]
+struct Before {
+    header: Header,
+    cpus: BTreeMap<u32, u64>,
+}
+
+/// The batch that is being read.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    lines: Lines,
+    redacted: u64,
+    /// The first line that cannot be an event line, and why.
+    bad: Option<(u64, JcsError)>,
+    /// The first line, if it may be an enrolment note.
+    enrolment: Option<Vec<u8>>,
+}
+
+/// Reads lines, checks everything, keeps what is wrong. See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    trust: Trust,
+    report: Report,
+    open: Open,
+    /// The position: which input, which line of it.
+    input: usize,
+    line: u64,
+    /// The number of the next batch, once one was read.
+    expected: Option<u64>,
+    /// The batch before `expected`, if it was read and good.
+    before: Option<Before>,
+    /// The log up to the last good batch, though it may be further back.
+    log: Range,
+    /// The host key in force.
+    host: Option<Vkey>,
+    seen: VecDeque<(u64, Hash)>,
+    no_key_told: bool,
+}
+
+impl Verifier {
+    /// Nothing read yet.
+    pub fn new(trust: Trust) -> Self {
+        let report = Report { pinned: !trust.pins.is_empty(), ..Report::default() };
+        Self {
+            trust,
+            report,
+            open: Open::default(),
+            input: 0,
+            line: 0,
+            expected: None,
+            before: None,
+            log: Range::new(),
+            host: None,
+            seen: VecDeque::new(),
+            no_key_told: false,
+        }
+    }
+
+    /// What is found so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// How many inputs are ended: the number of the next one in the findings.
+    pub fn inputs(&self) -> usize {
+        self.input
+    }
+
+    /// Reads one input to its end: whole batches. A line is never held longer than the format allows.
+    ///
+    /// An error is one of the reader (or of its decompression); what was read before it stays verified.
+    pub fn read(&mut self, mut input: impl BufRead) -> io::Result<()> {
+        const LIMIT: usize = if MAX_SEAL_LINE > MAX_LINE { MAX_SEAL_LINE } else { MAX_LINE };
+        let mut line = Vec::new();
+        let mut length = 0_usize;
+        loop {
+            let bytes = match input.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.end(length > 0);
+                    return Err(error);
+                }
+            };
+            if bytes.is_empty() {
+                self.end(length > 0);
+                return Ok(());
+            }
+            let (part, ended) = match bytes.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (&bytes[..at], true),
+                None => (bytes, false),
+            };
+            let room = (LIMIT + 1).saturating_sub(line.len());
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = part.len() + usize::from(ended);
+            length = length.saturating_add(used);
+            input.consume(used);
+            if ended {
+                // cut at the limit, a line that is too long is still too long
+                self.push(&line);
+                line.clear();
+                length = 0;
+            }
+        }
+    }
+
+    /// Reads one line, given without its LF.
+    pub fn push(&mut self, line: &[u8]) {
+        self.line += 1;
+        if SealLine::is_one(line) {
+            self.seal(line);
+        } else {
+            self.event(line);
+        }
+    }
+
+    /// Ends one input; `inside` says that it ended in the middle of a line. A batch never goes over the end.
+    pub fn end(&mut self, inside: bool) {
+        let unsealed = mem::take(&mut self.open).lines.len() + u64::from(inside);
+        if unsealed > 0 {
+            self.report.unsealed += unsealed;
+            self.find(self.expected, What::Unsealed { lines: unsealed, inside });
+        }
+        self.input += 1;
+        self.line = 0;
+    }
+
+    /// Ends the log.
+    pub fn finish(mut self) -> Report {
+        if self.report.batches == 0 && self.report.findings.is_empty() {
+            self.find(None, What::Empty);
+        }
+        let end = self.expected.unwrap_or(0);
+        for head in mem::take(&mut self.trust.heads) {
+            let ours = self.report.origin.as_deref() == Some(&*head.origin);
+            if !ours || head.size > end {
+                self.find(Some(end), What::Truncated { head: head.size });
+            }
+        }
+        self.report
+    }
+
+    fn find(&mut self, batch: Option<u64>, what: What) {
+        self.report.found(Finding { batch, input: self.input, line: self.line, what });
+    }
+
+    fn event(&mut self, line: &[u8]) {
+        let open = &mut self.open;
+        if let Some(leaf) = redacted(line) {
+            open.redacted += 1;
+            open.lines.add_leaf(leaf);
+            return;
+        }
+        if let Err(error) = jcs::check(line) {
+            open.bad.get_or_insert((self.line, error));
+        }
+        if open.lines.is_empty() && enrol::may_be_genesis(line) {
+            open.enrolment = Some(line.to_vec());
+        }
+        open.lines.add(line);
+    }
+
+    /// A seal line: closes the batch that is open.
+    fn seal(&mut self, line: &[u8]) {
+        let open = mem::take(&mut self.open);
+        let batch = match Batch::parse(line) {
+            Ok(batch) => batch,
+            Err(error) => return self.broken(error),
+        };
+        let number = batch.header.batch;
+        if self.report.origin.get_or_insert_with(|| batch.header.origin.clone()) != &batch.header.origin {
+            let origin = batch.header.origin.clone();
+            return self.find(Some(number), What::Origin(origin));
+        }
+        let told = self.report.tampered;
+        self.payload(&batch, &open);
+        if self.expected.is_some_and(|expected| number < expected) {
+            return self.repeat(&batch);
+        }
+
+        let expected = self.expected.unwrap_or(self.trust.from.unwrap_or(0));
+        let before = if number == expected { self.before.take() } else { None };
+        if before.is_none() && !self.log.may_continue_as(&batch.before) {
+            self.find(Some(number), What::Fork);
+        }
+        if number != expected {
+            let what = if self.expected.is_none() { What::Begins } else { What::Missing { from: expected } };
+            if number > expected {
+                self.report.missing.push((expected, number - 1));
+            }
+            self.find(Some(number), what);
+        }
+        let enrolment = self.enrolment(&batch, &open);
+        self.signatures(&batch, before.as_ref(), enrolment.as_ref(), number != expected);
+        let cpus = match &before {
+            Some(before) => {
+                if self.log != batch.before {
+                    self.find(Some(number), What::Follows("prev"));
+                }
+                for what in continuity::check(&before.header, &batch.header, &before.cpus) {
+                    self.find(Some(number), what);
+                }
+                before.cpus.clone()
+            }
+            None => BTreeMap::new(),
+        };
+        for what in continuity::arithmetic(&batch.header.facts) {
+            self.find(Some(number), what);
+        }
+        for head in &self.trust.heads {
+            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root {
+                self.report.found(Finding { batch: Some(number), input: self.input, line: self.line, what: What::Head });
+            }
+        }
+
+        let good = self.report.tampered == told;
+        // a number that nothing vouches for must not make all that follows look old
+        if good || number == expected {
+            self.expected = number.checked_add(1);
+        }
+        if good {
+            self.take(batch, &open, before.as_ref(), cpus);
+        }
+    }
+
+    /// A seal line that does not agree with itself. Where it stands says which batch it was.
+    fn broken(&mut self, error: BatchError) {
+        let number = self.expected.or(self.trust.from).unwrap_or(0);
+        self.find(Some(number), What::Seal(error));
+        self.before = None;
+        self.expected = number.checked_add(1);
+    }
+
+    /// The lines of the batch against its header.
+    fn payload(&mut self, batch: &Batch, open: &Open) {
+        let number = Some(batch.header.batch);
+        if let Some((line, error)) = open.bad {
+            self.report.found(Finding { batch: number, input: self.input, line, what: What::Event(error) });
+        }
+        if open.lines.is_empty() && batch.header.events > 0 {
+            self.report.absent += 1;
+            return self.find(number, What::Absent { events: batch.header.events });
+        }
+        match batch.is_over(&open.lines) {
+            // the bytes of redacted lines are gone, their leaves still hold the root
+            Err("payload") if open.redacted > 0 => {}
+            Err(what) => self.find(number, What::Lines(what)),
+            Ok(()) => {}
+        }
+        if open.redacted > 0 {
+            self.report.redacted += open.redacted;
+            self.find(number, What::Redacted { lines: open.redacted });
+        }
+    }
+
+    /// A batch with a number that was there already: the same again (delivery is at least once), or a fork.
+    fn repeat(&mut self, batch: &Batch) {
+        let number = batch.header.batch;
+        match self.seen.iter().rev().find(|(seen, _)| *seen == number) {
+            Some((_, identity)) if *identity == identify(batch) => self.report.duplicates += 1,
+            Some(_) => self.find(Some(number), What::Fork),
+            None => self.find(Some(number), What::Late),
+        }
+    }
+
+    /// The enrolment in batch 0, if it is one and signed by the key it names.
+    fn enrolment(&mut self, batch: &Batch, open: &Open) -> Option<Enrolment> {
+        if batch.header.facts.kind != BatchKind::Genesis {
+            return None;
+        }
+        let note = open.enrolment.as_deref().and_then(enrol::note_of);
+        let enrolment = note.and_then(|note| Enrolment::verify(&note).ok());
+        let enrolment = enrolment.filter(|one| one.hostkey.name() == batch.header.origin && batch.header.events == 1);
+        if enrolment.is_none() && !open.lines.is_empty() {
+            self.find(Some(0), What::Enrolment);
+        }
+        enrolment
+    }
+
+    /// The signatures of host key and chain key, and on rotation that of the new host key.
+    fn signatures(&mut self, batch: &Batch, before: Option<&Before>, enrolment: Option<&Enrolment>, hole: bool) {
+        let number = Some(batch.header.batch);
+        let signatures = &batch.proof.signatures;
+        let [by_host, by_chain, others @ ..] = signatures.as_slice() else { return };
+        let text = batch.proof.checkpoint.text();
+
+        let pinned = || self.trust.pins.iter().find(|pin| pin.name() == by_host.name && pin.id() == by_host.id);
+        let host = match &self.host {
+            // behind a hole the key may be another one that is pinned
+            Some(host) if hole => pinned().or(Some(host)).cloned(),
+            Some(host) => Some(host.clone()),
+            None if !self.trust.pins.is_empty() => pinned().cloned(),
+            None => enrolment.map(|enrolment| enrolment.hostkey.clone()),
+        };
+        match &host {
+            Some(host) if host.verifies(&text, by_host) => {}
+            None if self.trust.pins.is_empty() => {
+                if !mem::replace(&mut self.no_key_told, true) {
+                    self.find(number, What::NoKey);
+                }
+            }
+            _ => self.find(number, What::HostSignature(by_host.id)),
+        }
+        if let (Some(host), Some(enrolment)) = (&host, enrolment)
+            && *host != enrolment.hostkey
+        {
+            self.find(number, What::Enrolment);
+        }
+        self.host = host;
+
+        let chain = before.map(|before| &before.header.next).or(enrolment.map(|enrolment| &enrolment.chainkey));
+        if chain.is_some_and(|chain| !chain.verifies(&text, by_chain)) {
+            self.find(number, What::ChainSignature(by_chain.id));
+        }
+        if let Some(new) = &batch.header.hostkey {
+            if others.first().is_some_and(|by_new| new.verifies(&text, by_new)) {
+                self.host = self.host.is_some().then(|| new.clone());
+            } else {
+                self.find(number, What::NewHostSignature);
+            }
+        }
+    }
+
+    /// A good batch enters the report, and is what the next one must follow.
+    fn take(&mut self, batch: Batch, open: &Open, before: Option<&Before>, mut cpus: BTreeMap<u32, u64>) {
+        let identity = identify(&batch);
+        if self.seen.len() == REMEMBERED {
+            self.seen.pop_front();
+        }
+        let Batch { header, proof, leaf, before: mut log } = batch;
+        self.seen.push_back((header.batch, identity));
+        log.push(leaf);
+        self.log = log;
+        self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
+        if matches!(header.facts.kind, BatchKind::Start | BatchKind::Genesis)
+            || before.is_some_and(|before| before.header.facts.boot != header.facts.boot)
+        {
+            cpus.clear();
+        }
+        cpus.extend(header.facts.cpus.iter().map(|cpu| (cpu.id, cpu.last)));
+        // no machine has as many; a host that lies must not fill the verifier's memory
+        if cpus.len() > usize::from(u16::MAX) {
+            cpus.clear();
+        }
+        self.before = Some(Before { header, cpus });
+    }
+}
+
+/// What makes two copies of a batch the same: the header, the checkpoint and the signatures that must be there.
+/// Cosignatures of witnesses may come later.
+fn identify(batch: &Batch) -> Hash {
+    let must = 2 + usize::from(batch.header.hostkey.is_some());
+    let mut text = batch.proof.checkpoint.text();
+    for signature in batch.proof.signatures.iter().take(must) {
+        text.push_str(&signature.to_string());
+    }
+    sha256(&[&batch.leaf, text.as_bytes()].concat())
+}
+
+/// The leaf of a line that was taken out: `{"sigtrail":"redacted/v1","leaf":"<base64>"}`.
+fn redacted(line: &[u8]) -> Option<Hash> {
+    let leaf = line.strip_prefix(b"{\"sigtrail\":\"redacted/v1\",\"leaf\":\"")?.strip_suffix(b"\"}")?;
+    unbase64_hash(std::str::from_utf8(leaf).ok()?)
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Count what a peer captured of the bench workload: count.py PEER FILE... -> JSON on stdout.
+
+Keys of "captured" are exec, open_w, rename, chmod, unlink, connect, accept, bind; "lost" is the peer's own
+loss counter if it has one in its log.
+"""
+import collections, json, os, re, subprocess, sys
+
+OURS = ("wl", "nop")
+KINDS = ("exec", "rename", "chmod", "unlink", "connect", "accept", "bind")
+NR = {59: "exec", 322: "exec", 257: "open_w", 2: "open_w", 85: "open_w", 437: "open_w",
+      82: "rename", 264: "rename", 316: "rename", 87: "unlink", 263: "unlink", 90: "chmod",
+      91: "chmod", 268: "chmod", 42: "connect", 43: "accept", 288: "accept", 49: "bind"}
+WRITES = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"}
+
+
+def lines(path):
+    """The lines of a log, which may be compressed after its rotation."""
+    if path.endswith(".zst"):
+        with subprocess.Popen(["zstd", "-dcq", path], stdout=subprocess.PIPE) as unpacked:
+            yield from unpacked.stdout
+        if unpacked.returncode:
+            raise RuntimeError("%s: zstd says %d" % (path, unpacked.returncode))
+    else:
+        with open(path, "rb") as plain:
+            yield from plain
+
+
+def auditd(files):
+    c = collections.Counter()
+    total = 0
+    rx = re.compile(rb'type=SYSCALL .*? syscall=(\d+) success=(\w+).* comm="?([^" ]+)')
+    for f in files:
+        for line in lines(f):
+            if not line.startswith(b"type=SYSCALL"):
+                continue
+            total += 1
+            m = rx.match(line)
+            if m and m.group(3).decode() in OURS and m.group(2) == b"yes":
+                k = NR.get(int(m.group(1)))
+                if k:
+                    c[k] += 1
+    return c, {"events_total": total}
+
+
+def sigtrail(files):
+    c = collections.Counter()
+    total = lost = 0
+    for f in files:
+        for line in lines(f):
+            if line.startswith(b'{"sigtrail":'):
+                continue  # a seal, not a record
+            record = json.loads(line)
+            total += 1
+            kind = record.get("kind")
+            if kind == "lost":
+                lost += record.get("count", 0)
+            if record.get("comm") not in OURS or record.get("ret", 0) < 0:
+                continue
+            if kind == "open" and WRITES & set(record.get("flags", "").split("|")):
+                c["open_w"] += 1
+            elif kind in KINDS:
+                c[kind] += 1
+    return c, {"events_total": total, "lost": lost}
+
+
+if __name__ == "__main__":
+    count = {"auditd": auditd, "sigtrail": sigtrail}[sys.argv[1]]
+    captured, extra = count([f for f in sys.argv[2:] if os.path.isfile(f)])
+    print(json.dumps({"captured": dict(captured), **extra}))

@@ -1,0 +1,156 @@
+//! `cargo xtask test`: set-up, build, rules, and every test. CI runs this and nothing else.
+
+use std::{
+    fmt,
+    io::{self, BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+};
+
+use crate::{
+    build::{self, Profile},
+    check, command,
+    error::Error,
+    generate,
+    rights::{Consent, as_root, is_root},
+    setup::Scope,
+    tree::Tree,
+};
+
+/// Which tests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// All but those marked `#[ignore]`.
+    Short,
+    Long,
+}
+
+/// What cargo's test binaries reported, summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+/// The verb. A broken rule does not hide the result of the tests; the last line counts them all.
+pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
+    build::run(tree, Profile::Release, Scope::Tests, consent)?;
+    let rules = check::run(tree, consent).and_then(|()| generate::check(tree));
+    if let Err(error) = &rules {
+        eprintln!("xtask: {error}");
+    }
+
+    let mut tally = Tally::default();
+    let inside = run_tests("the tests of the crates", &mut inside(tree, length), &mut tally);
+    let outside = outside(tree, length, consent)
+        .and_then(|mut outside| run_tests("the tests from outside", &mut outside, &mut tally));
+    println!("\n{tally}");
+    rules?;
+    inside?;
+    outside?;
+    if tally.failed == 0 { Ok(()) } else { Err(Error::Tests(tally.failed)) }
+}
+
+/// The tests that stand beside the code: no rights, any order.
+fn inside(tree: &Tree, length: Length) -> Command {
+    let mut cargo = cargo_test(tree);
+    cargo.args(["--workspace", "--exclude", "tests"]);
+    end_of_line(&mut cargo, length, &[]);
+    cargo
+}
+
+/// The tests of the finished programs: as root, because a kernel is asked, and one after the other, because there is
+/// one kernel. cargo itself stays the user it is: only the test binaries run through sudo.
+fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Error> {
+    let mut cargo = cargo_test(tree);
+    cargo.args(["--package", "tests"]);
+    if !is_root() {
+        let triple = build::host()?;
+        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
+        // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
+        let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
+        command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
+        cargo.env(format!("CARGO_TARGET_{}_RUNNER", build::shouted(&triple)), format!("sudo {variables} --"));
+    }
+    end_of_line(&mut cargo, length, &["--test-threads=1"]);
+    Ok(cargo)
+}
+
+fn cargo_test(tree: &Tree) -> Command {
+    let mut cargo = command::cargo();
+    cargo.current_dir(&tree.root).args(["test", "--no-fail-fast"]);
+    cargo.env("SIGTRAIL", tree.agent()).env("SIGTRAIL_VERIFY", tree.finished("sigtrail-verify"));
+    cargo
+}
+
+fn end_of_line(cargo: &mut Command, length: Length, options: &[&str]) {
+    cargo.arg("--").args(options);
+    if length == Length::Long {
+        cargo.arg("--include-ignored");
+    }
+}
+
+/// Runs a cargo test, shows its output as it comes, and adds its results up. Failed tests are in the tally; an error
+/// means that there were no tests to fail (they did not compile, or a binary died).
+fn run_tests(doing: &str, cargo: &mut Command, tally: &mut Tally) -> Result<(), Error> {
+    let before = tally.failed;
+    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|source| command::start(doing, cargo, source))?;
+    if let Some(output) = child.stdout.take() {
+        let mut screen = io::stdout().lock();
+        for line in BufReader::new(output).split(b'\n') {
+            let mut line = line.map_err(Error::io("reading the output of", "cargo test"))?;
+            tally.add(&String::from_utf8_lossy(&line));
+            line.push(b'\n');
+            screen.write_all(&line).map_err(Error::io("writing to", "standard output"))?;
+        }
+    }
+    let status = child.wait().map_err(Error::io("waiting for", "cargo test"))?;
+    if status.success() || tally.failed > before {
+        return Ok(());
+    }
+    Err(Error::Command { doing: doing.to_owned(), command: command::shown(cargo), status, remedy: None })
+}
+
+impl Tally {
+    /// Adds a line like `test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, result)) = line.split_once("test result: ") else { return };
+        let Some((_, counts)) = result.split_once(". ") else { return };
+        for count in counts.split("; ") {
+            match count.split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
+                Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed() {
+        let check = |output: &str, expected: &str| {
+            let mut tally = Tally::default();
+            output.lines().for_each(|line| tally.add(line));
+            assert_eq!(tally.to_string(), expected);
+        };
+        check("", "0 passed, 0 failed");
+        check(
+            "test a ... ok\ntest result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.0s",
+            "2 passed, 0 failed",
+        );
+        check(
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored\nrunning 3 tests\ntest result: ok. 40 passed; 0 failed; 0 ignored",
+            "42 passed, 1 failed",
+        );
+        check("test passed_and_failed ... ok\n3 passed; 4 failed", "0 passed, 0 failed");
+    }
+}
