@@ -3,20 +3,19 @@
 //! Each setting is declared once, below: its name, type, default and doc make the struct, the reader, the reference
 //! ([`reference`]) and the example file ([`example`]).
 
+mod check;
 mod setting;
 mod unit;
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::document::{self, Node, Place, Problems, Report, SIZE_LIMIT};
+use crate::document::{self, Node, Place, Problems, Report};
 pub use setting::Entry;
-use setting::{Fields, Section, Setting, names, settings};
+use setting::{Fields, Section as _, Setting, names, settings};
 pub use unit::{Mode, Size, duration};
 
 names! {
@@ -124,7 +123,7 @@ settings! {
         /// Bytes of the events.
         max_bytes: Size [Size(1 << 20)],
         /// A batch is sealed at least this often, empty if need be, so that silence is seen.
-        heartbeat: Duration [Duration::from_secs(60)],
+        heartbeat: Duration [Duration::from_mins(1)],
     }
 }
 
@@ -134,7 +133,7 @@ settings! {
         /// A segment is closed at this size.
         segment_bytes: Size [Size(64 << 20)],
         /// A segment is closed at this age.
-        segment_age: Duration [Duration::from_secs(3600)],
+        segment_age: Duration [Duration::from_hours(1)],
         /// Bytes that the spool may take.
         max_bytes: Size [Size(4 << 30)],
         /// Bytes that stay free on the file system.
@@ -168,7 +167,7 @@ settings! {
         /// A file is closed at this size.
         rotate_bytes: Size [Size(64 << 20)],
         /// A file is closed at this age.
-        rotate_age: Duration [Duration::from_secs(24 * 3600)],
+        rotate_age: Duration [Duration::from_hours(24)],
         /// Closed files are compressed.
         compress: bool [true],
         /// Permissions of the files, in octal.
@@ -246,7 +245,7 @@ impl Setting for Sink {
         };
         fields.finish();
         if let Some(Self::Http(sink)) = &sink {
-            sink.check(&|key| place_of(node, &[key]), report);
+            sink.check(node, report);
         }
         sink
     }
@@ -275,10 +274,7 @@ pub enum ConfigError {
 impl Config {
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut text = String::new();
-        // one byte more is enough for the parser to say that the file is too large
-        let file = std::fs::File::open(path).and_then(|file| file.take(SIZE_LIMIT as u64 + 1).read_to_string(&mut text));
-        file.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = document::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text).map_err(ConfigError::Wrong)
     }
 
@@ -305,117 +301,6 @@ impl Config {
             _ => Err(Problems(report.into_problems())),
         }
     }
-
-    /// What no setting can say alone.
-    fn check(&self, document: &Node, report: &mut Report) {
-        let place = |path: &[&str]| place_of(document, path);
-        let kernel = &self.kernel;
-        let ring = kernel.ring_bytes.0;
-        if !ring.is_power_of_two() || !(4096..=1 << 30).contains(&ring) {
-            let near = Size(ring.clamp(4096, 1 << 30).next_power_of_two());
-            let what = format!("kernel.ring_bytes is {}, not a power of two from 4KiB to 1GiB", kernel.ring_bytes);
-            report.hint(place(&["kernel", "ring_bytes"]), what, format!("write {near}"));
-        }
-        if kernel.wake_bytes.0 >= ring {
-            let what = format!("kernel.wake_bytes is {}, not less than ring_bytes, {}", kernel.wake_bytes, kernel.ring_bytes);
-            report.add(place(&["kernel", "wake_bytes"]), what);
-        }
-        if !(1..=1000).contains(&kernel.poll_ms) {
-            report.add(place(&["kernel", "poll_ms"]), "kernel.poll_ms is not from 1 to 1000");
-        }
-        for (name, is_zero) in [
-            ("max_age", self.seal.max_age.is_zero()),
-            ("max_events", self.seal.max_events == 0),
-            ("max_bytes", self.seal.max_bytes.0 == 0),
-            ("heartbeat", self.seal.heartbeat.is_zero()),
-        ] {
-            if is_zero {
-                report.add(place(&["seal", name]), format!("seal.{name} is zero"));
-            }
-        }
-        if self.spool.segment_bytes.0 < self.seal.max_bytes.0 {
-            report.add(place(&["spool", "segment_bytes"]), "spool.segment_bytes is less than seal.max_bytes: no batch fits");
-        }
-        if self.spool.max_bytes.0 < self.spool.segment_bytes.0.saturating_mul(2) {
-            report.add(place(&["spool", "max_bytes"]), "spool.max_bytes is less than two segments: nothing could be given up");
-        }
-        if let Some(origin) = &self.origin
-            && !is_origin(origin)
-        {
-            let what = format!("\"{origin}\" cannot be an origin");
-            report.hint(place(&["origin"]), what, "write for example \"host.example/sigtrail\", without blanks and +");
-        }
-        self.check_sinks(document, report);
-    }
-
-    fn check_sinks(&self, document: &Node, report: &mut Report) {
-        let nodes = setting::items(document.find("sinks"));
-        for (at, (sink, node)) in self.sinks.iter().zip(nodes).enumerate() {
-            let name = sink.name();
-            let place = |key: &str| place_of(node, &[key]);
-            if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it)) {
-                report.hint(place("name"), format!("\"{name}\" cannot name a sink"), "use letters, digits, -, _ and .");
-            }
-            if self.sinks[..at].iter().any(|it| it.name() == name) {
-                report.add(place("name"), format!("two sinks are named \"{name}\""));
-            }
-        }
-    }
-}
-
-impl HttpSink {
-    fn check(&self, place: &dyn Fn(&str) -> Place, report: &mut Report) {
-        let rest = self.url.strip_prefix("https://").map(|rest| (true, rest));
-        let rest = rest.or_else(|| self.url.strip_prefix("http://").map(|rest| (false, rest)));
-        let host = rest.map(|(secure, rest)| (secure, rest.split(['/', '?', '#']).next().unwrap_or_default()));
-        match host {
-            _ if self.url.bytes().any(|it| it.is_ascii_whitespace() || it.is_ascii_control()) => report.add(place("url"), "the url has blanks"),
-            None => report.hint(place("url"), "the url has no scheme that we speak", "write \"https://…\""),
-            Some((_, "")) => report.add(place("url"), "the url names no host"),
-            // the url is printed in messages, so it may hold no password
-            Some((_, host)) if host.contains('@') => report.hint(place("url"), "the url holds a name or a password", "use token_file"),
-            Some((false, host)) if !is_loopback(host) && !self.allow_plain => {
-                let what = "the url is not encrypted and leaves this host";
-                report.hint(place("url"), what, "write \"https://\", or \"allow_plain: true\" if nothing else is possible");
-            }
-            Some(_) => {}
-        }
-        if self.cert_file.is_some() != self.key_file.is_some() {
-            let key = if self.cert_file.is_some() { "cert_file" } else { "key_file" };
-            report.add(place(key), "cert_file and key_file need each other");
-        }
-        if self.timeout.is_zero() {
-            report.add(place("timeout"), "timeout is zero");
-        }
-        if self.max_body_bytes.0 == 0 {
-            report.add(place("max_body_bytes"), "max_body_bytes is zero");
-        }
-        for name in self.headers.keys().filter(|name| name.eq_ignore_ascii_case("authorization")) {
-            report.hint(place("headers"), format!("{name} is a secret and does not belong here"), "use token_file");
-        }
-    }
-}
-
-/// The place of a setting, or of the nearest section that was written.
-fn place_of(node: &Node, path: &[&str]) -> Place {
-    match path.split_first().and_then(|(key, rest)| node.find(key).map(|node| (node, rest))) {
-        Some((node, rest)) => place_of(node, rest),
-        None => node.place,
-    }
-}
-
-/// Whether a name may stand in a checkpoint (C2SP tlog-checkpoint, signed-note: no blanks, no plus).
-fn is_origin(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && !name.chars().any(|it| it.is_whitespace() || it.is_control() || it == '+')
-}
-
-/// Whether `host` or `host:port` of a url can only be this host.
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, _)) => host,
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// All settings with their types, defaults and docs, in the order of the example.
@@ -437,9 +322,10 @@ pub fn example() -> String {
         ("http", HttpSink::DOC, HttpSink::write_example),
     ] {
         setting::comment("  ", doc, &mut sinks);
-        sinks.push_str(&format!("  - type: {name}\n"));
+        sinks.extend(["  - type: ", name, "\n"]);
         write("    ", &mut sinks);
     }
-    let sinks: String = sinks.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect();
+    let sinks: String =
+        sinks.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect();
     text.replacen("sinks: []\n", &format!("sinks: []\n# sinks:\n{sinks}"), 1)
 }

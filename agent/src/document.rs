@@ -3,7 +3,7 @@
 //! Stricter than YAML 1.2: no anchors, aliases, tags and directives, no key twice, bounded size and depth. Scalars stay
 //! text: what `0600` or `no` means is decided by the field that it is given to, not by the looks of it.
 
-use std::fmt;
+use std::{fmt, fs::File, io::Read as _, path::Path};
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
 
@@ -11,6 +11,10 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
 pub const SIZE_LIMIT: usize = 1 << 20;
 /// A tree may be this deep.
 const DEPTH_LIMIT: usize = 16;
+/// A map may have this many keys.
+const KEY_LIMIT: usize = 4096;
+/// This many problems of a file are kept; nobody reads more.
+const PROBLEM_LIMIT: usize = 100;
 /// Names further apart than this are not taken for misspellings of each other.
 const FAR: usize = 3;
 
@@ -96,7 +100,13 @@ impl Report {
     }
 
     /// Notes that a name is none of the known ones, with the nearest of them or, when they are few, all.
-    pub fn unknown<'n>(&mut self, place: Place, what: impl Into<String>, name: &str, known: impl Iterator<Item = &'n str> + Clone) {
+    pub fn unknown<'n>(
+        &mut self,
+        place: Place,
+        what: impl Into<String>,
+        name: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+    ) {
         let hint = match nearest(name, known.clone()) {
             Some(near) => Some(format!("did you mean \"{near}\"?")),
             None if known.clone().nth(12).is_none() => Some(format!("known: {}", known.collect::<Vec<_>>().join(", "))),
@@ -122,7 +132,9 @@ impl Report {
     }
 
     fn push(&mut self, place: Place, what: String, hint: Option<String>) {
-        if self.problems.iter().all(|problem| problem.place.offset != place.offset || problem.what != what) {
+        if self.problems.len() < PROBLEM_LIMIT
+            && self.problems.iter().all(|problem| problem.place.offset != place.offset || problem.what != what)
+        {
             self.problems.push(Problem { file: self.file.clone(), place, what, hint });
         }
     }
@@ -198,7 +210,14 @@ impl Node {
     }
 }
 
-/// Reads the documents of a file, which `---` separates. Problems go to the report; after a syntax error, what came
+/// Reads a file, but not much more of it than [`parse`] takes: one byte is enough for it to say that it is too large.
+pub fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SIZE_LIMIT as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads the documents of a text, which `---` separates. Problems go to the report; after a syntax error, what came
 /// before is not returned, since half a file is not what its writer meant.
 pub fn parse(text: &str, report: &mut Report) -> Vec<Node> {
     if text.len() > SIZE_LIMIT {
@@ -258,15 +277,21 @@ impl<'t> Builder<'t, '_> {
         if depth > DEPTH_LIMIT {
             return Err(self.refuse(place, "this is nested too deeply"));
         }
-        if let Event::Scalar(_, _, anchor, tag) | Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) = &event
+        if let Event::Scalar(_, _, anchor, tag)
+        | Event::SequenceStart(_, anchor, tag)
+        | Event::MappingStart(_, anchor, tag) = &event
             && (*anchor != 0 || tag.is_some())
         {
             return Err(self.refuse(place, "anchors (&) and tags (!) are not allowed here"));
         }
         let data = match event {
             // the parser has "~" where nothing stands
-            Event::Scalar(_, ScalarStyle::Plain, ..) if place.len == 0 => Data::Scalar { text: String::new(), plain: true },
-            Event::Scalar(text, style, ..) => Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain },
+            Event::Scalar(_, ScalarStyle::Plain, ..) if place.len == 0 => {
+                Data::Scalar { text: String::new(), plain: true }
+            }
+            Event::Scalar(text, style, ..) => {
+                Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }
+            }
             Event::SequenceStart(..) => {
                 let mut items = Vec::new();
                 loop {
@@ -283,13 +308,18 @@ impl<'t> Builder<'t, '_> {
                     if event == Event::MappingEnd {
                         break Data::Map(entries);
                     }
+                    if entries.len() == KEY_LIMIT {
+                        return Err(self.refuse(place, "this map has too many keys"));
+                    }
                     let Data::Scalar { text, .. } = self.node(event, place, depth + 1)?.data else {
                         return Err(self.refuse(place, "a key must be a single value"));
                     };
                     let (event, value_place) = self.next()?;
                     let value = self.node(event, value_place, depth + 1)?;
                     match entries.iter().find(|(key, _)| key.text == text) {
-                        Some((first, _)) => self.report.add(place, format!("\"{text}\" stands twice; first in line {}", first.place.line)),
+                        Some((first, _)) => self
+                            .report
+                            .add(place, format!("\"{text}\" stands twice; first in line {}", first.place.line)),
                         None => entries.push((Key { text, place }, value)),
                     }
                 }

@@ -19,24 +19,21 @@
 //! `bits` and `nocase` are added, there are no words without a field, `flags` values are flags that are set, and types
 //! are checked when the policy is read.
 
-pub mod condition;
 mod compile;
+pub mod condition;
 mod eval;
 pub mod pattern;
 mod push;
 mod rule;
 mod value;
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use common::{Kind, filter::KINDS};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    document::{self, Problems, Report, SIZE_LIMIT},
+    document::{self, Problems, Report},
     record::{Judgement, Record, Verdict},
 };
 use compile::{Compiler, KindRules};
@@ -127,7 +124,11 @@ impl Policy {
 
     /// Reads files, whose rules are asked in the order of the files; the built-in policy when there is none.
     pub fn load(paths: &[PathBuf]) -> Result<Self, PolicyError> {
-        let texts = paths.iter().map(|path| Ok((path.display().to_string(), read(path)?))).collect::<Result<Vec<_>, _>>()?;
+        let read = |path: &PathBuf| match document::read(path) {
+            Ok(text) => Ok((path.display().to_string(), text)),
+            Err(source) => Err(PolicyError::Read { path: path.clone(), source }),
+        };
+        let texts = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let files: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         match files.as_slice() {
             [] => Self::parse(&[("policies/default.yaml", Self::default_text())]),
@@ -217,13 +218,6 @@ impl Policy {
     fn kind(&self, kind: Kind) -> &KindRules {
         &self.kinds[kind as usize]
     }
-}
-
-/// Reads a file that is not too large; one byte more is enough for the parser to say so.
-fn read(path: &Path) -> Result<String, PolicyError> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).and_then(|file| file.take(SIZE_LIMIT as u64 + 1).read_to_string(&mut text));
-    file.map(|_| text).map_err(|source| PolicyError::Read { path: path.to_owned(), source })
 }
 
 /// Appends a file as a document of its own.

@@ -1,5 +1,7 @@
 //! The config as its users meet it: `config/<case>.yaml` is read; its problems are those of `config/<case>.expected`.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use std::{fs, path::Path};
 
 use sigtrail::config::{Config, ConfigError, example, reference};
@@ -30,7 +32,10 @@ fn every_case_says_what_is_wrong() {
 #[test]
 fn the_example_is_all_defaults() {
     let text = example();
-    assert_eq!(Config::parse("example.yaml", &text).unwrap_or_else(|problems| panic!("{problems}\n{text}")), Config::default());
+    assert_eq!(
+        Config::parse("example.yaml", &text).unwrap_or_else(|problems| panic!("{problems}\n{text}")),
+        Config::default()
+    );
     for entry in reference() {
         let key = entry.path.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{key}:")), "{key} is missing");
@@ -42,7 +47,7 @@ fn the_example_is_all_defaults() {
 fn the_sinks_of_the_example_parse_once_they_are_filled_in() {
     let text = example();
     let sinks = text.split_once("# sinks:\n").unwrap().1;
-    let sinks: String = sinks.lines().take_while(|line| line.starts_with("# ")).map(|line| format!("{}\n", &line[2..])).collect();
+    let sinks = sinks.lines().map_while(|line| line.strip_prefix("# ")).collect::<Vec<_>>().join("\n");
     let filled = format!("sinks:\n{sinks}").replacen("name: …", "name: a", 1).replacen("name: …", "name: b", 1);
     let filled = filled.replace("dir: …", "dir: /var/log/sigtrail").replace("url: …", "url: https://log.example/");
     let config = Config::parse("filled.yaml", &filled).unwrap_or_else(|problems| panic!("{problems}\n{filled}"));

@@ -4,6 +4,8 @@
 //! describes an event and the verdict and rule that `policy/<case>.yaml` gives it; `default.events` is judged by the
 //! built-in policy.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 #[path = "policy/event.rs"]
 mod event;
 #[path = "policy/random.rs"]
@@ -36,7 +38,8 @@ fn every_case_says_what_is_wrong() {
         let file = format!("{case}.yaml");
         let expected = fs::read_to_string(folder().join(format!("{case}.expected"))).unwrap_or_default();
         assert_eq!(case.starts_with("good"), expected.is_empty(), "{case}");
-        let found = Policy::parse(&[(&file, &read(&file))]).map_or_else(|problems| format!("{problems}\n"), |_| String::new());
+        let found =
+            Policy::parse(&[(&file, &read(&file))]).map_or_else(|problems| format!("{problems}\n"), |_| String::new());
         assert_eq!(found, expected, "{file}");
     }
 }
@@ -78,8 +81,13 @@ fn the_built_in_policy_drops_in_the_kernel_what_costs_most() {
     }
     assert_eq!(wanted[0], 0);
     let shown: Vec<_> = policy.explain().iter().map(ToString::to_string).collect();
-    assert!(shown.contains(&"fork: dropped in the kernel: success, denied, failed; sent: nothing".to_owned()), "{shown:#?}");
-    assert!(shown.iter().any(|line| line.starts_with("open: dropped in the kernel: read, failed; sent: success, denied; rules: denied, ")));
+    assert!(
+        shown.contains(&"fork: dropped in the kernel: success, denied, failed; sent: nothing".to_owned()),
+        "{shown:#?}"
+    );
+    assert!(shown.iter().any(|line| {
+        line.starts_with("open: dropped in the kernel: read, failed; sent: success, denied; rules: denied, ")
+    }));
 }
 
 #[test]
@@ -117,7 +125,9 @@ fn files_are_named_in_their_problems() {
     let PolicyError::Wrong(problems) = Policy::load(&[first, second.clone()]).unwrap_err() else { panic!() };
     assert_eq!(problems.to_string(), format!("{}:3:5: rule \"a\" stands twice", second.display()));
     let missing = folder.path().join("c.yaml");
-    assert!(matches!(Policy::load(std::slice::from_ref(&missing)), Err(PolicyError::Read { path, .. }) if path == missing));
+    assert!(
+        matches!(Policy::load(std::slice::from_ref(&missing)), Err(PolicyError::Read { path, .. }) if path == missing)
+    );
 }
 
 #[test]
@@ -129,8 +139,17 @@ fn limits_hold() {
     check(" ".repeat((1 << 20) + 1), "at most 1048576 are read");
     let deep = format!("version: {}1{}", "[".repeat(30), "]".repeat(30));
     check(deep, "nested too deeply");
-    let rules: String = (0..1001).map(|at| format!("  - {{ id: r{at}, kinds: [exit], selection: {{ euid: 0 }}, verdict: keep }}\n")).collect();
-    check(format!("version: 1\nrules:\n{rules}"), "at most 1000 rules");
+    let rules: Vec<_> = (0..1001)
+        .map(|at| format!("  - {{ id: r{at}, kinds: [exit], selection: {{ euid: 0 }}, verdict: keep }}"))
+        .collect();
+    check(format!("version: 1\nrules:\n{}", rules.join("\n")), "at most 1000 rules");
+    let keys: Vec<_> = (0..5000).map(|at| format!("k{at}: 1")).collect();
+    check(keys.join("\n"), "too many keys");
     let list = (0..20_000).map(|at| at.to_string()).collect::<Vec<_>>().join(", ");
-    check(format!("version: 1\nlists: {{ n: [{list}] }}\nrules:\n  - {{ id: a, selection: {{ euid: $n }}, verdict: keep }}\n"), "too many values");
+    check(
+        format!(
+            "version: 1\nlists: {{ n: [{list}] }}\nrules:\n  - {{ id: a, selection: {{ euid: $n }}, verdict: keep }}\n"
+        ),
+        "too many values",
+    );
 }

@@ -177,7 +177,11 @@ impl<'a> Fields<'a> {
     /// Begins to read a map.
     pub fn new(node: &'a Node, name: &'a str, report: &'a mut Report) -> Option<Self> {
         if !matches!(node.data, Data::Map(_)) {
-            report.hint(node.place, format!("{name} must be a map, not {}", node.shape()), "write \"key: value\" below it");
+            report.hint(
+                node.place,
+                format!("{name} must be a map, not {}", node.shape()),
+                "write \"key: value\" below it",
+            );
             return None;
         }
         Some(Self { node, name, report, known: BTreeSet::new() })
@@ -186,15 +190,13 @@ impl<'a> Fields<'a> {
     /// Reads a setting.
     pub fn take<T: Setting>(&mut self, key: &'static str, default: Option<T>) -> Option<T> {
         self.known.insert(key);
-        match self.node.find(key) {
-            Some(node) => T::read(node, key, self.report),
-            None => {
-                if default.is_none() {
-                    self.missing(key);
-                }
-                default
-            }
+        if let Some(node) = self.node.find(key) {
+            return T::read(node, key, self.report);
         }
+        if default.is_none() {
+            self.missing(key);
+        }
+        default
     }
 
     /// Reads a setting that must be one of some words and decides about the others.
@@ -286,11 +288,22 @@ fn scalar<'n>(node: &'n Node, name: &str, wanted: &str, report: &mut Report) -> 
 }
 
 /// Reads a single value; `wanted` and `example` say in problems what is right.
-fn single<T>(node: &Node, name: &str, wanted: &str, example: &str, report: &mut Report, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+fn single<T>(
+    node: &Node,
+    name: &str,
+    wanted: &str,
+    example: &str,
+    report: &mut Report,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
     let text = scalar(node, name, wanted, report)?;
     let value = read(text);
     if value.is_none() {
-        report.hint(node.place, format!("{name} must be {wanted}, not \"{text}\""), format!("write for example {example}"));
+        report.hint(
+            node.place,
+            format!("{name} must be {wanted}, not \"{text}\""),
+            format!("write for example {example}"),
+        );
     }
     value
 }
@@ -367,7 +380,10 @@ impl Setting for BTreeMap<String, String> {
             report.hint(node.place, format!("{name} must be a map, not {}", node.shape()), "write {} for none");
             return None;
         };
-        let read: Vec<_> = entries.iter().map(|(key, node)| String::read(node, &key.text, report).map(|value| (key.text.clone(), value))).collect();
+        let read: Vec<_> = entries
+            .iter()
+            .map(|(key, node)| String::read(node, &key.text, report).map(|value| (key.text.clone(), value)))
+            .collect();
         read.into_iter().collect()
     }
 

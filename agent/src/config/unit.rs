@@ -24,7 +24,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// Writes a number with the largest unit that divides it.
 fn show(number: u64, units: &[(&str, u64)]) -> String {
-    let fitting = units.iter().find(|(_, factor)| number >= *factor && number % factor == 0);
+    let fitting = units.iter().find(|(_, factor)| number >= *factor && number.is_multiple_of(*factor));
     let (unit, factor) = fitting.or(units.last()).copied().unwrap_or(("", 1));
     format!("{}{unit}", number / factor)
 }
@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(Size::parse(text).map(|it| it.0), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<u64>| assert_eq!(Size::parse(text).map(|it| it.0), expected, "{text}");
         check("0", Some(0));
         check("65536", Some(65536));
         check("8MiB", Some(8 << 20));
@@ -88,7 +89,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}")
+        };
         check("20ms", Some(20));
         check("5s", Some(5000));
         check("24h", Some(86_400_000));
@@ -102,7 +105,8 @@ mod tests {
 
     #[test]
     fn modes() {
-        let check = |text: &str, expected: Option<u32>| assert_eq!(Mode::parse(text).map(|it| it.0), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<u32>| assert_eq!(Mode::parse(text).map(|it| it.0), expected, "{text}");
         check("0640", Some(0o640));
         check("640", Some(0o640));
         check("0o600", Some(0o600));

@@ -63,7 +63,8 @@ impl Compiler {
                 };
                 let mut expr = scope.condition(&rule.condition, &rule.selections);
                 expr.sort();
-                possible |= report.count() > known || super::push::worlds(kind).any(|world| world.certain(&expr) != Some(false));
+                possible |= report.count() > known
+                    || super::push::worlds(kind).any(|world| world.certain(&expr) != Some(false));
                 rules.rules.push((first + at, expr));
             }
             if !possible {
@@ -117,7 +118,8 @@ fn kinds_of(rule: &WrittenRule<'_>, report: &mut Report) -> Option<Vec<Kind>> {
             report.unknown(key.place, what, name, known.iter().map(Cow::as_ref));
         }
     }
-    let kinds: Vec<_> = Kind::ALL.iter().copied().filter(|kind| keys.iter().all(|key| has_field(*kind, field_of(key)))).collect();
+    let kinds: Vec<_> =
+        Kind::ALL.iter().copied().filter(|kind| keys.iter().all(|key| has_field(*kind, field_of(key)))).collect();
     if clean && kinds.is_empty() {
         let fields: BTreeSet<_> = keys.iter().map(|key| field_of(key)).collect();
         let fields = fields.into_iter().collect::<Vec<_>>().join(", ");
@@ -159,15 +161,23 @@ impl Scope<'_> {
     /// A map: all of its tests; a list of maps: any of them.
     fn selection(&mut self, node: &Node) -> Expr {
         match &node.data {
-            Data::Map(entries) if entries.is_empty() => self.wrong(node.place, "an empty selection matches nothing or everything"),
+            Data::Map(entries) if entries.is_empty() => {
+                self.wrong(node.place, "an empty selection matches nothing or everything")
+            }
             Data::Map(entries) => {
-                return Expr::All(entries.iter().filter_map(|(key, node)| self.test(key, node)).map(Expr::Test).collect());
+                return Expr::All(
+                    entries.iter().filter_map(|(key, node)| self.test(key, node)).map(Expr::Test).collect(),
+                );
             }
             Data::List(nodes) if nodes.iter().all(|node| matches!(node.data, Data::Map(_))) => {
                 return Expr::Any(nodes.iter().map(|node| self.selection(node)).collect());
             }
             Data::List(_) | Data::Scalar { .. } => {
-                self.report.hint(node.place, format!("rule \"{}\": words without a field are not searched for", self.rule), "write \"field: value\"");
+                self.report.hint(
+                    node.place,
+                    format!("rule \"{}\": words without a field are not searched for", self.rule),
+                    "write \"field: value\"",
+                );
             }
         }
         Expr::Any(Box::default())

@@ -9,6 +9,8 @@
 
 /// Parentheses and `not` may be nested this deep.
 const DEPTH_LIMIT: usize = 32;
+/// A condition may have this many bytes.
+const SIZE_LIMIT: usize = 4096;
 
 /// A condition whose names are resolved to positions in the list of selections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub enum ConditionError {
         /// Where it starts in the condition, in bytes.
         at: usize,
     },
+    /// Too many bytes.
+    #[error("this is longer than {SIZE_LIMIT} bytes")]
+    Long,
     /// Too many parentheses.
     #[error("this is nested too deeply")]
     Deep {
@@ -57,6 +62,7 @@ impl ConditionError {
     pub fn at(&self) -> usize {
         match self {
             Self::Unknown { at, .. } | Self::Unexpected { at, .. } | Self::Deep { at } => *at,
+            Self::Long => 0,
         }
     }
 }
@@ -64,6 +70,9 @@ impl ConditionError {
 impl Condition {
     /// Reads a condition about selections of the given names.
     pub fn parse(text: &str, names: &[&str]) -> Result<Self, ConditionError> {
+        if text.len() > SIZE_LIMIT {
+            return Err(ConditionError::Long);
+        }
         let mut reader = Reader { text, names, at: 0, depth: 0 };
         let condition = reader.or()?;
         match reader.word() {
@@ -234,6 +243,7 @@ mod tests {
         check("2 of them", "0: no selection is named \"2\"");
         check("1 of x*", "5: no selection is named \"x*\"");
         check("1 of a", "5: expected \"them\" or the beginning of a name and *, found \"a\"");
+        check(&"a ".repeat(4096), "0: this is longer than 4096 bytes");
         check(&"(".repeat(40), "32: this is nested too deeply");
     }
 }

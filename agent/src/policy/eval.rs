@@ -145,7 +145,8 @@ impl Expr {
     pub fn sort(&mut self) -> u32 {
         match self {
             Self::All(parts) | Self::Any(parts) => {
-                let mut sorted: Vec<_> = std::mem::take(parts).into_vec().into_iter().map(|mut part| (part.sort(), part)).collect();
+                let mut sorted: Vec<_> =
+                    std::mem::take(parts).into_vec().into_iter().map(|mut part| (part.sort(), part)).collect();
                 sorted.sort_by_key(|(cost, _)| *cost);
                 let cost = sorted.iter().fold(0, |sum: u32, (cost, _)| sum.saturating_add(*cost));
                 *parts = sorted.into_iter().map(|(_, part)| part).collect();

@@ -15,7 +15,8 @@ use super::{Policy, compile::KindRules, eval::Expr};
 use crate::record::{Derived, Slot, Verdict, errno};
 
 /// The classes with their names.
-const CLASSES: &[(u8, &str)] = &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
+const CLASSES: &[(u8, &str)] =
+    &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
 /// The kernel's own error numbers end here; those behind have no names.
 const ERRNO_LIMIT: i64 = 600;
 
@@ -34,7 +35,9 @@ pub(super) struct World {
 /// All worlds of a kind.
 pub(super) fn worlds(kind: Kind) -> impl Iterator<Item = World> {
     let success = World { class: class::SUCCESS, kind, success: true, errno: Value::Null, open: None };
-    let opens = ["read", "write", "read-write", "path"].into_iter().flat_map(|access| [false, true].map(|created| (access, created)));
+    let opens = ["read", "write", "read-write", "path"]
+        .into_iter()
+        .flat_map(|access| [false, true].map(|created| (access, created)));
     let opens = opens.map(move |(access, created)| {
         let class = match (access, created) {
             ("read", false) => class::READ,
@@ -138,7 +141,8 @@ impl fmt::Display for Share<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let classes = CLASSES.iter().filter(|(bit, _)| *bit != class::READ || self.kind == Kind::Open);
         let names = |sent: bool| {
-            let names: Vec<_> = classes.clone().filter(|(bit, _)| (self.wanted & bit != 0) == sent).map(|(_, name)| *name).collect();
+            let names: Vec<_> =
+                classes.clone().filter(|(bit, _)| (self.wanted & bit != 0) == sent).map(|(_, name)| *name).collect();
             if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
         };
         write!(f, "{}: dropped in the kernel: {}; sent: {}", self.kind.name(), names(false), names(true))?;

@@ -14,7 +14,8 @@ use crate::{
 pub(super) const RULE_LIMIT: usize = 1000;
 const FILE_KEYS: &[&str] = &["version", "lists", "rules", "default"];
 /// Keys of a rule that are no selections.
-const RULE_KEYS: &[&str] = &["id", "title", "description", "kinds", "condition", "verdict", "level", "tags", "references"];
+const RULE_KEYS: &[&str] =
+    &["id", "title", "description", "kinds", "condition", "verdict", "level", "tags", "references"];
 const VERDICTS: &[Verdict] = &[Verdict::Drop, Verdict::Keep, Verdict::Alert];
 
 /// A file.
@@ -38,7 +39,11 @@ pub(super) struct WrittenRule<'n> {
 pub(super) fn read<'n>(document: &'n Node, report: &mut Report) -> Written<'n> {
     let mut written = Written { lists: BTreeMap::new(), rules: Vec::new(), default: None };
     let Data::Map(entries) = &document.data else {
-        report.hint(document.place, format!("a policy is a map, not {}", document.shape()), "start with \"version: 1\"");
+        report.hint(
+            document.place,
+            format!("a policy is a map, not {}", document.shape()),
+            "start with \"version: 1\"",
+        );
         return written;
     };
     if document.find("version").is_none() {
@@ -59,7 +64,12 @@ pub(super) fn read<'n>(document: &'n Node, report: &mut Report) -> Written<'n> {
                 }
             }
             "default" => written.default = verdict(node, report).map(|verdict| (verdict, node.place)),
-            other => report.unknown(key.place, format!("unknown key \"{other}\" of a policy"), other, FILE_KEYS.iter().copied()),
+            other => report.unknown(
+                key.place,
+                format!("unknown key \"{other}\" of a policy"),
+                other,
+                FILE_KEYS.iter().copied(),
+            ),
         }
     }
     written
@@ -67,12 +77,19 @@ pub(super) fn read<'n>(document: &'n Node, report: &mut Report) -> Written<'n> {
 
 fn lists<'n>(node: &'n Node, written: &mut Written<'n>, report: &mut Report) {
     let Data::Map(entries) = &node.data else {
-        return report.hint(node.place, format!("lists must be a map, not {}", node.shape()), "write \"name: [value, value]\"");
+        return report.hint(
+            node.place,
+            format!("lists must be a map, not {}", node.shape()),
+            "write \"name: [value, value]\"",
+        );
     };
     for (key, node) in entries {
         if !is_name(&key.text) {
             report.hint(key.place, format!("\"{}\" cannot name a list", key.text), "use a-z, 0-9, _, - and .");
         } else if let Some(nodes) = list(node, &key.text, report) {
+            for node in nodes.iter().filter(|node| node.scalar().is_some_and(|text| text.starts_with('$'))) {
+                report.hint(node.place, "a list cannot hold another list", "name both in the rule: [$one, $other]");
+            }
             written.lists.insert(&key.text, (key, nodes));
         }
     }
@@ -82,7 +99,9 @@ fn list<'n>(node: &'n Node, name: &str, report: &mut Report) -> Option<&'n [Node
     match &node.data {
         Data::List(nodes) if nodes.is_empty() => report.add(node.place, format!("{name} is empty")),
         Data::List(nodes) => return Some(nodes),
-        Data::Scalar { .. } | Data::Map(_) => report.add(node.place, format!("{name} must be a list, not {}", node.shape())),
+        Data::Scalar { .. } | Data::Map(_) => {
+            report.add(node.place, format!("{name} must be a list, not {}", node.shape()))
+        }
     }
     None
 }
@@ -109,18 +128,31 @@ fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
             other => match node.data {
                 Data::Map(_) | Data::List(_) if is_name(other) => selections.push((key, node)),
                 Data::Map(_) | Data::List(_) => {
-                    report.hint(key.place, format!("{named}: \"{other}\" cannot name a selection"), "use a-z, 0-9, _, - and .");
+                    report.hint(
+                        key.place,
+                        format!("{named}: \"{other}\" cannot name a selection"),
+                        "use a-z, 0-9, _, - and .",
+                    );
                 }
-                Data::Scalar { .. } if node.is_null() => report.add(key.place, format!("{named}: there is nothing below \"{other}\"")),
+                Data::Scalar { .. } if node.is_null() => {
+                    report.add(key.place, format!("{named}: there is nothing below \"{other}\""))
+                }
                 Data::Scalar { .. } => {
-                    report.unknown(key.place, format!("{named}: unknown key \"{other}\""), other, RULE_KEYS.iter().copied());
+                    report.unknown(
+                        key.place,
+                        format!("{named}: unknown key \"{other}\""),
+                        other,
+                        RULE_KEYS.iter().copied(),
+                    );
                 }
             },
         }
     }
     match node.find("verdict") {
         Some(node) => rule.verdict = verdict(node, report).unwrap_or_default(),
-        None => report.hint(node.place, format!("{named} has no verdict"), "write \"verdict: keep\", \"drop\" or \"alert\""),
+        None => {
+            report.hint(node.place, format!("{named} has no verdict"), "write \"verdict: keep\", \"drop\" or \"alert\"")
+        }
     }
     if let (Some(level), Verdict::Drop) = (node.find("level"), rule.verdict)
         && node.find("verdict").is_some_and(|it| it.scalar() == Some("drop"))
@@ -136,7 +168,10 @@ fn id(node: &Node, report: &mut Report) -> Option<String> {
         report.hint(node.place, "a rule has no id", "write \"id: some-name\"");
         return None;
     };
-    let valid = |it: &&str| (1..=64).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
+    let valid = |it: &&str| {
+        (1..=64).contains(&it.len())
+            && it.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b))
+    };
     let text = id.scalar().filter(valid);
     if text.is_none() {
         report.hint(id.place, "this cannot be the id of a rule", "use up to 64 of a-z, 0-9, . and -");
@@ -149,7 +184,11 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
         match selections {
             [_] => return Some(Condition::Selection(0)),
             [] => report.hint(node.place, format!("{named} selects nothing"), "write \"selection: { field: value }\""),
-            _ => report.hint(node.place, format!("{named} has several selections and no condition"), "write for example \"condition: 1 of them\""),
+            _ => report.hint(
+                node.place,
+                format!("{named} has several selections and no condition"),
+                "write for example \"condition: 1 of them\"",
+            ),
         }
         return None;
     };
@@ -157,11 +196,11 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
         report.add(written.place, format!("{named}: a condition is a text, not {}", written.shape()));
         return None;
     };
-    let names: Vec<_> = selections.iter().map(|(key, _)| key.text.as_str()).collect();
-    match Condition::parse(text, &names) {
+    let known: Vec<_> = selections.iter().map(|(key, _)| key.text.as_str()).collect();
+    match Condition::parse(text, &known) {
         Ok(condition) => {
             for (at, (key, _)) in selections.iter().enumerate().filter(|(at, _)| !condition.uses(*at)) {
-                report.add(key.place, format!("{named}: the condition does not use selection \"{}\"", names[at]));
+                report.add(key.place, format!("{named}: the condition does not use selection \"{}\"", known[at]));
             }
             Some(condition)
         }
@@ -176,7 +215,9 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
             }
             let what = format!("{named}: {error}");
             match &error {
-                super::condition::ConditionError::Unknown { name, .. } => report.unknown(place, what, name, names.iter().copied()),
+                super::condition::ConditionError::Unknown { name, .. } => {
+                    report.unknown(place, what, name, known.iter().copied())
+                }
                 _ => report.add(place, what),
             }
             None
@@ -206,7 +247,12 @@ fn verdict(node: &Node, report: &mut Report) -> Option<Verdict> {
     let name = node.scalar().unwrap_or_default();
     let found = VERDICTS.iter().copied().find(|verdict| verdict.name() == name);
     if found.is_none() {
-        report.unknown(node.place, format!("unknown verdict \"{name}\""), name, VERDICTS.iter().map(|verdict| verdict.name()));
+        report.unknown(
+            node.place,
+            format!("unknown verdict \"{name}\""),
+            name,
+            VERDICTS.iter().map(|verdict| verdict.name()),
+        );
     }
     found
 }
@@ -215,7 +261,12 @@ fn level(node: &Node, report: &mut Report) -> Option<Level> {
     let name = node.scalar().unwrap_or_default();
     let found = Level::ALL.iter().copied().find(|level| level.name() == name);
     if found.is_none() {
-        report.unknown(node.place, format!("unknown level \"{name}\""), name, Level::ALL.iter().map(|level| level.name()));
+        report.unknown(
+            node.place,
+            format!("unknown level \"{name}\""),
+            name,
+            Level::ALL.iter().map(|level| level.name()),
+        );
     }
     found
 }

@@ -18,7 +18,21 @@ use crate::{
 /// A regular expression may have this many bytes.
 const REGEX_TEXT_LIMIT: usize = 1024;
 const MODIFIERS: &[&str] = &[
-    "contains", "startswith", "endswith", "all", "cased", "nocase", "re", "cidr", "lt", "lte", "gt", "gte", "neq", "exists", "bits",
+    "contains",
+    "startswith",
+    "endswith",
+    "all",
+    "cased",
+    "nocase",
+    "re",
+    "cidr",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "neq",
+    "exists",
+    "bits",
 ];
 const ACCESS: &[&str] = &["read", "write", "read-write", "path"];
 const FAMILIES: &[&str] = &["inet", "inet6", "unix", "netlink", "packet", "alg", "vsock"];
@@ -73,11 +87,15 @@ impl ValueError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Mistyped { hint, .. } => hint.clone(),
-            Self::Whole { field } => Some(format!("name one: {field}.ip, {field}.port, {field}.family, {field}.path, {field}.abstract")),
-            Self::Missing => Some("write null where nothing is meant".to_owned()),
-            Self::Unfit { is: "a number or null" | "a number" | "octal digits", modifier: "contains" | "startswith" | "endswith" | "re", .. } => {
-                Some("numbers are compared with lt, lte, gt, gte and bits".to_owned())
+            Self::Whole { field } => {
+                Some(format!("name one: {field}.ip, {field}.port, {field}.family, {field}.path, {field}.abstract"))
             }
+            Self::Missing => Some("write null where nothing is meant".to_owned()),
+            Self::Unfit {
+                is: "a number or null" | "a number" | "octal digits",
+                modifier: "contains" | "startswith" | "endswith" | "re",
+                ..
+            } => Some("numbers are compared with lt, lte, gt, gte and bits".to_owned()),
             Self::Unfit { is: "an address", .. } => Some("addresses are compared as such or with cidr".to_owned()),
             _ => None,
         }
@@ -121,7 +139,11 @@ impl Modifiers {
                 "exists" => Op::Exists,
                 "bits" => Op::Bits,
                 other => {
-                    return Err(ValueError::Unknown { what: "modifier".into(), name: other.to_owned(), known: MODIFIERS.to_vec() });
+                    return Err(ValueError::Unknown {
+                        what: "modifier".into(),
+                        name: other.to_owned(),
+                        known: MODIFIERS.to_vec(),
+                    });
                 }
             };
             if let Some(first) = chosen.replace(name) {
@@ -129,12 +151,23 @@ impl Modifiers {
             }
             modifiers.op = op;
         }
-        let conflict = |first: &str, second: &str| Err(ValueError::Conflict { first: first.to_owned(), second: second.to_owned() });
+        let conflict = |first: &str, second: &str| {
+            Err(ValueError::Conflict { first: first.to_owned(), second: second.to_owned() })
+        };
         if cased && modifiers.nocase {
             return conflict("cased", "nocase");
         }
         if modifiers.op == Op::Exists && (modifiers.all || modifiers.neq || modifiers.nocase) {
-            return conflict("exists", if modifiers.all { "all" } else if modifiers.neq { "neq" } else { "nocase" });
+            return conflict(
+                "exists",
+                if modifiers.all {
+                    "all"
+                } else if modifiers.neq {
+                    "neq"
+                } else {
+                    "nocase"
+                },
+            );
         }
         Ok(modifiers)
     }
@@ -203,30 +236,52 @@ impl Target<'_> {
         }
         match (self.ty, op) {
             (Type::Bool, Op::Equal) => self.boolean(text).map(Check::Bool),
-            (Type::Int | Type::Uint | Type::Big | Type::Id, Op::Equal) => self.number(text).map(|it| Check::Number(Order::Equal, it)),
-            (Type::Int | Type::Uint | Type::Big | Type::Id, Op::Order(order)) => self.number(text).map(|it| Check::Number(order, it)),
+            (Type::Int | Type::Uint | Type::Big | Type::Id, Op::Equal) => {
+                self.number(text).map(|it| Check::Number(Order::Equal, it))
+            }
+            (Type::Int | Type::Uint | Type::Big | Type::Id, Op::Order(order)) => {
+                self.number(text).map(|it| Check::Number(order, it))
+            }
             (Type::Octal, Op::Equal) => self.octal(text).map(|it| Check::Number(Order::Equal, it.into())),
             (Type::Octal, Op::Bits) => self.octal(text).map(Check::Bits),
-            (Type::Uint, Op::Bits) => self.number(text)?.try_into().map(Check::Bits).map_err(|_| self.mistyped(text, None)),
+            (Type::Uint, Op::Bits) => {
+                self.number(text)?.try_into().map(Check::Bits).map_err(|_| self.mistyped(text, None))
+            }
             (Type::Device, Op::Equal) => self.device(text).map(|it| Check::Number(Order::Equal, it.into())),
             (Type::Flags, Op::Equal) => self.flag(text).map(Check::Bits),
             (Type::Addr, Op::Equal) if self.is_ip() => Ok(Check::Net(Net::parse(text)?)),
             (Type::Addr, Op::Cidr) => Ok(Check::Net(Net::parse(text)?)),
             (Type::Addr, _) if !self.is_ip() => Err(ValueError::Whole { field: self.field.to_owned() }),
             (Type::Name, Op::Equal) if !modifiers.nocase && !has_wildcard(text) => self.name(text),
-            (Type::Text | Type::List | Type::Path | Type::Name, Op::Equal) => self.text(text, Anchor::Whole, modifiers, regexes),
-            (Type::Text | Type::List | Type::Path | Type::Name, Op::Text(anchor)) => self.text(text, anchor, modifiers, regexes),
+            (Type::Text | Type::List | Type::Path | Type::Name, Op::Equal) => {
+                self.text(text, Anchor::Whole, modifiers, regexes)
+            }
+            (Type::Text | Type::List | Type::Path | Type::Name, Op::Text(anchor)) => {
+                self.text(text, anchor, modifiers, regexes)
+            }
             (Type::Text | Type::List | Type::Path | Type::Name, Op::Regex) => {
                 if text.len() > REGEX_TEXT_LIMIT {
-                    return Err(ValueError::Regex(format!("it has {} bytes of at most {REGEX_TEXT_LIMIT}", text.len())));
+                    return Err(ValueError::Regex(format!(
+                        "it has {} bytes of at most {REGEX_TEXT_LIMIT}",
+                        text.len()
+                    )));
                 }
-                regexes.compile(text, modifiers.nocase).map(|it| Check::Text(Pattern::Regex(it))).map_err(|error| refused(&error))
+                regexes
+                    .compile(text, modifiers.nocase)
+                    .map(|it| Check::Text(Pattern::Regex(it)))
+                    .map_err(|error| refused(&error))
             }
             _ => Err(self.unfit(modifiers)),
         }
     }
 
-    fn text(&self, text: &str, anchor: Anchor, modifiers: Modifiers, regexes: &mut Regexes) -> Result<Check, ValueError> {
+    fn text(
+        &self,
+        text: &str,
+        anchor: Anchor,
+        modifiers: Modifiers,
+        regexes: &mut Regexes,
+    ) -> Result<Check, ValueError> {
         // what the kernel resolved starts with a slash, so another beginning is a mistake that would never match
         if self.ty == Type::Path && matches!(anchor, Anchor::Whole | Anchor::Start) && text.starts_with("~/") {
             let hint = format!("write \"/home/*{}\"", &text[1..]);
@@ -236,7 +291,7 @@ impl Target<'_> {
     }
 
     fn is_ip(&self) -> bool {
-        self.ty == Type::Addr && self.field.ends_with(".ip")
+        self.ty == Type::Addr && self.field.rsplit('.').next() == Some("ip")
     }
 
     fn boolean(&self, text: &str) -> Result<bool, ValueError> {
@@ -269,7 +324,9 @@ impl Target<'_> {
     }
 
     fn device(&self, text: &str) -> Result<u32, ValueError> {
-        let parts = text.split_once(':').and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+        let parts = text
+            .split_once(':')
+            .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
         match parts {
             Some((major, minor)) if major < 1 << 12 && minor < 1 << 20 => Ok(major << 20 | minor),
             _ => Err(self.mistyped(text, Some("write for example \"8:1\"".to_owned()))),
@@ -302,7 +359,9 @@ impl Target<'_> {
         match known.iter().find(|name| **name == text) {
             Some(name) => Ok(Check::Name(name)),
             // values without a name are written as numbers
-            None if numbered && text.parse::<u32>().is_ok() => Ok(Check::Number(Order::Equal, text.parse().unwrap_or_default())),
+            None if numbered && text.parse::<u32>().is_ok() => {
+                Ok(Check::Number(Order::Equal, text.parse().unwrap_or_default()))
+            }
             None => Err(self.unknown(text, known)),
         }
     }

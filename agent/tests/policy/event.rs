@@ -3,9 +3,15 @@
 use common::{
     Header, Kind, Prefix, Record as _, Value,
     call::{OPEN_FLAGS, PROTOCOLS, SOCKET_TYPES},
-    event::{Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink, Truncate, Unlink},
+    event::{
+        Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink,
+        Truncate, Unlink,
+    },
     filter::class,
-    wire::{Access, Addr, Bool, Device, Id, Inode, Mode, Name16, OpenFlags, Path, Protocol, SocketType, Text, TextList, family, mark},
+    wire::{
+        Access, Addr, Bool, Device, Id, Inode, Mode, Name16, OpenFlags, Path, Protocol, SocketType, Text, TextList,
+        family, mark,
+    },
 };
 use sigtrail::record::{Context, Process, Record, Relative, errno};
 use zerocopy::IntoBytes;
@@ -56,7 +62,12 @@ impl Draft {
         match self.find("errno") {
             Some("EACCES" | "EPERM") => class::DENIED,
             Some(_) => class::FAILED,
-            None if self.kind == Kind::Open && self.find("created") != Some("true") && matches!(self.find("access"), None | Some("read")) => class::READ,
+            None if self.kind == Kind::Open
+                && self.find("created") != Some("true")
+                && matches!(self.find("access"), None | Some("read")) =>
+            {
+                class::READ
+            }
             None => class::SUCCESS,
         }
     }
@@ -106,7 +117,9 @@ impl Draft {
                 ip[..4].copy_from_slice(&addr.ip().octets());
                 Addr { ip, family: family::INET, port: addr.port(), ..Addr::default() }
             }
-            Ok(std::net::SocketAddr::V6(addr)) => Addr { ip: addr.ip().octets(), family: family::INET6, port: addr.port(), ..Addr::default() },
+            Ok(std::net::SocketAddr::V6(addr)) => {
+                Addr { ip: addr.ip().octets(), family: family::INET6, port: addr.port(), ..Addr::default() }
+            }
             Err(_) => {
                 let start = tail.len() as u32;
                 tail.extend_from_slice(text.as_bytes());
@@ -146,7 +159,20 @@ impl Draft {
                 let (memfd, deleted, old_euid) = (self.is("memfd"), self.is("deleted"), self.id("old_euid"));
                 let script = self.path("script", &mut tail);
                 let interpreter = Text { marks: mark::ABSENT, ..Text::default() };
-                Exec { path, argv, memfd, deleted, old_euid, script, cwd: absent, interpreter, mode: self.mode("mode"), ..Exec::default() }.as_bytes().to_vec()
+                Exec {
+                    path,
+                    argv,
+                    memfd,
+                    deleted,
+                    old_euid,
+                    script,
+                    cwd: absent,
+                    interpreter,
+                    mode: self.mode("mode"),
+                    ..Exec::default()
+                }
+                .as_bytes()
+                .to_vec()
             }
             Kind::Fork => Fork::default().as_bytes().to_vec(),
             Kind::Exit => Exit::default().as_bytes().to_vec(),
@@ -193,7 +219,12 @@ impl Draft {
         let process = Process {
             exe: exe("exe"),
             parent: exe("parent").map(|exe| Relative { exe: Some(exe), ..Relative::default() }),
-            ancestors: self.find("ancestors").into_iter().flat_map(|it| it.split(',')).flat_map(|it| [it.as_bytes(), b"\0"].concat()).collect(),
+            ancestors: self
+                .find("ancestors")
+                .into_iter()
+                .flat_map(|it| it.split(','))
+                .flat_map(|it| [it.as_bytes(), b"\0"].concat())
+                .collect(),
             ..Process::default()
         };
         let context = Context { process: Some(&process), user: self.find("user"), ..Context::default() };
@@ -204,7 +235,10 @@ impl Draft {
 #[test]
 fn a_described_event_says_what_was_described() {
     Draft::parse("open path=/etc/passwd access=write errno=EROFS euid=5").record(|record| {
-        assert_eq!(record.event.header_value(Header::FIELDS.iter().position(|field| field.name == "euid").unwrap()), Value::Uint(5));
+        assert_eq!(
+            record.event.header_value(Header::FIELDS.iter().position(|field| field.name == "euid").unwrap()),
+            Value::Uint(5)
+        );
         let text = |name: &str| {
             let (slot, _) = sigtrail::record::Slot::find(Kind::Open, name).unwrap();
             record.text(slot, &mut Vec::new()).map(|it| String::from_utf8(it.to_vec()).unwrap())

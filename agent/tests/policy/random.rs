@@ -30,15 +30,24 @@ const TESTS: &[&str] = &[
     "process.exe|startswith: /usr/",
 ];
 /// Tests of fields of open alone.
-const OPEN_TESTS: &[&str] =
-    &["access: read", "access: [write, read-write]", "access|neq: read", "access|contains: read", "created: true", "created: false", "path|startswith: /etc/"];
+const OPEN_TESTS: &[&str] = &[
+    "access: read",
+    "access: [write, read-write]",
+    "access|neq: read",
+    "access|contains: read",
+    "created: true",
+    "created: false",
+    "path|startswith: /etc/",
+];
 const CONDITIONS: &[&str] = &["a and b", "a or b", "a and not b", "not a and not b", "not (a and b)", "1 of them"];
 
 fn rule(at: usize) -> impl Strategy<Value = String> {
     let test = || prop_oneof![3 => select(TESTS), 2 => select(OPEN_TESTS)];
-    (test(), test(), select(CONDITIONS), select(&["drop", "keep", "alert"][..])).prop_map(move |(a, b, condition, verdict)| {
-        format!("  - {{ id: r{at}, a: {{ {a} }}, b: {{ {b} }}, condition: {condition}, verdict: {verdict} }}\n")
-    })
+    (test(), test(), select(CONDITIONS), select(&["drop", "keep", "alert"][..])).prop_map(
+        move |(a, b, condition, verdict)| {
+            format!("  - {{ id: r{at}, a: {{ {a} }}, b: {{ {b} }}, condition: {condition}, verdict: {verdict} }}\n")
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = String> {
