@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::sealed::Batch;
 use crate::sink::{Limit, Outcome, Sink};
-use crate::spool::{Cursor, Next, Quarantine, Reader, SpoolError};
+use crate::spool::{Cursor, Next, Position, Quarantine, Reader, SpoolError};
 pub use pace::Pace;
 pub use report::{Gaps, Report, Status};
 
@@ -190,7 +190,11 @@ impl Delivery {
             let cursor = self.cursor.clone();
             // Only the first time: later the memory knows better than the file.
             if self.position.is_none() {
-                self.position = spawn_blocking(move || cursor.load()).await??.after();
+                let found = spawn_blocking(move || cursor.load()).await?;
+                if found == Position::Damaged {
+                    tracing::warn!(sink = self.sink.name(), "the cursor is damaged: sending from the oldest batch");
+                }
+                self.position = found.after();
             }
             self.reader = Some(Reader::open(&self.way.spool, self.position));
             let position = self.position;
