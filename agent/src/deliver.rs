@@ -7,21 +7,20 @@
 
 mod pace;
 mod report;
+mod wait;
 
 use std::collections::VecDeque;
-use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use seal::{Gap, GapReason};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::sealed::Batch;
-use crate::sink::{Outcome, Sink};
-use crate::spool::{Cursor, Next, Quarantine, Reader, SpoolError};
+use crate::sink::{Limit, Outcome, Sink};
+use crate::spool::{Cursor, Next, Position, Quarantine, Reader, SpoolError};
 pub use pace::Pace;
 pub use report::{Gaps, Report, Status};
 
@@ -94,8 +93,8 @@ struct Delivery {
     position: Option<u64>,
     /// Whether the cursor file says so.
     saved: bool,
-    /// Most batches per send: halved by "too large", and kept.
-    most: usize,
+    /// Most for one send: halved by "too large", and kept.
+    limit: Limit,
     /// Up to this batch one at a time, to find the one that is refused.
     single_until: Option<u64>,
     /// Failures in a row.
@@ -109,7 +108,7 @@ struct Delivery {
 impl Delivery {
     fn begin(sink: Sink, cursor: Cursor, mut way: Way) -> Self {
         let orders = *way.orders.borrow_and_update();
-        let most = sink.limit().batches.max(1);
+        let limit = sink.limit();
         Self {
             sink,
             cursor,
@@ -120,7 +119,7 @@ impl Delivery {
             ahead: None,
             position: None,
             saved: true,
-            most,
+            limit,
             single_until: None,
             failures: 0,
             refusals: 0,
@@ -158,9 +157,8 @@ impl Delivery {
     async fn gather(&mut self) -> Result<(), StepError> {
         let head = *self.way.head.borrow_and_update();
         self.begin_where_the_cursor_is(head).await?;
-        let limit = self.sink.limit();
-        let mut bytes: usize = self.queue.iter().map(|batch| batch.bytes.len()).sum();
-        while self.queue.len() < self.most.min(limit.batches) && bytes < limit.bytes {
+        let mut bytes = size_of(self.queue.iter());
+        while self.queue.is_empty() || (self.queue.len() < self.limit.batches && bytes < self.limit.bytes) {
             if self.queue.back().map(|batch| batch.number).or(self.position) >= head {
                 break;
             }
@@ -192,7 +190,11 @@ impl Delivery {
             let cursor = self.cursor.clone();
             // Only the first time: later the memory knows better than the file.
             if self.position.is_none() {
-                self.position = spawn_blocking(move || cursor.load()).await??.after();
+                let found = spawn_blocking(move || cursor.load()).await?;
+                if found == Position::Damaged {
+                    tracing::warn!(sink = self.sink.name(), "the cursor is damaged: sending from the oldest batch");
+                }
+                self.position = found.after();
             }
             self.reader = Some(Reader::open(&self.way.spool, self.position));
             let position = self.position;
@@ -227,7 +229,7 @@ impl Delivery {
         let (Some(first), Some(last)) = (group.first().cloned(), group.last().map(|batch| batch.number)) else {
             return;
         };
-        let drained = drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
+        let drained = wait::drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
         let outcome = tokio::select! {
             outcome = self.sink.send(&group) => outcome,
             () = drained => {
@@ -247,7 +249,7 @@ impl Delivery {
                 let wait = self.way.pace.slow_backoff(self.failures);
                 self.failed(why, true, wait).await;
             }
-            Outcome::TooLarge { .. } if group.len() > 1 => self.most = group.len() / 2,
+            Outcome::TooLarge { .. } if group.len() > 1 => self.limit.bytes = size_of(&group) / 2,
             Outcome::TooLarge { why } => self.give_up(&first, 413, &why).await,
             Outcome::Refused { .. } if group.len() > 1 => self.single_until = Some(last),
             Outcome::Refused { status, answer } => {
@@ -265,18 +267,18 @@ impl Delivery {
     /// The batches of one send.
     fn group(&self) -> Vec<Batch> {
         let single = self.single_until.zip(self.queue.front()).is_some_and(|(until, front)| front.number <= until);
-        let most = if single { 1 } else { self.most };
-        let (mut bytes, limit) = (0, self.sink.limit().bytes);
+        let most = if single { 1 } else { self.limit.batches };
+        let mut bytes = 0;
         let fits = |(at, batch): &(usize, &Batch)| {
             bytes += batch.bytes.len();
-            *at == 0 || bytes <= limit
+            *at == 0 || bytes <= self.limit.bytes
         };
         self.queue.iter().take(most).enumerate().take_while(fits).map(|(_, batch)| batch.clone()).collect()
     }
 
     async fn delivered(&mut self, group: &[Batch], note: Option<String>) {
-        let bytes: usize = group.iter().map(|batch| batch.bytes.len()).sum();
-        self.way.status.update(|report| report.delivered(group.len() as u64, bytes as u64, note));
+        let bytes = size_of(group) as u64;
+        self.way.status.update(|report| report.delivered(group.len() as u64, bytes, note));
         self.pass(group.len()).await;
     }
 
@@ -336,75 +338,11 @@ impl Delivery {
         self.way.status.update(|report| report.missed += to - from + 1);
         self.way.gaps.add(Gap { sink, from, to, reason });
     }
-
-    async fn back_off(&mut self, why: String) {
-        let wait = self.way.pace.backoff(self.failures);
-        self.failed(why, true, wait).await;
-    }
-
-    /// Notes a failure and waits; new orders end the wait.
-    async fn failed(&mut self, why: String, needs_operator: bool, wait: Duration) {
-        // A cause is told when it is new, then at each power of two.
-        if self.failures.count_ones() <= 1 {
-            tracing::warn!(sink = self.sink.name(), %why, failures = self.failures + 1, "not delivered");
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.way.status.update(|report| {
-            report.retries += 1;
-            report.trouble(why, needs_operator);
-        });
-        self.save().await;
-        self.rest(Some(Instant::now() + wait), false).await;
-    }
-
-    /// Everything durable is delivered: waits for the next batch, or for orders.
-    async fn wait_for_more(&mut self) {
-        self.save().await;
-        // A batch can be announced a moment before it is seen, and a cursor may wait for room on the disk.
-        let behind = self.position < *self.way.head.borrow() || !self.saved;
-        let until = behind.then(|| Instant::now() + self.way.pace.look_again);
-        self.rest(until, true).await;
-    }
-
-    /// Rests until a time, new orders, the end of the drain, or (if wanted) a new batch.
-    async fn rest(&mut self, until: Option<Instant>, for_batches: bool) {
-        let until = until.into_iter().chain(self.deadline).min();
-        let draining = self.deadline.is_some();
-        let (mut head, mut orders) = (self.way.head.clone(), self.way.orders.clone());
-        let time = async {
-            match until {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
-        };
-        // A closed channel has no more batches.
-        let batch = async {
-            if !for_batches || head.changed().await.is_err() {
-                pending::<()>().await;
-            }
-        };
-        // A closed channel is an order: `obey` takes it for "stop".
-        let order = async {
-            if draining {
-                pending::<()>().await;
-            }
-            orders.changed().await.is_ok()
-        };
-        tokio::select! {
-            () = time => {}
-            () = batch => {}
-            _ = order => {}
-        }
-    }
 }
 
-/// Ends when the drain does: at the deadline, or so long after the order to stop.
-async fn drained(deadline: Option<Instant>, mut orders: watch::Receiver<Orders>, drain: Duration) {
-    if let Some(deadline) = deadline {
-        return sleep_until(deadline).await;
-    }
-    while orders.changed().await.is_ok() && !orders.borrow().stop {}
-    sleep_until(Instant::now() + drain).await;
+/// Bytes of some batches before compression.
+fn size_of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> usize {
+    batches.into_iter().map(|batch| batch.bytes.len()).sum()
 }
 
 /// Durable batches that the sink does not have.

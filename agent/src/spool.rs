@@ -18,7 +18,7 @@ mod segment;
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use crate::sealed::Batch;
@@ -198,7 +198,8 @@ impl Spool {
             synced_at: Instant::now(),
             unreported: Appended::default(),
         };
-        spool.ballast = disk_len(&spool.ballast_path());
+        // The one of an earlier life may be larger than what is allowed now.
+        spool.drop_ballast();
         spool.fill_ballast();
         Ok((spool, recovery))
     }
@@ -338,8 +339,11 @@ impl Spool {
         let Some(oldest) = self.closed.front() else {
             return Ok(None);
         };
-        let failed = |source| SpoolError::Io { doing: "remove the segment", path: oldest.path.clone(), source };
-        disk::remove_if_there(&oldest.path).map_err(failed)?;
+        if let Err(source) = disk::remove_if_there(&oldest.path) {
+            // What is no file (nor made by us) cannot be unlinked, but it can be moved out of the way.
+            let failed = |_| SpoolError::Io { doing: "remove the segment", path: oldest.path.clone(), source };
+            Self::quarantine(&self.options).take(&oldest.path).map_err(failed)?;
+        }
         Ok(self.closed.pop_front())
     }
 
@@ -387,10 +391,6 @@ impl Spool {
         }
         std::mem::take(&mut self.ballast) > 0
     }
-}
-
-fn disk_len(path: &Path) -> u64 {
-    std::fs::symlink_metadata(path).map_or(0, |about| about.len())
 }
 
 #[cfg(test)]

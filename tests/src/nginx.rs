@@ -87,7 +87,7 @@ impl Nginx {
         if !dir.join("ca.pem").exists() {
             ca::write(&dir)?;
         }
-        let life = (0..).find(|life| !bodies_of(&dir, *life).exists()).unwrap_or(u32::MAX);
+        let life = (0..u32::MAX).find(|life| !bodies_of(&dir, *life).exists()).unwrap_or(u32::MAX);
         let bodies = bodies_of(&dir, life);
         fs::create_dir(&bodies).map_err(io("make", &bodies))?;
         let port =
@@ -215,7 +215,7 @@ fn configuration(dir: &Path, bodies: &Path, port: u16, options: &Options) -> Str
     let no_zstd = if options.no_zstd { "if ($http_content_encoding = zstd) { return 415; }" } else { "" };
     let verify = if options.mutual_tls { "ssl_verify_client on; ssl_client_certificate ca.pem;" } else { "" };
     format!(
-        r#"
+        r"
 user root;
 daemon off;
 worker_processes 1;
@@ -252,6 +252,6 @@ http {{
     return 204;
   }}
 }}
-"#
+"
     )
 }

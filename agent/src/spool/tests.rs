@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -212,6 +213,20 @@ fn what_was_not_yet_synced_is_written_again() {
     put(&mut spool, 4, 30);
     spool.sync().unwrap();
     assert_eq!(read(dir.path(), None), ((0..=4).collect(), vec![]));
+}
+
+#[test]
+fn what_is_no_file_does_not_stop_the_eviction() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(options(dir.path())).unwrap();
+    put(&mut spool, 5, 100);
+    drop(spool);
+    fs::create_dir(dir.path().join("spool").join(segment::name(1))).unwrap();
+    let (mut spool, _) = Spool::open(Options { max_bytes: 60_000, ..options(dir.path()) }).unwrap();
+    let evicted: Vec<Evicted> =
+        (6..20).flat_map(|number| spool.append(number, &batch(number, 6000)).unwrap().evicted).collect();
+    assert_eq!(evicted[0].from, 1);
+    assert!(evicted.last().unwrap().to > 6);
 }
 
 #[derive(Clone, Debug)]

@@ -4,11 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use tokio::time::{Instant, timeout_at};
 
 use super::{ANSWER_MAX, Outcome};
 
 /// Longest wait a receiver can ask for.
 const WAIT_MAX: Duration = Duration::from_hours(1);
+
+/// Longest wait for the words of an answer whose status is there. They are also read when it is a yes, because only an
+/// answer that was read leaves the connection open for the next request.
+const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +30,10 @@ pub(super) enum Meaning {
 /// Reads an answer to the request with the idempotency key `key`.
 pub(super) async fn read(mut response: Response, key: &str) -> Meaning {
     let mut text = Vec::new();
-    // A broken body changes nothing: the status has come.
+    // A body that is broken or slow changes nothing: the status has come.
+    let deadline = Instant::now() + BODY_WAIT;
     while text.len() < ANSWER_MAX
-        && let Ok(Some(more)) = response.chunk().await
+        && let Ok(Ok(Some(more))) = timeout_at(deadline, response.chunk()).await
     {
         text.extend_from_slice(&more);
     }

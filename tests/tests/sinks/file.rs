@@ -1,0 +1,101 @@
+//! The file sink: rotation, torn tails, what logrotate does.
+
+use std::fs;
+use std::path::Path;
+
+use sigtrail::sealed::Batch;
+use sigtrail::sink::{FileConfig, FileSink, Outcome};
+
+use crate::{Host, batch, batches, files, text, unpack};
+
+fn sealed(numbers: impl IntoIterator<Item = u64>) -> Vec<Batch> {
+    numbers.into_iter().map(|number| Batch { number, bytes: batch(number).into() }).collect()
+}
+
+async fn write(sink: &mut FileSink, numbers: impl IntoIterator<Item = u64>) -> Option<String> {
+    match sink.send(&sealed(numbers)).await {
+        Outcome::Delivered { note } => note,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn files_are_rotated_at_batches_and_compressed() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let host = Host::new();
+    let rotate_bytes = batch(0).len() as u64 * 3;
+    let config = FileConfig { rotate_bytes, group: Some("adm".to_owned()), ..files(&host) };
+    let mut sink = FileSink::new("file".to_owned(), config.clone());
+    for number in 0..8 {
+        write(&mut sink, [number]).await;
+        sink.tidied().await.unwrap();
+    }
+    let dir = host.path("log");
+    let rotated = [
+        "audit-00000000000000000000-00000000000000000002.ndjson.zst",
+        "audit-00000000000000000003-00000000000000000005.ndjson.zst",
+    ];
+    assert_eq!(names(&dir), [rotated[0], rotated[1], "audit.ndjson"]);
+    let all: Vec<u8> = names(&dir).iter().flat_map(|name| unpack(&dir.join(name))).collect();
+    assert_eq!(text(&all), text(&batches(0..8)));
+    for name in names(&dir) {
+        let about = fs::metadata(dir.join(&name)).unwrap();
+        assert_eq!((about.permissions().mode() & 0o7777, about.gid()), (0o640, 4), "{name}");
+    }
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o027, 0);
+    // A limit removes the oldest, and files of others stay.
+    fs::write(dir.join("notes.txt"), "mine").unwrap();
+    let mut sink = FileSink::new("file".to_owned(), FileConfig { keep_files: Some(1), ..config });
+    write(&mut sink, [8]).await;
+    sink.tidied().await.unwrap();
+    assert_eq!(names(&dir), [rotated[1], "audit.ndjson", "notes.txt"]);
+}
+
+#[tokio::test]
+async fn a_tail_torn_at_any_byte_is_written_again_and_nothing_twice() {
+    let host = Host::new();
+    let path = host.path("log").join("audit.ndjson");
+    fs::create_dir(host.path("log")).unwrap();
+    let (whole, torn) = (batches(0..2), batch(2));
+    for end in 0..=torn.len() {
+        fs::write(&path, [&whole, &torn[..end]].concat()).unwrap();
+        let mut sink = FileSink::new("file".to_owned(), files(&host));
+        // The cursor was moved to 0 before the crash: 1 and 2 come again.
+        let note = write(&mut sink, 1..4).await;
+        assert_eq!(text(&fs::read(&path).unwrap()), text(&batches(0..4)), "torn at {end}");
+        assert_eq!(note.is_some(), end > 0 && end < torn.len(), "torn at {end}: {note:?}");
+    }
+}
+
+#[tokio::test]
+async fn logrotate_may_rename_and_is_seen_to_cut() {
+    let host = Host::new();
+    let (path, moved) = (host.path("log").join("audit.ndjson"), host.path("log").join("audit.1"));
+    let mut sink = FileSink::new("file".to_owned(), files(&host));
+    assert_eq!(write(&mut sink, 0..3).await, None);
+    fs::rename(&path, &moved).unwrap();
+    fs::write(&path, "").unwrap(); // logrotate `create`
+    assert_eq!(write(&mut sink, 3..5).await, None);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(write(&mut sink, 5..6).await, None);
+    sink.reopen();
+    assert_eq!(write(&mut sink, 6..8).await, None);
+    assert_eq!(text(&fs::read(&moved).unwrap()), text(&batches(0..3)));
+    assert_eq!(text(&fs::read(&path).unwrap()), text(&batches(5..8)));
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap(); // `copytruncate`
+    let note = write(&mut sink, 8..9).await.unwrap();
+    assert!(note.contains("copytruncate"), "{note}");
+    assert_eq!(text(&fs::read(&path).unwrap()), text(&batches(8..9)));
+    // A link in the place of the file is not followed.
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&moved, &path).unwrap();
+    assert!(matches!(sink.send(&sealed(9..10)).await, Outcome::Retry { .. }));
+    assert_eq!(text(&fs::read(&moved).unwrap()), text(&batches(0..3)));
+}
