@@ -64,7 +64,7 @@ impl Compiler {
                 let mut expr = scope.condition(&rule.condition, &rule.selections);
                 expr.sort();
                 possible |= report.count() > known
-                    || super::push::worlds(kind).any(|world| world.certain(&expr) != Some(false));
+                    || super::push::worlds(kind).iter().any(|world| world.certain(&expr) != Some(false));
                 rules.rules.push((first + at, expr));
             }
             if !possible {
