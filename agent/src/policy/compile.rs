@@ -162,7 +162,7 @@ impl Scope<'_> {
     fn selection(&mut self, node: &Node) -> Expr {
         match &node.data {
             Data::Map(entries) if entries.is_empty() => {
-                self.wrong(node.place, "an empty selection matches nothing or everything")
+                self.wrong(node.place, "an empty selection matches nothing or everything");
             }
             Data::Map(entries) => {
                 return Expr::All(
