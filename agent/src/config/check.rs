@@ -79,13 +79,13 @@ impl HttpSink {
         let host = rest.map(|(secure, rest)| (secure, rest.split(['/', '?', '#']).next().unwrap_or_default()));
         match host {
             _ if self.url.bytes().any(|it| it.is_ascii_whitespace() || it.is_ascii_control()) => {
-                report.add(place("url"), "the url has blanks")
+                report.add(place("url"), "the url has blanks");
             }
             None => report.hint(place("url"), "the url has no scheme that we speak", "write \"https://…\""),
             Some((_, "")) => report.add(place("url"), "the url names no host"),
             // the url is printed in messages, so it may hold no password
             Some((_, host)) if host.contains('@') => {
-                report.hint(place("url"), "the url holds a name or a password", "use token_file")
+                report.hint(place("url"), "the url holds a name or a password", "use token_file");
             }
             Some((false, host)) if !is_loopback(host) && !self.allow_plain => {
                 let what = "the url is not encrypted and leaves this host";

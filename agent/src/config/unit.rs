@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn durations() {
         let check = |text: &str, expected: Option<u64>| {
-            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}")
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
         };
         check("20ms", Some(20));
         check("5s", Some(5000));

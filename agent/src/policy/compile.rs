@@ -64,7 +64,7 @@ impl Compiler {
                 let mut expr = scope.condition(&rule.condition, &rule.selections);
                 expr.sort();
                 possible |= report.count() > known
-                    || super::push::worlds(kind).any(|world| world.certain(&expr) != Some(false));
+                    || super::push::worlds(kind).iter().any(|world| world.certain(&expr) != Some(false));
                 rules.rules.push((first + at, expr));
             }
             if !possible {
@@ -162,7 +162,7 @@ impl Scope<'_> {
     fn selection(&mut self, node: &Node) -> Expr {
         match &node.data {
             Data::Map(entries) if entries.is_empty() => {
-                self.wrong(node.place, "an empty selection matches nothing or everything")
+                self.wrong(node.place, "an empty selection matches nothing or everything");
             }
             Data::Map(entries) => {
                 return Expr::All(

@@ -116,26 +116,17 @@ impl Expr {
         }
     }
 
-    /// Whether it holds when only some fields are known; `None` when that depends on the others (Kleene's logic).
-    pub fn certain(&self, known: &dyn Fn(Slot) -> Option<Value<'static>>) -> Option<bool> {
-        // the first part that decides does; else one unknown part makes all unknown
-        let decide = |parts: &[Expr], deciding: bool| {
-            let mut result = Some(!deciding);
-            for part in parts {
-                match part.certain(known) {
-                    Some(it) if it == deciding => return Some(deciding),
-                    Some(_) => {}
-                    None => result = None,
-                }
-            }
-            result
-        };
+    /// Whether it holds when only some answers are known; `None` when that depends on the others (Kleene's logic).
+    pub fn certain(&self, known: &dyn Fn(Slot, &Check) -> Option<bool>) -> Option<bool> {
         match self {
-            Self::All(parts) => decide(parts, false),
-            Self::Any(parts) => decide(parts, true),
+            Self::All(parts) => decide(parts, false, |part| part.certain(known)),
+            Self::Any(parts) => decide(parts, true, |part| part.certain(known)),
             Self::Not(part) => part.certain(known).map(|it| !it),
             Self::Test(test) => match test.operand {
-                Operand::Field(slot) => known(slot).map(|value| test.accepts(value)),
+                Operand::Field(slot) => {
+                    let found = decide(&test.checks, !test.all, |check| known(slot, check));
+                    found.map(|it| it != test.negated)
+                }
                 Operand::Made(..) | Operand::Joined(..) => None,
             },
         }
@@ -156,6 +147,19 @@ impl Expr {
             Self::Test(test) => test.cost(),
         }
     }
+}
+
+/// The first part that gives the deciding answer decides; else one unknown answer makes all unknown.
+fn decide<T>(parts: &[T], deciding: bool, answer: impl Fn(&T) -> Option<bool>) -> Option<bool> {
+    let mut result = Some(!deciding);
+    for part in parts {
+        match answer(part) {
+            Some(it) if it == deciding => return Some(deciding),
+            Some(_) => {}
+            None => result = None,
+        }
+    }
+    result
 }
 
 impl Test {
@@ -193,7 +197,7 @@ impl Test {
 }
 
 impl Check {
-    fn accepts(&self, value: Value<'_>) -> bool {
+    pub fn accepts(&self, value: Value<'_>) -> bool {
         match (self, value) {
             (Self::Null, value) => value == Value::Null,
             (Self::Bool(wanted), Value::Bool(it)) => it == *wanted,

@@ -1,7 +1,8 @@
 //! Patterns of texts and of internet addresses.
 //!
-//! Texts are compared byte by byte, case included, unlike in Sigma: `/tmp/Sh` and `/tmp/sh` are two files on Linux, so a
-//! rule that took one for the other would drop or blame the wrong one. `nocase` folds ASCII letters where that is meant.
+//! Texts are compared byte by byte, case included, unlike in Sigma: `/tmp/Sh` and `/tmp/sh` are two files on Linux, so
+//! a rule that took one for the other would drop or blame the wrong one. `nocase` folds ASCII letters where that is
+//! meant.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,7 @@
 //! What the kernel half may leave out: the classes of events that the policy drops whatever else they say.
 //!
-//! A class fixes some fields of an event: whether the call succeeded, its error, of an open what it was for. Each way
+//! A class fixes some fields of an event: whether the call succeeded, its error, of an open what it was for and
+//! whether it created or emptied the file (`agent-ebpf/src/program/open.rs` decides). Each way
 //! in which it may do so is a [`World`]. In a world the rules are evaluated with all other fields unknown; the kernel
 //! half may leave a class out when the result is a drop, for certain, in all of its worlds.
 
@@ -11,12 +12,18 @@ use common::{
     filter::{KINDS, class},
 };
 
-use super::{Policy, compile::KindRules, eval::Expr};
+use super::{
+    Policy,
+    compile::KindRules,
+    eval::{Check, Expr},
+};
 use crate::record::{Derived, Slot, Verdict, errno};
 
 /// The classes with their names.
 const CLASSES: &[(u8, &str)] =
     &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
+/// See open(2).
+const O_TRUNC: u32 = 0o1000;
 /// The kernel's own error numbers end here; those behind have no names.
 const ERRNO_LIMIT: i64 = 600;
 
@@ -29,30 +36,49 @@ pub(super) struct World {
     success: bool,
     errno: Value<'static>,
     /// Of an open that succeeded.
-    open: Option<(&'static str, bool)>,
+    open: Option<Opened>,
+}
+
+/// What decides about the class of an open.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    access: &'static str,
+    created: bool,
+    /// `O_TRUNC` is set: even an open for reading empties the file then.
+    truncates: bool,
+}
+
+impl Opened {
+    fn class(self) -> u8 {
+        match self.access {
+            _ if self.created || self.truncates => class::SUCCESS,
+            "read" => class::READ,
+            // with `O_PATH` it counts as a read; with the access mode 3, which bears the same name, it does not
+            "path" => class::READ | class::SUCCESS,
+            _ => class::SUCCESS,
+        }
+    }
 }
 
 /// All worlds of a kind.
-pub(super) fn worlds(kind: Kind) -> impl Iterator<Item = World> {
+pub(super) fn worlds(kind: Kind) -> Vec<World> {
     let success = World { class: class::SUCCESS, kind, success: true, errno: Value::Null, open: None };
-    let opens = ["read", "write", "read-write", "path"]
-        .into_iter()
-        .flat_map(|access| [false, true].map(|created| (access, created)));
-    let opens = opens.map(move |(access, created)| {
-        let class = match (access, created) {
-            ("read", false) => class::READ,
-            // opened for neither reading nor writing: the kernel half may count it either way
-            ("path", false) => class::READ | class::SUCCESS,
-            _ => class::SUCCESS,
-        };
-        World { class, open: Some((access, created)), ..success }
-    });
-    let failed = errors().iter().map(move |name| {
+    let mut worlds = Vec::new();
+    if kind == Kind::Open {
+        for access in ["read", "write", "read-write", "path"] {
+            for (created, truncates) in [(false, false), (false, true), (true, false), (true, true)] {
+                let open = Opened { access, created, truncates };
+                worlds.push(World { class: open.class(), open: Some(open), ..success });
+            }
+        }
+    } else {
+        worlds.push(success);
+    }
+    worlds.extend(errors().iter().map(|name| {
         let class = if matches!(*name, "EACCES" | "EPERM") { class::DENIED } else { class::FAILED };
         World { class, success: false, errno: Value::Name(name), ..success }
-    });
-    let is_open = kind == Kind::Open;
-    (!is_open).then_some(success).into_iter().chain(opens.filter(move |_| is_open)).chain(failed)
+    }));
+    worlds
 }
 
 /// The names of all errors.
@@ -69,21 +95,28 @@ pub(super) fn errors() -> &'static [&'static str] {
 impl World {
     /// Whether a rule holds in this world; `None` when that depends on what is not known.
     pub fn certain(&self, expr: &Expr) -> Option<bool> {
-        expr.certain(&|slot| self.value(slot))
+        expr.certain(&|slot, check| self.answer(slot, check))
     }
 
-    fn value(&self, slot: Slot) -> Option<Value<'static>> {
-        match slot {
-            Slot::Derived(Derived::Kind) => Some(Value::Name(self.kind.name())),
-            Slot::Derived(Derived::Success) => Some(Value::Bool(self.success)),
-            Slot::Derived(Derived::Errno) => Some(self.errno),
-            Slot::Body(at) => match (self.kind.fields()[at].name, self.open) {
-                ("access", Some((access, _))) => Some(Value::Name(access)),
-                ("created", Some((_, created))) => Some(Value::Bool(created)),
-                _ => None,
+    fn answer(&self, slot: Slot, check: &Check) -> Option<bool> {
+        let value = match slot {
+            Slot::Derived(Derived::Kind) => Value::Name(self.kind.name()),
+            Slot::Derived(Derived::Success) => Value::Bool(self.success),
+            Slot::Derived(Derived::Errno) => self.errno,
+            Slot::Body(at) => match (self.kind.fields()[at].name, self.open?) {
+                ("access", open) => Value::Name(open.access),
+                ("created", open) => Value::Bool(open.created),
+                // one of the flags is known, the others are not
+                ("flags", open) => match check {
+                    Check::Bits(O_TRUNC) => return Some(open.truncates),
+                    Check::Bits(bits) if bits & O_TRUNC != 0 && !open.truncates => return Some(false),
+                    _ => return None,
+                },
+                _ => return None,
             },
-            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call) => None,
-        }
+            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call) => return None,
+        };
+        Some(check.accepts(value))
     }
 
     /// Whether every event of this world is dropped.
@@ -107,7 +140,7 @@ impl Policy {
         let mut wanted = [0; KINDS];
         for kind in Kind::ALL {
             let wanted_of_kind = &mut wanted[*kind as usize];
-            for world in worlds(*kind).filter(|world| !world.is_dropped(self, self.kind(*kind))) {
+            for world in worlds(*kind).iter().filter(|world| !world.is_dropped(self, self.kind(*kind))) {
                 *wanted_of_kind |= world.class;
             }
         }

@@ -100,7 +100,7 @@ fn list<'n>(node: &'n Node, name: &str, report: &mut Report) -> Option<&'n [Node
         Data::List(nodes) if nodes.is_empty() => report.add(node.place, format!("{name} is empty")),
         Data::List(nodes) => return Some(nodes),
         Data::Scalar { .. } | Data::Map(_) => {
-            report.add(node.place, format!("{name} must be a list, not {}", node.shape()))
+            report.add(node.place, format!("{name} must be a list, not {}", node.shape()));
         }
     }
     None
@@ -135,7 +135,7 @@ fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
                     );
                 }
                 Data::Scalar { .. } if node.is_null() => {
-                    report.add(key.place, format!("{named}: there is nothing below \"{other}\""))
+                    report.add(key.place, format!("{named}: there is nothing below \"{other}\""));
                 }
                 Data::Scalar { .. } => {
                     report.unknown(
@@ -151,7 +151,11 @@ fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
     match node.find("verdict") {
         Some(node) => rule.verdict = verdict(node, report).unwrap_or_default(),
         None => {
-            report.hint(node.place, format!("{named} has no verdict"), "write \"verdict: keep\", \"drop\" or \"alert\"")
+            report.hint(
+                node.place,
+                format!("{named} has no verdict"),
+                "write \"verdict: keep\", \"drop\" or \"alert\"",
+            );
         }
     }
     if let (Some(level), Verdict::Drop) = (node.find("level"), rule.verdict)
@@ -216,7 +220,7 @@ fn condition(node: &Node, selections: &[(&Key, &Node)], named: &str, report: &mu
             let what = format!("{named}: {error}");
             match &error {
                 super::condition::ConditionError::Unknown { name, .. } => {
-                    report.unknown(place, what, name, known.iter().copied())
+                    report.unknown(place, what, name, known.iter().copied());
                 }
                 _ => report.add(place, what),
             }

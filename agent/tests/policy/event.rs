@@ -64,7 +64,8 @@ impl Draft {
             Some(_) => class::FAILED,
             None if self.kind == Kind::Open
                 && self.find("created") != Some("true")
-                && matches!(self.find("access"), None | Some("read")) =>
+                && self.find("flags").is_none_or(|flags| !flags.contains("O_TRUNC"))
+                && matches!(self.find("access"), None | Some("read" | "path")) =>
             {
                 class::READ
             }

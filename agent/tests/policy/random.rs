@@ -35,6 +35,10 @@ const OPEN_TESTS: &[&str] = &[
     "access: [write, read-write]",
     "access|neq: read",
     "access|contains: read",
+    "flags: O_TRUNC",
+    "flags|neq: O_TRUNC",
+    "flags|all: [O_TRUNC, O_CREAT]",
+    "flags: [O_EXCL, O_TRUNC]",
     "created: true",
     "created: false",
     "path|startswith: /etc/",
@@ -62,8 +66,11 @@ fn event() -> impl Strategy<Value = String> {
     let access = select(&["read", "write", "read-write", "path"][..]);
     let path = select(&["/etc/x", "/tmp/x"][..]);
     let comm = select(&["sh", "ls"][..]);
-    (select(KINDS), errno, access, any::<bool>(), path, 0..2_u32, comm).prop_map(|(kind, errno, access, created, path, euid, comm)| {
-        format!("{kind}{errno} access={access} created={created} path={path} euid={euid} comm={comm} exe=/usr/bin/{comm}")
+    let flags = select(&["O_TRUNC", "O_CREAT", "O_CREAT|O_TRUNC"][..]);
+    let event = (select(KINDS), errno, access, any::<bool>(), flags, path, 0..2_u32, comm);
+    event.prop_map(|(kind, errno, access, created, flags, path, euid, comm)| {
+        let open = format!("access={access} created={created} flags={flags} path={path}");
+        format!("{kind}{errno} {open} euid={euid} comm={comm} exe=/usr/bin/{comm}")
     })
 }
 
