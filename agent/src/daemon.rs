@@ -44,7 +44,7 @@ use crate::{
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{self, Sink, file::FileConfig, http::{HttpConfig, HttpError, Secret}},
-    source::{Kernel, Options, Own, SourceError, kernel::with_processes},
+    source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
     spool::{self, SpoolError},
 };
 
@@ -108,10 +108,10 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     }
     let now = Now::read()?;
     let mut log = Log::open(log_options(config), now)?;
-    let kernel = open_kernel(config, &policy)?;
+    let kernel = open_kernel(config, &policy, None)?;
     let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
     begin(&mut log, &kernel, &policy, now)?;
-    let front = Front::new(kernel, enrich, policy, now);
+    let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
     let sinks = sinks(config, log.origin())?;
@@ -267,12 +267,12 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
     Ok(())
 }
 
-/// No core dumps and no ptrace by others: the memory holds the chain key. Files are for root alone unless they say
-/// otherwise.
+/// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
+/// for root alone say so themselves.
 fn harden() -> Result<(), Errno> {
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    umask(Mode::from_bits_truncate(0o077));
+    umask(Mode::from_bits_truncate(0o027));
     Ok(())
 }
 
@@ -281,9 +281,10 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
     Policy::load(&config.policy)
 }
 
-/// Loads the kernel half with what the policy leaves to it.
-pub fn open_kernel(config: &Config, policy: &Policy) -> Result<Kernel, SourceError> {
+/// Loads the kernel half with what the policy leaves to it. `family`: in place of the best one, for tests.
+pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
     Kernel::open(&Options {
+        family,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: with_processes(policy.wanted()),

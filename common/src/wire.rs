@@ -458,12 +458,20 @@ wire! {
     SocketType => Name, |it, _tail| name_of(crate::call::SOCKET_TYPES, it.0);
     Text => Text, |it, tail| present(it.marks, Value::Text(slice(tail, it.start, it.len))), marks it.marks;
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
-    Path => Path, |it, tail| present(it.marks, Value::Path(PathParts {
-        components: slice(tail, it.start, it.len),
-        name: until_nul(slice(tail, it.name, it.name_len)),
-        marks: it.marks,
-    })), marks it.marks;
+    Path => Path, |it, tail| it.value(tail), marks it.marks;
     Addr => Addr, |it, tail| it.value(tail), marks it.marks;
+}
+
+impl Path {
+    fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a> {
+        let components = slice(tail, self.start, self.len);
+        let name = until_nul(slice(tail, self.name, self.name_len));
+        // a pipe has no name at all
+        if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && components.is_empty() {
+            return Value::Null;
+        }
+        Value::Path(PathParts { components, name, marks: self.marks })
+    }
 }
 
 impl Addr {

@@ -73,6 +73,7 @@ fn probe() -> Report {
     let everything = [class::ALL; common::filter::KINDS];
     let config = Config::default();
     let options = Options {
+        family: None,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: everything,

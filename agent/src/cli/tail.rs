@@ -18,6 +18,7 @@ use crate::{
     pipeline::Front,
     policy::Policy,
     record::{Verdict, json},
+    source::{Family, Replay, Source},
 };
 
 /// Show what happens, live.
@@ -35,6 +36,12 @@ pub struct Args {
     /// Records as JSON, as they stand in the log
     #[arg(long)]
     json: bool,
+    /// Show a recorded stream in place of this host
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// How programs read kernel memory, in place of the best way
+    #[arg(long, hide = true)]
+    family: Option<Family>,
     /// End after this time, as in `10s`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
@@ -55,13 +62,18 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     } else {
         daemon::policy(&config)?
     };
-    let kernel = daemon::open_kernel(&config, &policy)?;
-    for degraded in kernel.attached().iter().filter_map(|it| it.failed.as_ref().map(|why| (it.program.name, why))) {
-        eprintln!("sigtrail: {} is not attached: {}", degraded.0, degraded.1);
+    let source = match &args.replay {
+        Some(path) => Source::Replay(Replay::open(path)?),
+        None => Source::Kernel(Box::new(daemon::open_kernel(&config, &policy, args.family)?)),
+    };
+    for attached in source.kernel().iter().flat_map(|kernel| kernel.attached()) {
+        if let Some(why) = &attached.failed {
+            eprintln!("sigtrail: {} is not attached: {why}", attached.program.name);
+        }
     }
     let enrich = Enrich::prime(Options::new(daemon::boot_id()?))?;
     let now = Now::read().map_err(daemon::DaemonError::from)?;
-    let mut front = Front::new(kernel, enrich, policy, now);
+    let mut front = Front::new(source, enrich, policy, now);
     let end = args.time.map(|time| Instant::now() + time);
     let mut printer = Printer::new(Paint::stdout());
     let mut line = Vec::new();
@@ -94,6 +106,9 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         }
         drop(out);
         if empty {
+            if args.replay.is_some() {
+                break;
+            }
             front.wait(Duration::from_millis(50))?;
         }
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);

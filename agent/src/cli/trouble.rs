@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     config::ConfigError, daemon::DaemonError, document::Problems, enrich::EnrichError, pipeline::LogError,
-    policy::PolicyError, source::SourceError,
+    policy::PolicyError, source::{ReplayError, SourceError},
 };
 
 /// Why a verb did not do what it was asked for.
@@ -24,6 +24,9 @@ pub enum Trouble {
     /// The kernel half.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A recorded stream.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The process table.
     #[error(transparent)]
     Enrich(#[from] EnrichError),

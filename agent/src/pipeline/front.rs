@@ -8,13 +8,13 @@ use std::{
 
 use common::{Event, filter::Counts};
 
-use super::{Log, Status, Tally, status::hook_status, tally::{Closed, Marks}};
+use super::{Log, Status, Tally, status::describe, tally::{Closed, Marks}};
 use crate::{
     clock::{Now, Stamp},
     enrich::Enrich,
     policy::{Policy, Scratch},
     record::{Judgement, Record},
-    source::{Kernel, SourceError},
+    source::{Source, SourceError},
 };
 
 /// A wall clock that moved by less than this has not stepped, it was steered.
@@ -22,7 +22,7 @@ const STEP: i64 = 100_000_000;
 
 /// The parts that make records of events.
 pub struct Front {
-    kernel: Kernel,
+    source: Source,
     enrich: Enrich,
     policy: Policy,
     scratch: Scratch,
@@ -36,10 +36,10 @@ pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut T
 
 impl Front {
     /// Puts the parts together.
-    pub fn new(kernel: Kernel, enrich: Enrich, policy: Policy, now: Now) -> Self {
+    pub fn new(source: Source, enrich: Enrich, policy: Policy, now: Now) -> Self {
         let mut stamp = Stamp::default();
         stamp.set(now);
-        Self { kernel, enrich, policy, scratch: Scratch::default(), stamp, offset: now.offset(), tally: Tally::default() }
+        Self { source, enrich, policy, scratch: Scratch::default(), stamp, offset: now.offset(), tally: Tally::default() }
     }
 
     /// Judges the events that are there, until `each` breaks. Returns whether there are no more.
@@ -47,8 +47,8 @@ impl Front {
         &mut self,
         mut each: impl FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>,
     ) -> bool {
-        let Self { kernel, enrich, policy, scratch, stamp, tally, .. } = self;
-        kernel.drain(|bytes| {
+        let Self { source, enrich, policy, scratch, stamp, tally, .. } = self;
+        source.drain(|bytes| {
             let event = match Event::decode(bytes) {
                 Ok(event) => event,
                 Err(error) => {
@@ -67,7 +67,7 @@ impl Front {
 
     /// Waits for events.
     pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
-        self.kernel.wait(time)
+        self.source.wait(time)
     }
 
     /// Follows the wall clock; returns by how much it stepped, if it did.
@@ -80,12 +80,7 @@ impl Front {
 
     /// Stops the kernel half.
     pub fn detach(&mut self) {
-        self.kernel.detach();
-    }
-
-    /// The kernel half.
-    pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+        self.source.detach();
     }
 
     /// SHA-256 of the policy's text.
@@ -95,8 +90,9 @@ impl Front {
 
     /// What the kernel half says, to close an account with.
     pub fn marks(&self) -> Result<Marks, SourceError> {
+        let Some(kernel) = self.source.kernel() else { return Ok(Marks::default()) };
         // the numbers first: a loss that is counted later is told later
-        let sequences = self.kernel.sequences()?;
+        let sequences = kernel.sequences()?;
         let sum = |counts: Vec<Counts>| {
             counts.iter().fold(Counts::default(), |sum, it| Counts {
                 seen: sum.seen + it.seen,
@@ -106,8 +102,8 @@ impl Front {
                 truncated: sum.truncated + it.truncated,
             })
         };
-        let counts = self.kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
-        Ok(Marks { counts, sequences, skipped: self.kernel.skipped() })
+        let counts = kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
+        Ok(Marks { counts, sequences, skipped: kernel.skipped() })
     }
 
     /// Closes the account of a batch.
@@ -118,7 +114,7 @@ impl Front {
     /// Publishes the state for `status`.
     pub fn publish(&self, log: &Log, trouble: Option<String>, status: &Arc<Mutex<Status>>) {
         let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.hooks = hook_status(&self.kernel);
+        self.source.kernel().inspect(|kernel| describe(kernel, &mut status));
         status.total = self.tally.total;
         status.processes = self.enrich.processes();
         log.describe(&mut status);

@@ -63,6 +63,17 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
+/// Fills in the kernel half's part of the state.
+pub(super) fn describe(kernel: &Kernel, status: &mut Status) {
+    kernel.family().name().clone_into(&mut status.family);
+    status.hooks = hook_status(kernel);
+    status.skipped = kernel.skipped();
+    match kernel.counts() {
+        Ok(counts) => status.counts = counts.iter().map(|(hook, counts)| HookCounts::of(hook.name(), counts)).collect(),
+        Err(error) => tracing::warn!(%error, "the counts of the kernel half cannot be read"),
+    }
+}
+
 /// What became of each program.
 pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
     let programs = kernel.attached().iter().map(|attached| HookStatus {

@@ -3,7 +3,7 @@
 use common::{Hook, Kind};
 
 /// How programs read kernel memory, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Family {
     /// By typed loads.
     Fast,

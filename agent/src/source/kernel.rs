@@ -38,6 +38,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Bytes waiting at which the reader is woken before its time.
     pub wake_bytes: u32,
+    /// How programs read kernel memory; `None` for the best way that this kernel has.
+    pub family: Option<Family>,
     /// The bits of [`class`] that are wanted, by kind.
     pub wanted: [u8; KINDS],
 }
@@ -98,7 +100,8 @@ impl Kernel {
         let types = Types::read(&bytes)?;
         let (layout, missing) = types.layout()?;
         let cast = types.function(object::CAST);
-        let family = if cast.is_some() { Family::Fast } else { Family::Base };
+        let best = if cast.is_some() { Family::Fast } else { Family::Base };
+        let family = options.family.unwrap_or(best);
         let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
         let (wide, narrow) = call_tables(&options.wanted);
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
