@@ -5,8 +5,18 @@
 //! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
 //! ```
 
+pub mod batch;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
 pub mod deliver;
 pub mod disk;
+pub mod document;
+pub mod enrich;
+pub mod keys;
+pub mod pipeline;
+pub mod policy;
 pub mod record;
 pub mod sealed;
 pub mod sink;

@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! Command line → library → exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sigtrail::cli::main()
+}

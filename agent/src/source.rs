@@ -4,5 +4,7 @@ pub mod hooks;
 pub mod kernel;
 pub mod object;
 pub mod offsets;
+pub mod own;
 
+pub use own::Own;
 pub use kernel::{Kernel, Options, SourceError};

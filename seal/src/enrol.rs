@@ -98,8 +98,7 @@ impl Enrolment {
         let mut facts = Vec::new();
         while let Some(line) = lines.next_if(|line| line.starts_with("fact ")) {
             let fact = value(Some(line), "fact")?.split_once(' ');
-            let (name, value) =
-                fact.filter(|(name, value)| is_word(name) && is_plain(value)).ok_or(Line("fact"))?;
+            let (name, value) = fact.filter(|(name, value)| is_word(name) && is_plain(value)).ok_or(Line("fact"))?;
             facts.push((name.to_owned(), value.to_owned()));
         }
         let time = untime(value(lines.next(), "time")?).ok_or(Line("time"))?;

@@ -207,12 +207,15 @@ impl<'a> Cursor<'a> {
                 None => return Err(JcsError::Form(self.at)),
                 Some(b'"') => break,
                 Some(b'\\' | 0..0x20) => {
-                    let (_, length) =
-                        escaped(&self.text.as_bytes()[self.at..]).ok_or(JcsError::Escape(self.at))?;
+                    let (_, length) = escaped(&self.text.as_bytes()[self.at..]).ok_or(JcsError::Escape(self.at))?;
                     self.at += length;
                     plain = false;
                 }
-                Some(_) => self.at += 1,
+                Some(_) => {
+                    let rest = &self.text.as_bytes()[self.at..];
+                    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+                    self.at += rest.iter().position(special).unwrap_or(rest.len());
+                }
             }
         }
         let inside = &self.text[from..self.at];
@@ -257,7 +260,8 @@ fn ecmascript(value: f64) -> String {
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits = digits.replace('.', "");
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (k, n) = (digits.len() as i32, exponent + 1);
+    // 17 digits at most
+    let (k, n) = (i32::try_from(digits.len()).unwrap_or(i32::MAX), exponent + 1);
     let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
     if k <= n && n <= 21 {
         format!("{sign}{digits}{}", zeros(n - k))
@@ -281,8 +285,12 @@ mod tests {
     #[test]
     fn canonical_lines_pass() {
         for line in [
-            "{}", r#"{"a":1}"#, r#"{"a":[],"b":{},"c":[1,"x",null,true,false]}"#, r#"{"":0,"1":1,"A":2,"a":3}"#,
-            r#"{"a":"\u0000\b\t\n\u000b\f\r\u001f\"\\/é€😀"}"#, "{\"\u{7f}\":\"\u{80}\"}",
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"a":[],"b":{},"c":[1,"x",null,true,false]}"#,
+            r#"{"":0,"1":1,"A":2,"a":3}"#,
+            r#"{"a":"\u0000\b\t\n\u000b\f\r\u001f\"\\/é€😀"}"#,
+            "{\"\u{7f}\":\"\u{80}\"}",
             // surrogates (U+1F600) sort before U+FB33, by RFC 8785 section 3.2.3
             "{\"\u{20ac}\":1,\"\u{1f600}\":2,\"\u{fb33}\":3}",
             r#"{"n":[0,-1,9007199254740992,-9007199254740992,0.5,1e+21,1e-7,0.000001,333333333.3333333,1e+30,4.5,0.002,1e-27,5e-324,1.7976931348623157e+308,295147905179352830000]}"#,
@@ -296,15 +304,44 @@ mod tests {
     fn other_lines_are_refused() {
         use JcsError::{Depth, Escape, Form, Number, Object, Order, Reserved, Utf8};
         for (line, error) in [
-            ("", Object), ("[]", Object), (" {}", Object), ("{} ", Form(2)), ("{ }", Form(1)), (r#"{"a": 1}"#, Form(5)),
-            (r#"{"a":1,}"#, Form(7)), (r#"{"a":1"#, Form(6)), (r#"{"a""#, Form(4)), (r#"{"a":"#, Form(5)), (r#"{"a":tru}"#, Form(5)),
-            (r#"{"b":1,"a":1}"#, Order(7)), (r#"{"a":1,"a":1}"#, Order(7)), ("{\"\u{fb33}\":3,\"\u{1f600}\":2}", Order(9)),
-            (r#"{"a":"\/"}"#, Escape(6)), (r#"{"a":"\u0041"}"#, Escape(6)), (r#"{"a":"\u000A"}"#, Escape(6)), (r#"{"a":"\u001F"}"#, Escape(6)),
-            (r#"{"a":"\u000a"}"#, Escape(6)), (r#"{"a":"\ud83d\ude00"}"#, Escape(6)), ("{\"a\":\"\t\"}", Escape(6)), (r#"{"a":"\"#, Escape(6)), (r#"{"a":""#, Form(6)),
-            (r#"{"a":-0}"#, Number(5)), (r#"{"a":01}"#, Number(5)), (r#"{"a":1.0}"#, Number(5)), (r#"{"a":1e3}"#, Number(5)), (r#"{"a":-}"#, Number(5)),
-            (r#"{"a":1E+21}"#, Number(5)), (r#"{"a":1e21}"#, Number(5)), (r#"{"a":9007199254740993}"#, Number(5)), (r#"{"a":1e999}"#, Number(5)),
-            (r#"{"a":.5}"#, Form(5)), (r#"{"a":0.50}"#, Number(5)), (r#"{"a":0.1e-6}"#, Number(5)), (r#"{"a":NaN}"#, Form(5)),
-            (r#"{"sigtrail":1}"#, Reserved), (r#"{"a":1,"sigtrail":1}"#, Reserved),
+            ("", Object),
+            ("[]", Object),
+            (" {}", Object),
+            ("{} ", Form(2)),
+            ("{ }", Form(1)),
+            (r#"{"a": 1}"#, Form(5)),
+            (r#"{"a":1,}"#, Form(7)),
+            (r#"{"a":1"#, Form(6)),
+            (r#"{"a""#, Form(4)),
+            (r#"{"a":"#, Form(5)),
+            (r#"{"a":tru}"#, Form(5)),
+            (r#"{"b":1,"a":1}"#, Order(7)),
+            (r#"{"a":1,"a":1}"#, Order(7)),
+            ("{\"\u{fb33}\":3,\"\u{1f600}\":2}", Order(9)),
+            (r#"{"a":"\/"}"#, Escape(6)),
+            (r#"{"a":"\u0041"}"#, Escape(6)),
+            (r#"{"a":"\u000A"}"#, Escape(6)),
+            (r#"{"a":"\u001F"}"#, Escape(6)),
+            (r#"{"a":"\u000a"}"#, Escape(6)),
+            (r#"{"a":"\ud83d\ude00"}"#, Escape(6)),
+            ("{\"a\":\"\t\"}", Escape(6)),
+            (r#"{"a":"\"#, Escape(6)),
+            (r#"{"a":""#, Form(6)),
+            (r#"{"a":-0}"#, Number(5)),
+            (r#"{"a":01}"#, Number(5)),
+            (r#"{"a":1.0}"#, Number(5)),
+            (r#"{"a":1e3}"#, Number(5)),
+            (r#"{"a":-}"#, Number(5)),
+            (r#"{"a":1E+21}"#, Number(5)),
+            (r#"{"a":1e21}"#, Number(5)),
+            (r#"{"a":9007199254740993}"#, Number(5)),
+            (r#"{"a":1e999}"#, Number(5)),
+            (r#"{"a":.5}"#, Form(5)),
+            (r#"{"a":0.50}"#, Number(5)),
+            (r#"{"a":0.1e-6}"#, Number(5)),
+            (r#"{"a":NaN}"#, Form(5)),
+            (r#"{"sigtrail":1}"#, Reserved),
+            (r#"{"a":1,"sigtrail":1}"#, Reserved),
         ] {
             assert_eq!(check(line.as_bytes()), Err(error), "{line}");
         }

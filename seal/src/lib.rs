@@ -18,6 +18,7 @@
 
 pub mod batch;
 pub mod enrol;
+pub mod event_proof;
 pub mod frame;
 pub mod header;
 pub mod jcs;
@@ -31,17 +32,17 @@ pub mod text;
 pub mod tree;
 pub mod verify;
 
-#[cfg(any())]
+#[cfg(feature = "cli")]
 pub mod cli;
 
 pub use batch::{Batch, Lines};
+pub use event_proof::EventProof;
 pub use header::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header};
 pub use key::{HostKey, Seed};
 pub use note::Vkey;
 pub use sealer::{SealError, Sealed, Sealer};
 pub use state::{Slot, State};
 pub use verify::{Report, Severity, Trust, Verdict, Verifier};
-
 
 /// The longest event line, in bytes without its LF.
 pub const MAX_LINE: usize = 262_144;

@@ -45,7 +45,8 @@ impl SealLine {
         if line.len() > MAX_SEAL_LINE {
             return Err(SealLineError::TooLong(line.len()));
         }
-        let rest = line.strip_prefix(START).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(SealLineError::Form)?;
+        let rest =
+            line.strip_prefix(START).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(SealLineError::Form)?;
         // the first of these is the end of the header: a quote within a string has a backslash before it
         let (header, proof) = rest.split_once(MIDDLE).ok_or(SealLineError::Form)?;
         let proof = proof.strip_suffix(END).ok_or(SealLineError::Form)?;

@@ -62,6 +62,15 @@ impl Vkey {
         Ok(Self { name: name.to_owned(), id: [hash[0], hash[1], hash[2], hash[3]], key })
     }
 
+    /// Names the 32 bytes of a public key (RFC 8032); a key of small order is none.
+    pub fn from_bytes(name: &str, key: &[u8; 32]) -> Result<Self, NoteError> {
+        let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
+        if key.is_weak() {
+            return Err(NoteError::Vkey);
+        }
+        Self::from_key(name, key)
+    }
+
     /// Reads `name+id+key`; the id must be the key's own, the key must not be of small order.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let mut parts = text.splitn(3, '+');
@@ -72,12 +81,8 @@ impl Vkey {
         let key = unbase64(key).ok_or(NoteError::Vkey)?;
         let Some((&ED25519, key)) = key.split_first() else { return Err(NoteError::Vkey) };
         let key: [u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
-        let key = VerifyingKey::from_bytes(&key).map_err(|_| NoteError::Vkey)?;
-        let vkey = Self::from_key(name, key)?;
-        if vkey.id != id || key.is_weak() {
-            return Err(NoteError::Vkey);
-        }
-        Ok(vkey)
+        let vkey = Self::from_bytes(name, &key)?;
+        if vkey.id == id { Ok(vkey) } else { Err(NoteError::Vkey) }
     }
 
     /// The name.
@@ -136,7 +141,9 @@ impl Signature {
         }
         let blob = unbase64(blob).ok_or(NoteError::Signature)?;
         match blob.split_first_chunk::<4>() {
-            Some((id, bytes)) if !bytes.is_empty() => Ok(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() }),
+            Some((id, bytes)) if !bytes.is_empty() => {
+                Ok(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() })
+            }
             _ => Err(NoteError::Signature),
         }
     }
@@ -217,14 +224,15 @@ mod tests {
             for flip in [1, 0x20, 0x80] {
                 let mut bytes = VKEY.as_bytes().to_vec();
                 bytes[at] ^= flip;
-                assert!(std::str::from_utf8(&bytes).is_ok_and(|text| Vkey::parse(text).is_ok()) == false, "byte {at}");
+                assert!(!std::str::from_utf8(&bytes).is_ok_and(|text| Vkey::parse(text).is_ok()), "byte {at}");
             }
         }
         let vkey = Vkey::parse(VKEY).unwrap();
         for at in 0..NOTE.len() {
             let mut bytes = NOTE.as_bytes().to_vec();
             bytes[at] ^= 1;
-            let passes = String::from_utf8(bytes).is_ok_and(|text| Note::parse(&text).is_ok_and(|n| n.verify(&vkey).is_ok()));
+            let passes =
+                String::from_utf8(bytes).is_ok_and(|text| Note::parse(&text).is_ok_and(|n| n.verify(&vkey).is_ok()));
             assert!(!passes, "byte {at}");
         }
     }
@@ -232,8 +240,18 @@ mod tests {
     #[test]
     fn malformed_notes_are_refused() {
         for text in [
-            "", "\n", "text\n", "text\n\n", "text\n\n\n", "text\n\n— a\n", "text\n\n— a AAAA\n", "text\n\n— a AAAAAAA=",
-            "text\n\n- a AAAAAAA=\n", "text\n\n— a  AAAAAAA=\n", "te\rxt\n\n— a AAAAAAA=\n", "text\n\n— a+b AAAAAAA=\n",
+            "",
+            "\n",
+            "text\n",
+            "text\n\n",
+            "text\n\n\n",
+            "text\n\n— a\n",
+            "text\n\n— a AAAA\n",
+            "text\n\n— a AAAAAAA=",
+            "text\n\n- a AAAAAAA=\n",
+            "text\n\n— a  AAAAAAA=\n",
+            "te\rxt\n\n— a AAAAAAA=\n",
+            "text\n\n— a+b AAAAAAA=\n",
         ] {
             assert!(Note::parse(text).is_err(), "{text:?}");
         }

@@ -14,9 +14,9 @@ use crate::tree;
 /// Why a batch was not sealed. Nothing is signed then, the state is as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealError {
-    /// The host key is of another log than the state: the files do not belong together.
-    #[error("the host key is not of the log of the state")]
-    Origin,
+    /// The host key is not the one of the state: the files do not belong together.
+    #[error("the host key is not the one of the state")]
+    Host,
     /// A batch is sealed and not yet durable. Write [`Sealer::pending`] (again), then [`Sealer::advance`].
     #[error("batch {0} is sealed and waits to be durable")]
     Pending(u64),
@@ -73,8 +73,8 @@ struct Pending {
 impl Sealer {
     /// Goes on where the state stands.
     pub fn open(host: HostKey, state: State) -> Result<Self, SealError> {
-        if host.vkey().name() != state.origin() {
-            return Err(SealError::Origin);
+        if host.vkey() != state.host() {
+            return Err(SealError::Host);
         }
         let chain = state.seed().chain_key(state.origin())?;
         Ok(Self { host, state, chain, pending: None })
@@ -100,10 +100,11 @@ impl Sealer {
         self.make(lines, facts, None)
     }
 
-    /// Seals a batch of kind `rotate`, after which the new host key signs. This one both sign.
+    /// Seals a batch of kind `rotate`, after which the new host key signs. This one both sign. The new key must be stored
+    /// before: once the batch is durable, the log goes on with no other.
     pub fn rotate(&mut self, lines: &Lines, facts: &Facts, new: HostKey) -> Result<&Sealed, SealError> {
         if new.vkey().name() != self.state.origin() {
-            return Err(SealError::Origin);
+            return Err(SealError::Host);
         }
         self.make(lines, facts, Some(new))
     }
@@ -136,9 +137,8 @@ impl Sealer {
             return Err(SealError::Facts(HeaderError::Spelling));
         }
 
-        let next = state.after(tree::leaf(text.as_bytes()), lines.len());
-        let checkpoint =
-            Checkpoint { origin: state.origin().to_owned(), size: next.batch(), root: next.log().root() };
+        let next = state.after(tree::leaf(text.as_bytes()), lines.len(), header.hostkey.as_ref());
+        let checkpoint = Checkpoint { origin: state.origin().to_owned(), size: next.batch(), root: next.log().root() };
         let signed = checkpoint.text();
         let signers = [&self.host, &self.chain].into_iter().chain(&new);
         let signatures = signers.map(|key| key.sign(&signed)).collect();

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::batch::{Batch, BatchError, Lines};
 use crate::key::{HostKey, Seed};
-use crate::note::{NoteError, Vkey, is_name};
-use crate::tree::Range;
+use crate::note::{NoteError, Vkey};
+use crate::tree::{Hash, Range};
 
 /// The size of a slot in bytes.
 pub const SLOT: usize = 4096;
@@ -27,6 +27,7 @@ const SEQUENCE: usize = 32;
 const SEED: usize = 40;
 const RANGE: usize = 72;
 const ORIGIN: usize = RANGE + 64 * 32;
+const HOST: usize = ORIGIN + MAX_ORIGIN;
 
 /// Why a state cannot be read, or cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -40,8 +41,8 @@ pub enum StateError {
     /// Neither slot holds a state: the chain cannot go on, a new enrolment must begin.
     #[error("neither state slot holds a state")]
     None,
-    /// The origin is no key name, or longer than [`MAX_ORIGIN`].
-    #[error("the origin is no key name of at most {MAX_ORIGIN} bytes")]
+    /// The origin is longer than [`MAX_ORIGIN`].
+    #[error("the origin has more than {MAX_ORIGIN} bytes")]
     Origin,
 }
 
@@ -93,7 +94,7 @@ impl Slot {
 /// Where the chain stands before a batch: all that is needed to seal it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    origin: String,
+    host: Vkey,
     generation: u64,
     sequence: u64,
     seed: Seed,
@@ -101,17 +102,22 @@ pub struct State {
 }
 
 impl State {
-    /// The state before batch 0.
-    pub fn genesis(origin: &str, seed: Seed) -> Result<Self, StateError> {
-        if !is_name(origin) || origin.len() > MAX_ORIGIN {
+    /// The state before batch 0 of the log that has the name of the host key.
+    pub fn genesis(host: &Vkey, seed: Seed) -> Result<Self, StateError> {
+        if host.name().len() > MAX_ORIGIN {
             return Err(StateError::Origin);
         }
-        Ok(Self { origin: origin.to_owned(), generation: 0, sequence: 0, seed, log: Range::new() })
+        Ok(Self { host: host.clone(), generation: 0, sequence: 0, seed, log: Range::new() })
+    }
+
+    /// The host key that signs the next batch.
+    pub fn host(&self) -> &Vkey {
+        &self.host
     }
 
     /// The identity of the log.
     pub fn origin(&self) -> &str {
-        &self.origin
+        self.host.name()
     }
 
     /// The number of the batch to seal next.
@@ -138,12 +144,12 @@ impl State {
         &self.seed
     }
 
-    /// The state after the batch with this leaf and so many events.
-    pub(crate) fn after(&self, leaf: crate::tree::Hash, events: u64) -> Self {
+    /// The state after the batch with this leaf, so many events, and perhaps a new host key.
+    pub(crate) fn after(&self, leaf: Hash, events: u64, hostkey: Option<&Vkey>) -> Self {
         let mut log = self.log.clone();
         log.push(leaf);
         Self {
-            origin: self.origin.clone(),
+            host: hostkey.unwrap_or(&self.host).clone(),
             generation: self.generation + 1,
             sequence: self.sequence + events,
             seed: self.seed.next(),
@@ -154,8 +160,9 @@ impl State {
     /// The state after a batch found on disk: the way on after a crash between append and slot write.
     ///
     /// The batch must be exactly the one this state would have sealed next: same log before it, signed by the host
-    /// key, and by the chain key of this very state, which nobody else ever had.
-    pub fn advance_over(&self, host: &Vkey, lines: &Lines, seal_line: &[u8]) -> Result<Self, RecoverError> {
+    /// key, and by the chain key of this very state, which nobody else ever had. If it is a rotation, the state after
+    /// names the new host key, which must be stored before such a batch is sealed.
+    pub fn advance_over(&self, lines: &Lines, seal_line: &[u8]) -> Result<Self, RecoverError> {
         let batch = Batch::parse(seal_line.strip_suffix(b"\n").unwrap_or(seal_line))?;
         let (header, number) = (&batch.header, self.batch());
         if header.batch != number {
@@ -163,7 +170,7 @@ impl State {
         }
         batch.is_over(lines).map_err(|what| RecoverError::Lines(number, what))?;
         let fork = |what| Err(RecoverError::Fork(number, what));
-        if header.origin != self.origin {
+        if header.origin != self.origin() {
             return fork("origin");
         }
         if batch.before != self.log {
@@ -172,17 +179,18 @@ impl State {
         if header.first != self.sequence {
             return fork("first");
         }
-        let chain: HostKey = self.seed.chain_key(&self.origin)?;
-        let next = self.seed.next().chain_key(&self.origin)?;
+        let chain: HostKey = self.seed.chain_key(self.origin())?;
+        let next = self.seed.next().chain_key(self.origin())?;
         if header.next != *next.vkey() {
             return fork("next");
         }
         let text = batch.proof.checkpoint.text();
         match batch.proof.signatures.as_slice() {
-            [by_host, by_chain, ..] if host.verifies(&text, by_host) && chain.vkey().verifies(&text, by_chain) => {}
+            [by_host, by_chain, ..] if self.host.verifies(&text, by_host) && chain.vkey().verifies(&text, by_chain) => {
+            }
             _ => return fork("signature"),
         }
-        Ok(self.after(batch.leaf, header.events))
+        Ok(self.after(batch.leaf, header.events, header.hostkey.as_ref()))
     }
 
     /// The bytes of a slot. They hold the secret seed.
@@ -190,7 +198,7 @@ impl State {
         let mut slot = zeroize::Zeroizing::new([0; SLOT]);
         let mut put = |at: usize, bytes: &[u8]| slot[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &MAGIC);
-        put(12, &(self.origin.len() as u16).to_le_bytes());
+        put(12, &(self.origin().len() as u16).to_le_bytes());
         put(14, &(self.log.hashes().len() as u16).to_le_bytes());
         put(GENERATION, &self.generation.to_le_bytes());
         put(BATCH, &self.batch().to_le_bytes());
@@ -199,7 +207,8 @@ impl State {
         for (n, hash) in self.log.hashes().iter().enumerate() {
             put(RANGE + 32 * n, hash);
         }
-        put(ORIGIN, self.origin.as_bytes());
+        put(ORIGIN, self.origin().as_bytes());
+        put(HOST, self.host.bytes());
         let checksum = crc32c::crc32c(&slot[12..]);
         slot[8..12].copy_from_slice(&checksum.to_le_bytes());
         slot
@@ -226,7 +235,7 @@ impl State {
         let hashes = (0..hashes).map(|n| hash(RANGE + 32 * n)).collect::<Option<_>>()?;
         let origin = std::str::from_utf8(slot.get(ORIGIN..ORIGIN + origin)?).ok()?;
         Some(Self {
-            origin: is_name(origin).then(|| origin.to_owned())?,
+            host: Vkey::from_bytes(origin, &hash(HOST)?).ok()?,
             generation: long(GENERATION)?,
             sequence: long(SEQUENCE)?,
             seed: Seed::new(hash(SEED)?),
@@ -250,8 +259,9 @@ mod tests {
     use super::*;
 
     fn state(batches: u64) -> State {
-        let genesis = State::genesis("log.example/a", Seed::new([7; 32])).unwrap();
-        (0..batches).fold(genesis, |state, n| state.after([n as u8; 32], 3))
+        let host = HostKey::new("log.example/a", &[1; 32]).unwrap();
+        let genesis = State::genesis(host.vkey(), Seed::new([7; 32])).unwrap();
+        (0..batches).fold(genesis, |state, n| state.after([n as u8; 32], 3, None))
     }
 
     #[test]
@@ -267,17 +277,18 @@ mod tests {
         }
         assert_eq!(State::decode(&WIPED), Err(StateError::Wiped));
         assert_eq!(State::decode(&slot[1..]), Err(StateError::Damaged));
-        assert!(!format!("{:?}", state(1)).contains('7'), "no secret in Debug");
+        assert!(format!("{:?}", state(1)).contains("Seed(..)"), "no secret in Debug");
     }
 
     #[test]
     fn the_largest_state_fits() {
         let hashes = (0..64).map(|n| [n; 32]).collect();
         let origin = "o".repeat(MAX_ORIGIN);
-        let mut large = State::genesis(&origin, Seed::new([1; 32])).unwrap();
+        let host = |origin: &str| HostKey::new(origin, &[1; 32]).unwrap().vkey().clone();
+        let mut large = State::genesis(&host(&origin), Seed::new([1; 32])).unwrap();
         large.log = Range::from_parts(u64::MAX, hashes).unwrap();
         assert_eq!(State::decode(&*large.encode()), Ok(large));
-        assert_eq!(State::genesis(&format!("{origin}o"), Seed::new([1; 32])), Err(StateError::Origin));
+        assert_eq!(State::genesis(&host(&format!("{origin}o")), Seed::new([1; 32])), Err(StateError::Origin));
     }
 
     /// Each step of the write order of the module's documentation, torn wherever a disk may tear: always a whole

@@ -17,7 +17,11 @@ pub fn leaf(data: &[u8]) -> Hash {
 
 /// The hash of an inner node: `SHA-256(0x01 || left || right)`.
 pub fn node(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    // one call over one buffer: this is done once per event
+    let mut input = [1; 65];
+    input[1..33].copy_from_slice(left);
+    input[33..].copy_from_slice(right);
+    sha256(&input)
 }
 
 /// The compact range of a tree: the roots of its perfect subtrees, widest (leftmost) first.
@@ -87,7 +91,8 @@ impl Range {
     pub fn may_continue_as(&self, later: &Self) -> bool {
         let mut covered = 0_u64;
         for (ours, theirs) in self.hashes.iter().zip(&later.hashes) {
-            let width = |size: u64| 1_u64.checked_shl(63 - (size - covered).leading_zeros()).unwrap_or(0);
+            // a hash is left in both, so is a leaf: no logarithm of zero
+            let width = |size: u64| 1_u64 << (size - covered).ilog2();
             if width(self.size) != width(later.size) {
                 break;
             }
@@ -100,14 +105,57 @@ impl Range {
     }
 }
 
+/// The inclusion path of a leaf among others, bottom up; `None` if there is no such leaf (RFC 6962 section 2.1.1).
+pub fn path(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
+    if index >= leaves.len() {
+        return None;
+    }
+    let (mut level, mut at, mut path) = (leaves.to_vec(), index, Vec::new());
+    while level.len() > 1 {
+        // the last one of an odd level has no sibling there and goes up as it is
+        path.extend(level.get(at ^ 1));
+        level =
+            level.chunks(2).map(|pair| if let [left, right] = pair { node(left, right) } else { pair[0] }).collect();
+        at /= 2;
+    }
+    Some(path)
+}
+
+/// The root that a leaf and its inclusion path make; `None` if the path has not the length that index and size want
+/// (RFC 9162 section 2.1.3.2).
+pub fn root_by(path: &[Hash], leaf: Hash, index: u64, size: u64) -> Option<Hash> {
+    if index >= size {
+        return None;
+    }
+    let (mut at, mut last, mut hash, mut siblings) = (index, size - 1, leaf, path.iter());
+    while last > 0 {
+        if at % 2 == 1 {
+            hash = node(siblings.next()?, &hash);
+        } else if at < last {
+            hash = node(&hash, siblings.next()?);
+        }
+        at /= 2;
+        last /= 2;
+    }
+    siblings.next().is_none().then_some(hash)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::hex;
 
     /// The leaves and roots of the reference implementation of RFC 6962 (certificate-transparency, merkle_tree_test).
-    const LEAVES: [&[u8]; 8] =
-        [b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", b"\x40\x41\x42\x43", b"\x50\x51\x52\x53\x54\x55\x56\x57", b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f"];
+    const LEAVES: [&[u8]; 8] = [
+        b"",
+        b"\x00",
+        b"\x10",
+        b"\x20\x21",
+        b"\x30\x31",
+        b"\x40\x41\x42\x43",
+        b"\x50\x51\x52\x53\x54\x55\x56\x57",
+        b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f",
+    ];
     const ROOTS: [&str; 9] = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -155,6 +203,23 @@ mod tests {
         }
         assert_eq!(range.root(), by_definition(&leaves));
         assert_eq!(Range::from_path(5, &[[0; 32]]), None);
+    }
+
+    #[test]
+    fn every_leaf_has_one_path() {
+        let leaves: Vec<Hash> = (0_u32..35).map(|n| leaf(&n.to_le_bytes())).collect();
+        for size in 1..=leaves.len() {
+            let root = by_definition(&leaves[..size]);
+            for index in 0..size {
+                let siblings = path(&leaves[..size], index).unwrap();
+                let by = |path: &[Hash], at: usize| root_by(path, leaves[index], at as u64, size as u64);
+                assert_eq!(by(&siblings, index), Some(root));
+                assert!((0..size).filter(|at| *at != index).all(|at| by(&siblings, at) != Some(root)));
+                assert_eq!(by(&[&siblings[..], &[root]].concat(), index), None);
+                assert!(siblings.is_empty() || by(&siblings[1..], index).is_none());
+            }
+            assert_eq!(path(&leaves[..size], size), None);
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! What is trusted is a pinned host key; without one, the key that batch 0 names, and the report says so. From there
 //! each batch is bound to the one before: by the tree (`prev`, proof, signed root), by the chain key that the header
 //! before named, and by the counters that must go on. After a batch that is wrong or missing the chain is taken up
-//! again at the next one that stands by itself.
+//! again at the next one that stands by itself; for that one only the host key vouches, since the header that named
+//! its chain key is not there. So a hole is more than missing batches: who stole the host key could have put there
+//! what follows it. A head known from elsewhere, or a receipt, settles that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead};
@@ -74,6 +76,7 @@ pub struct Verifier {
     log: Range,
     /// The host key in force.
     host: Option<Vkey>,
+    /// The good batches of late, by ascending number, each with what makes a copy of it the same.
     seen: VecDeque<(u64, Hash)>,
     no_key_told: bool,
 }
@@ -100,6 +103,11 @@ impl Verifier {
     /// What is found so far.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// How many inputs are ended: the number of the next one in the findings.
+    pub fn inputs(&self) -> usize {
+        self.input
     }
 
     /// Reads one input to its end: whole batches. A line is never held longer than the format allows.
@@ -227,7 +235,7 @@ impl Verifier {
             self.find(Some(number), what);
         }
         let enrolment = self.enrolment(&batch, &open);
-        self.signatures(&batch, before.as_ref(), enrolment.as_ref(), number != expected);
+        let host = self.signatures(&batch, before.as_ref(), enrolment.as_ref(), number != expected);
         let cpus = match &before {
             Some(before) => {
                 if self.log != batch.before {
@@ -244,8 +252,14 @@ impl Verifier {
             self.find(Some(number), what);
         }
         for head in &self.trust.heads {
-            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root {
-                self.report.found(Finding { batch: Some(number), input: self.input, line: self.line, what: What::Head });
+            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root
+            {
+                self.report.found(Finding {
+                    batch: Some(number),
+                    input: self.input,
+                    line: self.line,
+                    what: What::Head,
+                });
             }
         }
 
@@ -255,6 +269,7 @@ impl Verifier {
             self.expected = number.checked_add(1);
         }
         if good {
+            self.host = host;
             self.take(batch, &open, before.as_ref(), cpus);
         }
     }
@@ -292,7 +307,8 @@ impl Verifier {
     /// A batch with a number that was there already: the same again (delivery is at least once), or a fork.
     fn repeat(&mut self, batch: &Batch) {
         let number = batch.header.batch;
-        match self.seen.iter().rev().find(|(seen, _)| *seen == number) {
+        let seen = self.seen.binary_search_by_key(&number, |(seen, _)| *seen).ok();
+        match seen.and_then(|at| self.seen.get(at)) {
             Some((_, identity)) if *identity == identify(batch) => self.report.duplicates += 1,
             Some(_) => self.find(Some(number), What::Fork),
             None => self.find(Some(number), What::Late),
@@ -313,11 +329,18 @@ impl Verifier {
         enrolment
     }
 
-    /// The signatures of host key and chain key, and on rotation that of the new host key.
-    fn signatures(&mut self, batch: &Batch, before: Option<&Before>, enrolment: Option<&Enrolment>, hole: bool) {
+    /// The signatures of host key and chain key, and on rotation that of the new host key. Returns the host key in
+    /// force after the batch, if the batch is good.
+    fn signatures(
+        &mut self,
+        batch: &Batch,
+        before: Option<&Before>,
+        enrolment: Option<&Enrolment>,
+        hole: bool,
+    ) -> Option<Vkey> {
         let number = Some(batch.header.batch);
         let signatures = &batch.proof.signatures;
-        let [by_host, by_chain, others @ ..] = signatures.as_slice() else { return };
+        let [by_host, by_chain, others @ ..] = signatures.as_slice() else { return None };
         let text = batch.proof.checkpoint.text();
 
         let pinned = || self.trust.pins.iter().find(|pin| pin.name() == by_host.name && pin.id() == by_host.id);
@@ -342,19 +365,18 @@ impl Verifier {
         {
             self.find(number, What::Enrolment);
         }
-        self.host = host;
 
         let chain = before.map(|before| &before.header.next).or(enrolment.map(|enrolment| &enrolment.chainkey));
         if chain.is_some_and(|chain| !chain.verifies(&text, by_chain)) {
             self.find(number, What::ChainSignature(by_chain.id));
         }
         if let Some(new) = &batch.header.hostkey {
-            if others.first().is_some_and(|by_new| new.verifies(&text, by_new)) {
-                self.host = self.host.is_some().then(|| new.clone());
-            } else {
+            if !others.first().is_some_and(|by_new| new.verifies(&text, by_new)) {
                 self.find(number, What::NewHostSignature);
             }
+            return host.map(|_| new.clone());
         }
+        host
     }
 
     /// A good batch enters the report, and is what the next one must follow.

@@ -56,8 +56,8 @@ impl fmt::Display for Error {
             }
             Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
             Self::Artifact { path, defect } => write!(f, "{}: {defect}", path.display()),
-            Self::Rules(count) => write!(f, "{count} broken rules"),
-            Self::Tests(count) => write!(f, "{count} tests failed"),
+            Self::Rules(count) => write!(f, "broken rules: {count}"),
+            Self::Tests(count) => write!(f, "failed tests: {count}"),
             Self::Run(what) => f.write_str(what),
         }
     }

@@ -36,21 +36,20 @@ pub fn as_root(why: &str, command: Command, consent: Consent) -> Result<Command,
     if is_root() {
         return Ok(command);
     }
-    let typed = format!("sudo {}", shown(&command));
-    let refused = || Error::Missing {
-        what: format!("root is needed: {why}"),
-        remedy: format!("  {typed}\nand then this command again (or this command with --yes, which does it for you)"),
-    };
     if program("sudo").is_none() {
         return Err(Error::Missing {
             what: format!("root is needed, and there is no sudo: {why}"),
-            remedy: format!("  su -c \"{}\"\nand then this command again", shown(&command)),
+            remedy: format!("  this command again as root; it runs:\n  {}", shown(&command)),
         });
     }
-    if consent == Consent::Ask && !asked(why, &typed)? {
-        return Err(refused());
+    let sudo = through_sudo(&command);
+    if consent == Consent::Ask && !asked(why, &shown(&sudo))? {
+        return Err(Error::Missing {
+            what: format!("root is needed: {why}"),
+            remedy: format!("  this command again with --yes; it runs:\n  {}", shown(&sudo)),
+        });
     }
-    Ok(through_sudo(&command))
+    Ok(sudo)
 }
 
 /// Shows the exact command and waits for a yes; without a terminal the answer is no.
@@ -68,14 +67,15 @@ fn asked(why: &str, typed: &str) -> Result<bool, Error> {
 /// sudo drops the environment, so the variables of the command travel as arguments of env(1).
 fn through_sudo(command: &Command) -> Command {
     let mut sudo = Command::new("sudo");
-    sudo.args(["--", "env"]);
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            let mut pair = name.to_owned();
-            pair.push("=");
-            pair.push(value);
-            sudo.arg(pair);
-        }
+    let variables: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name, value?))).collect();
+    if !variables.is_empty() {
+        sudo.arg("env");
+    }
+    for (name, value) in variables {
+        let mut pair = name.to_owned();
+        pair.push("=");
+        pair.push(value);
+        sudo.arg(pair);
     }
     sudo.arg(command.get_program()).args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
@@ -90,8 +90,12 @@ mod tests {
 
     #[test]
     fn sudo_keeps_the_variables_and_the_words() {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "a b"]);
-        assert_eq!(shown(&through_sudo(&command)), "sudo -- env DEBIAN_FRONTEND=noninteractive apt-get install 'a b'");
+        let check = |variables: &[(&str, &str)], expected: &str| {
+            let mut command = Command::new("apt-get");
+            command.envs(variables.iter().copied()).args(["install", "a b"]);
+            assert_eq!(shown(&through_sudo(&command)), expected);
+        };
+        check(&[], "sudo apt-get install 'a b'");
+        check(&[("FRONTEND", "none")], "sudo env FRONTEND=none apt-get install 'a b'");
     }
 }

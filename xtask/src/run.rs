@@ -90,13 +90,12 @@ fn write_config(folder: &Path, url: &str) -> Result<PathBuf, Error> {
     let at = folder.display();
     let text = format!(
         "# written by cargo xtask run
-state: {at}/state
-spool:
-  path: {at}/spool
+state_dir: {at}/state
+runtime_dir: {at}
 sinks:
   - name: log
     type: file
-    path: {at}/log
+    dir: {at}/log
   - name: receiver
     type: http
     url: {url}

@@ -38,6 +38,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Object, "gcc", Sign::Program("cc")),
     (Scope::Agent, "libc6-dev", Sign::File("/usr/include/stdio.h")),
     (Scope::Agent, "make", Sign::Program("make")),
+    (Scope::Tests, "git", Sign::Program("git")),
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
     (Scope::Tests, "strace", Sign::Program("strace")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),

@@ -66,13 +66,9 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
     if !is_root() {
         let triple = build::host()?;
         let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
-        let mut runner = Command::new("sudo");
-        runner.args([variables, "true"]);
-        // asks the person, and then sudo its password, before the tests and not in the midst of them
-        command::run(
-            "becoming root for the tests from outside",
-            &mut as_root("the tests load eBPF programs", runner, consent)?,
-        )?;
+        // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
+        let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
+        command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
         cargo.env(format!("CARGO_TARGET_{}_RUNNER", build::shouted(&triple)), format!("sudo {variables} --"));
     }
     end_of_line(&mut cargo, length, &["--test-threads=1"]);

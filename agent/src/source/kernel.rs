@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::ControlFlow,
     os::fd::{AsFd, AsRawFd as _},
     time::Duration,
 };
@@ -81,8 +82,9 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     counts: PerCpuArray<MapData, [u64; 5]>,
-    /// Keeps the programs that `sys_exit` jumps to alive.
-    _programs: ProgramArray<MapData>,
+    sequences: PerCpuArray<MapData, u64>,
+    /// The programs that `sys_exit` jumps to.
+    jumps: ProgramArray<MapData>,
     family: Family,
     attached: Vec<Attached>,
     missing: Vec<String>,
@@ -115,11 +117,13 @@ impl Kernel {
 
         let ring = ebpf.take_map("EVENTS").and_then(|map| RingBuf::try_from(map).ok());
         let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
+        let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
         let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
         let mut kernel = Self {
             ring: ring.ok_or(SourceError::Missing("map EVENTS"))?,
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
-            _programs: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
+            sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
+            jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
             ebpf,
             family,
             attached: Vec::new(),
@@ -150,7 +154,7 @@ impl Kernel {
             Entry::Tracepoint(_) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
             Entry::Call(kind) => {
                 let fd = BtfTracePoint::fd(loaded).map_err(|error| refusal(&error))?;
-                self._programs.set(kind as u32, fd, 0).map_err(|error| error.to_string())
+                self.jumps.set(kind as u32, fd, 0).map_err(|error| error.to_string())
             }
         }
     }
@@ -170,20 +174,20 @@ impl Kernel {
         &self.missing
     }
 
-    /// Hands over the events that are there, `limit` at most, each at an address that is a multiple of 8. Returns how
-    /// many there were.
-    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) -> usize {
-        for done in 0..limit {
-            let Some(event) = self.ring.next() else { return done };
-            each(&event);
+    /// Hands over the events that are there, each at an address that is a multiple of 8, until `each` breaks. Returns
+    /// whether there are no more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
+        while let Some(event) = self.ring.next() {
+            if each(&event).is_break() {
+                return false;
+            }
         }
-        limit
+        true
     }
 
     /// Waits until events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        // SAFETY is the type's: the descriptor lives as long as the ring
         let ring = self.ring.as_fd();
         match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -200,6 +204,25 @@ impl Kernel {
             all.push((*hook, counts.collect()));
         }
         Ok(all)
+    }
+
+    /// The next sequence number of each CPU: all lower ones were given to events.
+    pub fn sequences(&self) -> Result<Vec<u64>, SourceError> {
+        let values = self.sequences.get(&0, 0).map_err(|error| SourceError::Map("SEQUENCE", error))?;
+        Ok(values.iter().copied().collect())
+    }
+
+    /// Stops making events; those that are waiting stay readable.
+    pub fn detach(&mut self) {
+        for program in PROGRAMS {
+            let name = format!("{}_{}", program.name, self.family.name());
+            if let (Entry::Tracepoint(_), Some(AyaProgram::BtfTracePoint(loaded))) =
+                (program.entry, self.ebpf.program_mut(&name))
+                && let Err(error) = loaded.unload()
+            {
+                tracing::debug!(program = name, %error, "was not loaded");
+            }
+        }
     }
 
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header, MAX_HEADER, VERSION};
 use crate::key::chain_name;
 use crate::note::{Vkey, is_name};
+use crate::state::MAX_ORIGIN;
 use crate::text::{decimal, is_plain, is_word, unbase64_hash, unhex, untime};
 use crate::tree::Hash;
 
@@ -99,13 +100,9 @@ fn agent(value: &str) -> Option<Agent> {
 }
 
 fn cpu(value: &str) -> Option<Cpu> {
-    let [id, first, last, lost] = words(value)?;
-    let cpu = Cpu {
-        id: u32::try_from(decimal(id)?).ok()?,
-        first: decimal(first)?,
-        last: decimal(last)?,
-        lost: decimal(lost)?,
-    };
+    let [id, from, to, lost] = words(value)?;
+    let cpu =
+        Cpu { id: u32::try_from(decimal(id)?).ok()?, first: decimal(from)?, last: decimal(to)?, lost: decimal(lost)? };
     (cpu.first <= cpu.last).then_some(cpu)
 }
 
@@ -142,7 +139,8 @@ impl Header {
         if lines.0.next() != Some(VERSION) {
             return Err(HeaderError::Version);
         }
-        let origin = lines.one("origin", |value| is_name(value).then(|| value.to_owned()))?;
+        let origin =
+            lines.one("origin", |value| (is_name(value) && value.len() <= MAX_ORIGIN).then(|| value.to_owned()))?;
         let batch = lines.one("batch", decimal)?;
         let prev = lines.one("prev", unbase64_hash)?;
         let kind = lines.one("kind", |value| BatchKind::ALL.into_iter().find(|kind| kind.name() == value))?;
@@ -192,8 +190,22 @@ impl Header {
             return Err(Line("acct"));
         }
 
-        let facts =
-            Facts { kind, boot, host, mono, wall, clock, agent, policy, cpus, accounts, lost, gaps, receipts, extensions };
+        let facts = Facts {
+            kind,
+            boot,
+            host,
+            mono,
+            wall,
+            clock,
+            agent,
+            policy,
+            cpus,
+            accounts,
+            lost,
+            gaps,
+            receipts,
+            extensions,
+        };
         let header = Self { origin, batch, prev, events, first, root, payload, bytes, facts, next, hostkey };
         if header.to_string() != text {
             return Err(HeaderError::Spelling);

@@ -23,10 +23,12 @@ pub(super) fn check(before: &Header, header: &Header, cpus: &BTreeMap<u32, u64>)
     if was.kind == BatchKind::Stop && !started {
         found.push(What::Follows("kind"));
     }
-    // a start loads the programs anew, and with them the numbers begin anew
+    // a start loads the programs anew, and with them the numbers begin anew; after a crash they may go on
     if was.boot == is.boot && is.kind != BatchKind::Start {
         for cpu in &is.cpus {
+            let anew = is.kind == BatchKind::Recovered && cpu.first == 0;
             if let Some(last) = cpus.get(&cpu.id)
+                && !anew
                 && last.checked_add(1) != Some(cpu.first)
             {
                 found.push(What::Cpu { cpu: cpu.id, after: *last, first: cpu.first });

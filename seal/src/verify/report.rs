@@ -58,6 +58,15 @@ impl<T> Capped<T> {
     }
 }
 
+impl<'a, T> IntoIterator for &'a Capped<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -178,6 +187,9 @@ pub enum What {
         /// The total.
         total: u64,
     },
+    /// An input among others is something else.
+    #[error("not a sealed log")]
+    NotALog,
     /// The input could not be read to its end.
     #[error("the input cannot be read further: {0}")]
     Unreadable(String),
@@ -211,6 +223,7 @@ impl What {
             | Self::CpuLost(_)
             | Self::Account(_)
             | Self::Lost { .. }
+            | Self::NotALog
             | Self::Unreadable(_) => Severity::Incomplete,
         }
     }
@@ -234,7 +247,10 @@ impl fmt::Display for Finding {
         if let Some(batch) = self.batch {
             write!(f, "batch {batch}, ")?;
         }
-        write!(f, "line {}: {}", self.line, self.what)
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        write!(f, "{}", self.what)
     }
 }
 
@@ -285,6 +301,8 @@ pub struct Report {
     pub findings: Capped<Finding>,
     /// How many of the findings are [`Severity::Tampered`].
     pub tampered: u64,
+    /// The first of those, also if a flood of other findings came before it.
+    pub first_tampered: Option<Finding>,
 }
 
 impl Report {
@@ -301,7 +319,10 @@ impl Report {
 
     /// Adds a finding; also for who reads the inputs and cannot.
     pub fn found(&mut self, finding: Finding) {
-        self.tampered += u64::from(finding.what.severity() == Severity::Tampered);
+        if finding.what.severity() == Severity::Tampered {
+            self.tampered += 1;
+            self.first_tampered.get_or_insert_with(|| finding.clone());
+        }
         self.findings.push(finding);
     }
 

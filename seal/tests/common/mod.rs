@@ -1,10 +1,11 @@
 //! A small log with fixed keys and times, made by the sealer as the agent does.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use seal::enrol::{Enrolment, genesis_line};
 use seal::{
-    Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, HostKey, Lines, Report, Seed, Sealer, State, Trust,
-    Verifier, Vkey,
+    Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, HostKey, Lines, Report, Sealer, Seed, Severity,
+    State, Trust, Verdict, Verifier, Vkey,
 };
 
 pub const ORIGIN: &str = "audit.example.org/sigtrail/6f1c5a50-7d1e-4c0e-9d6b-2f5a3c1b9e77/1";
@@ -48,8 +49,10 @@ impl Maker {
         let seed = Seed::new([salt + 1; 32]);
         let note = Enrolment::new(&host, &seed, vec![("host-uuid".into(), "4711".into())], START).unwrap();
         let note = note.sign(&host).unwrap();
-        let mut maker =
-            Self { sealer: Sealer::open(host, State::genesis(origin, seed).unwrap()).unwrap(), batches: Vec::new() };
+        let mut maker = Self {
+            sealer: Sealer::open(host.clone(), State::genesis(host.vkey(), seed).unwrap()).unwrap(),
+            batches: Vec::new(),
+        };
         maker.add(&[&genesis_line(&note)], &facts(BatchKind::Genesis, 0));
         maker
     }
@@ -92,7 +95,8 @@ pub fn log(origin: &str, salt: u8) -> Log {
     let mut one = facts(BatchKind::Events, 2);
     one.cpus = vec![Cpu { id: 0, first: 1, last: 4, lost: 0 }, Cpu { id: 3, first: 1, last: 1, lost: 0 }];
     one.accounts = vec![account(6, 0)];
-    maker.add(&[br#"{"args":["curl","-fsSL"],"seq":"2"}"#, "{\"path\":\"/tmp/\u{e9}\",\"seq\":\"3\"}".as_bytes()], &one);
+    maker
+        .add(&[br#"{"args":["curl","-fsSL"],"seq":"2"}"#, "{\"path\":\"/tmp/\u{e9}\",\"seq\":\"3\"}".as_bytes()], &one);
     let mut two = facts(BatchKind::Events, 3);
     two.cpus = vec![Cpu { id: 0, first: 5, last: 9, lost: 2 }];
     two.accounts = vec![account(6, 2)];
@@ -120,4 +124,19 @@ pub fn verify(trust: Trust, bytes: &[u8]) -> Report {
     let mut verifier = Verifier::new(trust);
     verifier.read(bytes).unwrap();
     verifier.finish()
+}
+
+pub const TAMPERED: Verdict = Verdict::Found(Severity::Tampered);
+pub const INCOMPLETE: Verdict = Verdict::Found(Severity::Incomplete);
+
+/// Verifies, and demands the verdict and that each text is in a finding.
+pub fn check(trust: &Trust, bytes: &[u8], verdict: Verdict, what: &[&str]) -> Report {
+    let report = verify(trust.clone(), bytes);
+    let found: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(report.verdict(), verdict, "{found:#?}");
+    for text in what {
+        let named = text.is_empty() || found.iter().any(|found| found.contains(text));
+        assert!(named, "{text:?} is not in {found:#?}");
+    }
+    report
 }

@@ -6,7 +6,7 @@ use super::source::{Source, heads, without_tests};
 
 /// Lowest first; ARCHITECTURE.md says why. `lib.rs` only names the modules, `main.rs` is above all of them.
 const LAYERS: &[&[&str]] = &[
-    &["record", "clock", "metrics", "disk", "sealed"],
+    &["record", "clock", "metrics", "disk", "document", "sealed"],
     &["source", "enrich", "policy", "batch", "spool", "sink", "capture"],
     &["pipeline", "deliver"],
     &["config", "daemon"],
@@ -76,7 +76,7 @@ pub fn dependencies(manifest: &str) -> Vec<&str> {
     let mut names = Vec::new();
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
-            inside = line == "[dependencies]";
+            inside = line == "[dependencies]" || line.starts_with("[target.") && line.ends_with(".dependencies]");
             names.extend(line.strip_prefix("[dependencies.").map(|name| name.trim_end_matches(']')));
         } else if inside && !line.is_empty() && !line.starts_with('#') {
             names.push(line.split(['=', '.', ' ']).next().unwrap_or(line));
@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn dependencies_are_read_from_a_manifest() {
         let manifest = "[package]\nname = \"common\"\n[dependencies]\n# why\nzerocopy.workspace = true\nserde = \"1\"\n\n\
-                        [dependencies.nix]\nversion = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n";
-        assert_eq!(dependencies(manifest), ["zerocopy", "serde", "nix"]);
+                        [dependencies.nix]\nversion = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n\
+                        [target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n";
+        assert_eq!(dependencies(manifest), ["zerocopy", "serde", "nix", "libc"]);
     }
 }

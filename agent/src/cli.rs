@@ -1,0 +1,103 @@
+//! The command line, one file per verb.
+//!
+//! Exit codes: 0 all is well; 1 it is not (a verdict, a failure at run time); 2 incomplete (`verify` only); 3 the call
+//! cannot be done as it was typed (usage, a file that is not there, a config or policy that makes no sense).
+
+mod config;
+mod docs;
+mod enroll;
+mod log;
+mod paint;
+mod policy;
+mod print;
+mod probe;
+mod run;
+mod status;
+mod tail;
+mod trouble;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use trouble::Trouble;
+
+/// Who did what on this host, from the kernel, sealed so that anyone can verify it.
+#[derive(Debug, Parser)]
+#[command(name = "sigtrail", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok · 1 failure, or a log that was tampered with · 2 a log that is incomplete · 3 usage";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Collect, seal and deliver until SIGTERM
+    Run(run::Args),
+    /// Show what happens on this host, live; needs no configuration and no running agent
+    Tail(tail::Args),
+    /// Check a sealed log: files, directories, bodies of requests, or `-`
+    Verify(seal::cli::VerifyArgs),
+    /// Work with policies
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    /// Show what this kernel offers, what will be used, and what is missing
+    Probe(probe::Args),
+    /// Ask the running agent how it is
+    Status(status::Args),
+    /// Make the keys of this host's log and print the enrolment note
+    #[command(visible_alias = "keygen")]
+    Enroll(enroll::Args),
+    /// Show the configuration: with all defaults, or check a file
+    Config(config::Args),
+    /// Write the reference pages
+    #[command(hide = true)]
+    Docs(docs::Args),
+}
+
+/// The configuration file that most verbs read.
+#[derive(Clone, Debug, clap::Args)]
+struct ConfigFile {
+    /// Configuration file; without one, every setting has its default
+    #[arg(long, value_name = "FILE", env = "SIGTRAIL_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Trouble> {
+        match &self.config {
+            Some(path) => Ok(Config::load(path)?),
+            None => Ok(Config::default()),
+        }
+    }
+}
+
+/// Runs the verb of the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // help and version are no errors; clap writes them to standard output
+            let code = if error.use_stderr() { ExitCode::from(3) } else { ExitCode::SUCCESS };
+            return if error.print().is_ok() { code } else { ExitCode::from(3) };
+        }
+    };
+    let done = match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Tail(args) => tail::run(&args),
+        Verb::Verify(args) => return seal::cli::verify(&args),
+        Verb::Policy(verb) => policy::run(&verb),
+        Verb::Probe(args) => probe::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Enroll(args) => enroll::run(&args),
+        Verb::Config(args) => config::run(&args),
+        Verb::Docs(args) => docs::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => trouble.show(),
+    }
+}

@@ -1,0 +1,117 @@
+//! `sigtrail tail`: what happens on this host, live.
+
+use std::{
+    io::Write as _,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use common::Kind;
+
+use super::{paint::Paint, print::Printer, trouble::Trouble};
+use crate::{
+    clock::Now,
+    config::{self, Config},
+    daemon,
+    enrich::{Enrich, Options},
+    pipeline::Front,
+    policy::Policy,
+    record::{Verdict, json},
+};
+
+/// Show what happens, live.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Policy files in place of the built-in policy
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+    /// Show every event, whatever a policy says
+    #[arg(long, conflicts_with = "policy")]
+    all: bool,
+    /// Show these kinds only
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// Records as JSON, as they stand in the log
+    #[arg(long)]
+    json: bool,
+    /// End after this time, as in `10s`
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    time: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| format!("`{text}` is no time; write 10s, 500ms or 2m"))
+}
+
+const ALL: &str = "version: 1\ndefault: keep\n";
+
+pub(super) fn run(args: &Args) -> Result<(), Trouble> {
+    let config = Config { policy: args.policy.clone(), ..Config::default() };
+    super::log::start(&config.log);
+    let kinds = kinds(&args.kind)?;
+    let policy = if args.all {
+        Policy::parse(&[("--all", ALL)]).map_err(crate::policy::PolicyError::Wrong)?
+    } else {
+        daemon::policy(&config)?
+    };
+    let kernel = daemon::open_kernel(&config, &policy)?;
+    for degraded in kernel.attached().iter().filter_map(|it| it.failed.as_ref().map(|why| (it.program.name, why))) {
+        eprintln!("sigtrail: {} is not attached: {}", degraded.0, degraded.1);
+    }
+    let enrich = Enrich::prime(Options::new(daemon::boot_id()?))?;
+    let now = Now::read().map_err(daemon::DaemonError::from)?;
+    let mut front = Front::new(kernel, enrich, policy, now);
+    let end = args.time.map(|time| Instant::now() + time);
+    let mut printer = Printer::new(Paint::stdout());
+    let mut line = Vec::new();
+    eprintln!("sigtrail: watching; end with Ctrl-C");
+    while end.is_none_or(|end| Instant::now() < end) {
+        let mut out = std::io::stdout().lock();
+        let mut failed = None;
+        let empty = front.drain(|record, judgement, time, _| {
+            if judgement.verdict == Verdict::Drop || !kinds.is_empty() && !kinds.contains(&record.event.kind()) {
+                return ControlFlow::Continue(());
+            }
+            let written = if args.json {
+                line.clear();
+                json::line(record, judgement, time, &mut line);
+                line.push(b'\n');
+                out.write_all(&line)
+            } else {
+                out.write_all(printer.line(record, judgement, time).as_bytes())
+            };
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(error) = failed.or(out.flush().err()) {
+            return Err(Trouble::Output(error));
+        }
+        drop(out);
+        if empty {
+            front.wait(Duration::from_millis(50))?;
+        }
+        front.follow(Now::read().map_err(daemon::DaemonError::from)?);
+    }
+    let account = front.marks()?;
+    let closed = front.close(account, true);
+    if closed.lost > 0 {
+        eprintln!("sigtrail: {} events were lost", closed.lost);
+    }
+    Ok(())
+}
+
+fn kinds(names: &[String]) -> Result<Vec<Kind>, Trouble> {
+    let find = |name: &String| {
+        Kind::from_name(name).ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+            Trouble::Usage(format!("`{name}` is no kind; there are {}", known.join(", ")))
+        })
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,78 @@
+//! The two clocks of a record: time since boot, which the kernel half reads, and wall clock time.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use nix::{
+    errno::Errno,
+    time::{ClockId, clock_gettime},
+};
+
+/// Both clocks at one moment, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since boot, suspend included (`CLOCK_BOOTTIME`).
+    pub boot: u64,
+    /// Since 1970 (`CLOCK_REALTIME`).
+    pub wall: u64,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Result<Self, Errno> {
+        let nanos = |clock| clock_gettime(clock).map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64);
+        Ok(Self { boot: nanos(ClockId::CLOCK_BOOTTIME)?, wall: nanos(ClockId::CLOCK_REALTIME)? })
+    }
+
+    /// How far the wall clock is ahead of the time since boot. A change of it is a step of the wall clock.
+    pub fn offset(self) -> i64 {
+        (self.wall as i64).wrapping_sub(self.boot as i64)
+    }
+}
+
+/// Writes times since boot as wall clock time (RFC 3339, UTC, nanoseconds). The date is worked out once a second.
+#[derive(Debug, Default)]
+pub struct Stamp {
+    offset: i64,
+    second: Option<u64>,
+    text: String,
+}
+
+/// Length of the text up to the seconds, as in `2026-11-22T19:46:40`.
+const SECONDS: usize = 19;
+
+impl Stamp {
+    /// Takes over the offset between the clocks.
+    pub fn set(&mut self, now: Now) {
+        self.offset = now.offset();
+    }
+
+    /// The wall clock time of a time since boot. Valid until the next call.
+    pub fn text(&mut self, boot: u64) -> &str {
+        let wall = boot.wrapping_add_signed(self.offset);
+        let (second, nanos) = (wall / 1_000_000_000, wall % 1_000_000_000);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            let date = Timestamp::from_second(second as i64).unwrap_or_default();
+            self.text = date.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        self.text.truncate(SECONDS);
+        let written = write!(self.text, ".{nanos:09}Z");
+        debug_assert!(written.is_ok(), "writing to memory does not fail");
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_since_boot_is_written_as_wall_clock_time() {
+        let mut stamp = Stamp::default();
+        stamp.set(Now { boot: 5_000_000_000, wall: 1_795_376_805_000_000_007 });
+        assert_eq!(stamp.text(5_000_000_000), "2026-11-22T20:26:45.000000007Z");
+        assert_eq!(stamp.text(4_999_999_999), "2026-11-22T20:26:45.000000006Z");
+        assert_eq!(stamp.text(3_999_999_999), "2026-11-22T20:26:44.000000006Z");
+    }
+}

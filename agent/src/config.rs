@@ -1,0 +1,331 @@
+//! The config: the file as written → settings that make sense.
+//!
+//! Each setting is declared once, below: its name, type, default and doc make the struct, the reader, the reference
+//! ([`reference`]) and the example file ([`example`]).
+
+mod check;
+mod setting;
+mod unit;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::document::{self, Node, Place, Problems, Report};
+pub use setting::Entry;
+use setting::{Fields, Section as _, Setting, names, settings};
+pub use unit::{Mode, Size, duration};
+
+names! {
+    /// How an acknowledged event is kept from a power failure.
+    pub enum Sync {
+        /// A batch is on disk before it counts as sealed.
+        Seal = "seal",
+        /// The system writes when it likes; a power failure may lose the last seconds.
+        Never = "never",
+    }
+}
+
+names! {
+    /// What happens when the spool is full.
+    pub enum WhenFull {
+        /// The oldest events go, their seals stay: what is missing can be proved.
+        DropOldestPayload = "drop_oldest_payload",
+        /// Nothing goes; new events are counted as lost.
+        Stop = "stop",
+    }
+}
+
+names! {
+    /// How much the agent says about itself.
+    pub enum LogLevel {
+        /// Failures only.
+        Error = "error",
+        /// And what may become one.
+        Warn = "warn",
+        /// And what it starts and stops.
+        Info = "info",
+        /// And what it decides.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+names! {
+    /// How the agent's own messages look.
+    pub enum LogFormat {
+        /// A line for people.
+        Text = "text",
+        /// A JSON object a line.
+        Json = "json",
+    }
+}
+
+names! {
+    /// How the body of a request is packed.
+    pub enum Encoding {
+        /// Zstandard (RFC 8878).
+        Zstd = "zstd",
+        /// gzip (RFC 1952).
+        Gzip = "gzip",
+        /// Not at all.
+        Identity = "identity",
+    }
+}
+
+settings! {
+    /// All settings of the agent.
+    pub struct Config {
+        /// Where the agent keeps its spool, its keys and what its sinks have acknowledged.
+        state_dir: PathBuf ["/var/lib/sigtrail".into()],
+        /// Where the agent puts its control socket, `control.sock`.
+        runtime_dir: PathBuf ["/run/sigtrail".into()],
+        /// The name under which this host seals its log; null for the one that was made when the host was enrolled,
+        /// `<hostname>/sigtrail`.
+        origin: Option<String> [None],
+        /// Policy files, whose rules are asked in the order of the list. Empty for the built-in policy.
+        policy: Vec<PathBuf> [Vec::new()],
+        /// The way of the events out of the kernel.
+        kernel: Kernel [Kernel::default()],
+        /// When events become a sealed batch: whichever comes first.
+        seal: Seal [Seal::default()],
+        /// The events on disk, until all sinks have them.
+        spool: Spool [Spool::default()],
+        /// Where the log is delivered to.
+        sinks: Vec<Sink> [Vec::new()],
+        /// What the agent says about itself.
+        log: Log [Log::default()],
+    }
+}
+
+settings! {
+    /// The way of the events out of the kernel.
+    pub struct Kernel {
+        /// Size of the ring buffer; a power of two.
+        ring_bytes: Size [Size(8 << 20)],
+        /// The reader is woken when this much waits in the ring buffer; less than `ring_bytes`.
+        wake_bytes: Size [Size(64 << 10)],
+        /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
+        poll_ms: u32 [50],
+    }
+}
+
+settings! {
+    /// When events become a sealed batch.
+    pub struct Seal {
+        /// Age of the oldest event.
+        max_age: Duration [Duration::from_secs(5)],
+        /// Number of events.
+        max_events: u32 [8192],
+        /// Bytes of the events.
+        max_bytes: Size [Size(1 << 20)],
+        /// A batch is sealed at least this often, empty if need be, so that silence is seen.
+        heartbeat: Duration [Duration::from_mins(1)],
+    }
+}
+
+settings! {
+    /// The events on disk.
+    pub struct Spool {
+        /// A segment is closed at this size.
+        segment_bytes: Size [Size(64 << 20)],
+        /// A segment is closed at this age.
+        segment_age: Duration [Duration::from_hours(1)],
+        /// Bytes that the spool may take.
+        max_bytes: Size [Size(4 << 30)],
+        /// Bytes that stay free on the file system.
+        min_free: Size [Size(1 << 30)],
+        /// When an event is safe: `seal` or `never`.
+        sync: Sync [Sync::Seal],
+        /// What happens when the spool is full: `drop_oldest_payload` or `stop`.
+        when_full: WhenFull [WhenFull::DropOldestPayload],
+    }
+}
+
+settings! {
+    /// What the agent says about itself, on standard error.
+    pub struct Log {
+        /// How much: `error`, `warn`, `info`, `debug` or `trace`.
+        level: LogLevel [LogLevel::Info],
+        /// `text` or `json`.
+        format: LogFormat [LogFormat::Text],
+        /// Whether the kernel half speaks, too.
+        kernel: bool [false],
+    }
+}
+
+settings! {
+    /// Writes the log to files of this host.
+    pub struct FileSink {
+        /// Its name in messages and metrics; unique. Renaming a sink starts it from the beginning.
+        name: String [required],
+        /// The directory of the files.
+        dir: PathBuf [required],
+        /// A file is closed at this size.
+        rotate_bytes: Size [Size(64 << 20)],
+        /// A file is closed at this age.
+        rotate_age: Duration [Duration::from_hours(24)],
+        /// Closed files are compressed.
+        compress: bool [true],
+        /// Permissions of the files, in octal.
+        mode: Mode [Mode(0o640)],
+        /// Group of the files; null for that of the agent.
+        group: Option<String> [None],
+        /// Number of closed files that are kept; null for all.
+        keep_files: Option<u32> [None],
+        /// Whether the spool waits for this sink before it gives up events.
+        required: bool [true],
+    }
+}
+
+settings! {
+    /// Sends the log over HTTP.
+    pub struct HttpSink {
+        /// Its name in messages and metrics; unique. Renaming a sink starts it from the beginning.
+        name: String [required],
+        /// Where batches are sent to, with POST; `https`, or `http` to this host.
+        url: String [required],
+        /// Allows `http` to other hosts: everybody on the way can read and change the log.
+        allow_plain: bool [false],
+        /// How bodies are packed: `zstd`, `gzip` or `identity`.
+        encoding: Encoding [Encoding::Zstd],
+        /// A file with a bearer token (RFC 6750); read again for every request.
+        token_file: Option<PathBuf> [None],
+        /// A file with the certificates that are trusted, in PEM; null for those of the system.
+        ca_file: Option<PathBuf> [None],
+        /// A file with our certificate, in PEM; with `key_file`.
+        cert_file: Option<PathBuf> [None],
+        /// A file with the key of our certificate, in PEM; with `cert_file`.
+        key_file: Option<PathBuf> [None],
+        /// Further header fields. They are no place for secrets: this file is readable for more than the agent.
+        headers: BTreeMap<String, String> [BTreeMap::new()],
+        /// A request may take this long.
+        timeout: Duration [Duration::from_secs(30)],
+        /// A body may have this many bytes before it is packed.
+        max_body_bytes: Size [Size(4 << 20)],
+        /// Whether the spool waits for this sink before it gives up events.
+        required: bool [true],
+    }
+}
+
+/// Where the log is delivered to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// `type: file`
+    File(FileSink),
+    /// `type: http`
+    Http(HttpSink),
+}
+
+const SINK_TYPES: &[&str] = &["file", "http"];
+
+impl Sink {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(sink) => &sink.name,
+            Self::Http(sink) => &sink.name,
+        }
+    }
+}
+
+impl Setting for Sink {
+    fn type_name() -> String {
+        "sink".to_owned()
+    }
+
+    fn read(node: &Node, name: &str, report: &mut Report) -> Option<Self> {
+        let mut fields = Fields::new(node, name, report)?;
+        let sink = match fields.take_word("type", SINK_TYPES)? {
+            "file" => FileSink::read_fields(&mut fields).map(Self::File),
+            _ => HttpSink::read_fields(&mut fields).map(Self::Http),
+        };
+        fields.finish();
+        if let Some(Self::Http(sink)) = &sink {
+            sink.check(node, report);
+        }
+        sink
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read: look at its path and permissions.
+    #[error("cannot read config {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file says something that makes no sense: mend it.
+    #[error("{0}")]
+    Wrong(Problems),
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = document::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), &text).map_err(ConfigError::Wrong)
+    }
+
+    /// Reads a text; `file` names it in problems, all of which are found. An empty text is a problem, too: it looks
+    /// like a file that was not written to its end.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let mut report = Report::new(file);
+        let mut documents = document::parse(text, &mut report).into_iter();
+        let document = documents.next().unwrap_or_else(|| {
+            if report.is_clean() {
+                report.hint(Place::FIRST, "the file is empty", "write {} for all defaults");
+            }
+            Node::empty_map()
+        });
+        if let Some(second) = documents.next() {
+            report.add(second.place, "a config is one document");
+        }
+        let config = Self::read(&document, "the config", &mut report).filter(|_| report.is_clean());
+        if let Some(config) = &config {
+            config.check(&document, &mut report);
+        }
+        match config {
+            Some(config) if report.is_clean() => Ok(config),
+            _ => Err(Problems(report.into_problems())),
+        }
+    }
+}
+
+/// All settings with their types, defaults and docs, in the order of the example.
+pub fn reference() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    Config::entries("", &mut entries);
+    FileSink::entries("sinks[type: file].", &mut entries);
+    HttpSink::entries("sinks[type: http].", &mut entries);
+    entries
+}
+
+/// A config file with all settings at their defaults; sinks, which have none, as comments.
+pub fn example() -> String {
+    let mut text = String::from("# The config of sigtrail. Every setting is shown with its default.\n");
+    Config::write_example("", &mut text);
+    let mut sinks = String::new();
+    for (name, doc, write) in [
+        ("file", FileSink::DOC, FileSink::write_example as fn(&str, &mut String)),
+        ("http", HttpSink::DOC, HttpSink::write_example),
+    ] {
+        setting::comment("  ", doc, &mut sinks);
+        sinks.extend(["  - type: ", name, "\n"]);
+        write("    ", &mut sinks);
+    }
+    let sinks: String =
+        sinks.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect();
+    text.replacen("sinks: []\n", &format!("sinks: []\n# sinks:\n{sinks}"), 1)
+}

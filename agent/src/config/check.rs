@@ -1,0 +1,136 @@
+//! What makes sense together.
+
+use std::net::IpAddr;
+
+use super::{Config, HttpSink, Size, setting};
+use crate::document::{Node, Place, Report};
+
+impl Config {
+    /// What no setting can say alone.
+    pub(super) fn check(&self, document: &Node, report: &mut Report) {
+        let place = |path: &[&str]| place_of(document, path);
+        let kernel = &self.kernel;
+        let ring = kernel.ring_bytes.0;
+        if !ring.is_power_of_two() || !(4096..=1 << 30).contains(&ring) {
+            let near = Size(ring.clamp(4096, 1 << 30).next_power_of_two());
+            let what = format!("kernel.ring_bytes is {}, not a power of two from 4KiB to 1GiB", kernel.ring_bytes);
+            report.hint(place(&["kernel", "ring_bytes"]), what, format!("write {near}"));
+        }
+        if kernel.wake_bytes.0 >= ring {
+            let what =
+                format!("kernel.wake_bytes is {}, not less than ring_bytes, {}", kernel.wake_bytes, kernel.ring_bytes);
+            report.add(place(&["kernel", "wake_bytes"]), what);
+        }
+        if !(1..=1000).contains(&kernel.poll_ms) {
+            report.add(place(&["kernel", "poll_ms"]), "kernel.poll_ms is not from 1 to 1000");
+        }
+        for (name, is_zero) in [
+            ("max_age", self.seal.max_age.is_zero()),
+            ("max_events", self.seal.max_events == 0),
+            ("max_bytes", self.seal.max_bytes.0 == 0),
+            ("heartbeat", self.seal.heartbeat.is_zero()),
+        ] {
+            if is_zero {
+                report.add(place(&["seal", name]), format!("seal.{name} is zero"));
+            }
+        }
+        if self.spool.segment_bytes.0 < self.seal.max_bytes.0 {
+            report.add(
+                place(&["spool", "segment_bytes"]),
+                "spool.segment_bytes is less than seal.max_bytes: no batch fits",
+            );
+        }
+        if self.spool.max_bytes.0 < self.spool.segment_bytes.0.saturating_mul(2) {
+            report.add(
+                place(&["spool", "max_bytes"]),
+                "spool.max_bytes is less than two segments: nothing could be given up",
+            );
+        }
+        if let Some(origin) = &self.origin
+            && !is_origin(origin)
+        {
+            let what = format!("\"{origin}\" cannot be an origin");
+            report.hint(place(&["origin"]), what, "write for example \"host.example/sigtrail\", without blanks and +");
+        }
+        self.check_sinks(document, report);
+    }
+
+    fn check_sinks(&self, document: &Node, report: &mut Report) {
+        let nodes = setting::items(document.find("sinks"));
+        for (at, (sink, node)) in self.sinks.iter().zip(nodes).enumerate() {
+            let name = sink.name();
+            let place = |key: &str| place_of(node, &[key]);
+            if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it)) {
+                report.hint(place("name"), format!("\"{name}\" cannot name a sink"), "use letters, digits, -, _ and .");
+            }
+            if self.sinks[..at].iter().any(|it| it.name() == name) {
+                report.add(place("name"), format!("two sinks are named \"{name}\""));
+            }
+        }
+    }
+}
+
+impl HttpSink {
+    /// What no setting can say alone.
+    pub(super) fn check(&self, node: &Node, report: &mut Report) {
+        let place = |key: &str| place_of(node, &[key]);
+        let rest = self.url.strip_prefix("https://").map(|rest| (true, rest));
+        let rest = rest.or_else(|| self.url.strip_prefix("http://").map(|rest| (false, rest)));
+        let host = rest.map(|(secure, rest)| (secure, rest.split(['/', '?', '#']).next().unwrap_or_default()));
+        match host {
+            _ if self.url.bytes().any(|it| it.is_ascii_whitespace() || it.is_ascii_control()) => {
+                report.add(place("url"), "the url has blanks")
+            }
+            None => report.hint(place("url"), "the url has no scheme that we speak", "write \"https://…\""),
+            Some((_, "")) => report.add(place("url"), "the url names no host"),
+            // the url is printed in messages, so it may hold no password
+            Some((_, host)) if host.contains('@') => {
+                report.hint(place("url"), "the url holds a name or a password", "use token_file")
+            }
+            Some((false, host)) if !is_loopback(host) && !self.allow_plain => {
+                let what = "the url is not encrypted and leaves this host";
+                report.hint(
+                    place("url"),
+                    what,
+                    "write \"https://\", or \"allow_plain: true\" if nothing else is possible",
+                );
+            }
+            Some(_) => {}
+        }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            let key = if self.cert_file.is_some() { "cert_file" } else { "key_file" };
+            report.add(place(key), "cert_file and key_file need each other");
+        }
+        if self.timeout.is_zero() {
+            report.add(place("timeout"), "timeout is zero");
+        }
+        if self.max_body_bytes.0 == 0 {
+            report.add(place("max_body_bytes"), "max_body_bytes is zero");
+        }
+        for name in self.headers.keys().filter(|name| name.eq_ignore_ascii_case("authorization")) {
+            report.hint(place("headers"), format!("{name} is a secret and does not belong here"), "use token_file");
+        }
+    }
+}
+
+/// The place of a setting, or of the nearest section that was written.
+fn place_of(node: &Node, path: &[&str]) -> Place {
+    match path.split_first().and_then(|(key, rest)| node.find(key).map(|node| (node, rest))) {
+        Some((node, rest)) => place_of(node, rest),
+        None => node.place,
+    }
+}
+
+/// Whether a name may stand in a checkpoint (C2SP tlog-checkpoint, signed-note: no blanks, no plus).
+fn is_origin(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.chars().any(|it| it.is_whitespace() || it.is_control() || it == '+')
+}
+
+/// Whether `host` or `host:port` of a url can only be this host.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}

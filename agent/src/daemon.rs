@@ -1,0 +1,404 @@
+//! Starts the parts, waits for signals, stops the parts in order.
+//!
+//! ```text
+//! hot thread: pipeline::run      this thread: one task per sink, the control socket, signals
+//! SIGTERM ─▶ pipeline stops, seals `stop` ─▶ sinks get the last batches ─▶ end
+//! ```
+
+pub mod control;
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        stat::{Mode, umask},
+    },
+};
+use thiserror::Error;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    batch::Limits,
+    clock::Now,
+    config::{self, Config},
+    deliver::{self, Gaps, Orders, Pace, Way},
+    enrich::{self, Enrich, EnrichError},
+    keys::KeysError,
+    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
+    policy::{Policy, PolicyError},
+    record::{Judgement, Record},
+    sink::{self, Sink, file::FileConfig, http::{HttpConfig, HttpError, Secret}},
+    source::{Kernel, Options, Own, SourceError, kernel::with_processes},
+    spool::{self, SpoolError},
+};
+
+/// Why the agent did not start, or ended before it was told to.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The kernel half.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The process table.
+    #[error(transparent)]
+    Enrich(#[from] EnrichError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The hot half.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A sink's settings.
+    #[error("sink {name}: {source}")]
+    Http {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: HttpError,
+    },
+    /// The cursor of a sink.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The system refused.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part ended by a panic: a bug.
+    #[error("{0} ended by a bug: please report the message above")]
+    Panic(&'static str),
+}
+
+impl From<Errno> for DaemonError {
+    fn from(error: Errno) -> Self {
+        Self::System { doing: "preparing the process".into(), source: error.into() }
+    }
+}
+
+/// Shows a record to a person, from the hot thread.
+pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
+    harden()?;
+    let policy = policy(config)?;
+    if enrol_if_new(config)? {
+        tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
+    }
+    let now = Now::read()?;
+    let mut log = Log::open(log_options(config), now)?;
+    let kernel = open_kernel(config, &policy)?;
+    let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
+    begin(&mut log, &kernel, &policy, now)?;
+    let front = Front::new(kernel, enrich, policy, now);
+    let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
+    let parts = Parts::default();
+    let sinks = sinks(config, log.origin())?;
+    let ended = {
+        let parts = parts.clone();
+        let required = required(config, &parts, &sinks);
+        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, parts, required, show))
+    };
+    let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
+    runtime.block_on(cold(config, sinks, &parts))?;
+    hot.join().map_err(|_| DaemonError::Panic("the pipeline"))??;
+    Ok(())
+}
+
+/// What both halves share.
+#[derive(Clone)]
+struct Parts {
+    stop: Arc<AtomicBool>,
+    why: Arc<Mutex<&'static str>>,
+    head: watch::Sender<Option<u64>>,
+    /// Told when the hot half has ended.
+    over: watch::Sender<bool>,
+    gaps: Gaps,
+    status: Arc<Mutex<Status>>,
+    sinks: Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            stop: Arc::default(),
+            why: Arc::new(Mutex::new("unknown")),
+            head: watch::Sender::new(None),
+            over: watch::Sender::new(false),
+            gaps: Gaps::default(),
+            status: Arc::default(),
+            sinks: Arc::default(),
+        }
+    }
+}
+
+/// The hot half, on its thread.
+fn hot(
+    front: Front,
+    log: Log,
+    poll: Duration,
+    parts: Parts,
+    mut released: impl FnMut() -> Option<u64>,
+    mut show: Option<Show>,
+) -> Result<(), PipelineError> {
+    let ties = Ties {
+        stop: &parts.stop,
+        why: &parts.why,
+        announce: &mut |number| {
+            parts.head.send_replace(Some(number));
+        },
+        gaps: &mut || parts.gaps.take(),
+        released: &mut released,
+        show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
+        status: &parts.status,
+    };
+    let ended = pipeline::run(front, log, poll, ties);
+    parts.over.send_replace(true);
+    ended
+}
+
+/// The cold half: sinks, control socket, signals.
+async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
+    let failed = |doing: &str| {
+        let doing = doing.to_owned();
+        move |source| DaemonError::System { doing, source }
+    };
+    let orders = watch::Sender::new(Orders::default());
+    let mut deliveries = tokio::task::JoinSet::new();
+    let states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (sink, (_, status)) in sinks.into_iter().zip(states) {
+        let way = Way {
+            spool: spool_dir(config),
+            head: parts.head.subscribe(),
+            orders: orders.subscribe(),
+            status,
+            gaps: parts.gaps.clone(),
+            pace: Pace::default(),
+        };
+        deliveries.spawn(deliver::run(sink, way));
+    }
+    let control = control::serve(config.runtime_dir.join(control::SOCKET), parts.status.clone(), parts.sinks.clone());
+    let mut control = tokio::spawn(control);
+    let doing = "waiting for signals";
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
+    let mut over = parts.over.subscribe();
+    let stop = |why| {
+        *parts.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        parts.stop.store(true, Ordering::Release);
+    };
+    let mut listening = true;
+    while !*over.borrow_and_update() {
+        tokio::select! {
+            _ = terminate.recv() => stop("SIGTERM"),
+            _ = interrupt.recv() => stop("SIGINT"),
+            _ = hangup.recv() => orders.send_modify(|orders| orders.reopen += 1),
+            changed = over.changed() => if changed.is_err() { break },
+            ended = &mut control, if listening => {
+                listening = false;
+                match ended {
+                    Ok(Err(error)) => tracing::warn!(%error, "no control socket: `sigtrail status` will not work"),
+                    Ok(Ok(())) => {}
+                    Err(error) => tracing::warn!(%error, "the control socket ended"),
+                }
+            }
+        }
+    }
+    orders.send_modify(|orders| orders.stop = true);
+    while let Some(ended) = deliveries.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a delivery failed"),
+            Err(_) => return Err(DaemonError::Panic("a delivery")),
+        }
+    }
+    control.abort();
+    Ok(())
+}
+
+/// The first records of a run: what it is, what it watches, what it lacks, what was before.
+fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+    if let Some(recovered) = log.take_recovered() {
+        log.own(&recovered, now)?;
+    }
+    let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let start = Own::Start {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: release.trim().to_owned(),
+        family: kernel.family().name(),
+        hooks: running.collect(),
+        missing: kernel.missing().to_vec(),
+    };
+    log.own(&start, now)?;
+    log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
+    for attached in kernel.attached() {
+        if let Some(why) = &attached.failed {
+            let program = attached.program;
+            tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
+            let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
+            log.own(&Own::Degraded { program: program.name, kinds, why: why.clone() }, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// No core dumps and no ptrace by others: the memory holds the chain key. Files are for root alone unless they say
+/// otherwise.
+fn harden() -> Result<(), Errno> {
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    umask(Mode::from_bits_truncate(0o077));
+    Ok(())
+}
+
+/// The policy of the config, or the built-in one.
+pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
+    Policy::load(&config.policy)
+}
+
+/// Loads the kernel half with what the policy leaves to it.
+pub fn open_kernel(config: &Config, policy: &Policy) -> Result<Kernel, SourceError> {
+    Kernel::open(&Options {
+        ring_bytes: config.kernel.ring_bytes.0 as u32,
+        wake_bytes: config.kernel.wake_bytes.0 as u32,
+        wanted: with_processes(policy.wanted()),
+    })
+}
+
+/// The id of this boot.
+pub fn boot_id() -> Result<String, DaemonError> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|source| DaemonError::System { doing: format!("reading {path}"), source })?;
+    Ok(text.trim().to_owned())
+}
+
+/// Makes keys and the first batch when there are none. Returns whether it did.
+pub fn enrol_if_new(config: &Config) -> Result<bool, DaemonError> {
+    match enrol(config) {
+        Ok(_) => Ok(true),
+        Err(DaemonError::Log(LogError::Keys(KeysError::Enrolled(_)))) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes keys and the first batch. Returns the enrolment note.
+pub fn enrol(config: &Config) -> Result<String, DaemonError> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.map_err(|source| DaemonError::System { doing: "reading the host name".into(), source })?;
+    let origin = config.origin.clone().unwrap_or_else(|| format!("{}/sigtrail", host.trim()));
+    Ok(Log::enrol(log_options(config), &origin, Now::read()?)?)
+}
+
+fn spool_dir(config: &Config) -> PathBuf {
+    config.state_dir.join("spool")
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    let spool = spool::Options {
+        segment_bytes: config.spool.segment_bytes.0,
+        segment_age: config.spool.segment_age,
+        max_bytes: config.spool.max_bytes.0,
+        min_free: config.spool.min_free.0,
+        sync: match config.spool.sync {
+            config::Sync::Seal => spool::Sync::Seal,
+            config::Sync::Never => spool::Sync::Never,
+        },
+        when_full: match config.spool.when_full {
+            config::WhenFull::DropOldestPayload => spool::WhenFull::DropOldest,
+            config::WhenFull::Stop => spool::WhenFull::Stop,
+        },
+        ..spool::Options::new(spool_dir(config))
+    };
+    let limits = Limits {
+        age: config.seal.max_age,
+        alert_age: Duration::from_millis(20),
+        lines: u64::from(config.seal.max_events),
+        bytes: config.seal.max_bytes.0,
+        heartbeat: config.seal.heartbeat,
+    };
+    LogOptions { state_dir: config.state_dir.clone(), spool, limits }
+}
+
+fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
+    let made = config.sinks.iter().map(|sink| match sink {
+        config::Sink::File(file) => Ok(Sink::File(Box::new(sink::FileSink::new(
+            file.name.clone(),
+            FileConfig {
+                dir: file.dir.clone(),
+                rotate_bytes: file.rotate_bytes.0,
+                rotate_seconds: file.rotate_age.as_secs(),
+                compress: file.compress,
+                group: file.group.clone(),
+                keep_files: file.keep_files.map(|files| files as usize),
+                keep_bytes: None,
+            },
+        )))),
+        config::Sink::Http(http) => {
+            let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
+            let settings = HttpConfig {
+                url: http.url.clone(),
+                headers: headers.collect(),
+                token_file: http.token_file.clone(),
+                ca_file: http.ca_file.clone(),
+                client_cert_file: http.cert_file.clone(),
+                client_key_file: http.key_file.clone(),
+                encoding: match http.encoding {
+                    config::Encoding::Zstd => sink::http::Encoding::Zstd,
+                    config::Encoding::Gzip => sink::http::Encoding::Gzip,
+                    config::Encoding::Identity => sink::http::Encoding::Identity,
+                },
+                max_body_bytes: http.max_body_bytes.0 as usize,
+                request_seconds: http.timeout.as_secs(),
+                ..HttpConfig::default()
+            };
+            let made = sink::HttpSink::new(http.name.clone(), settings, origin);
+            made.map(|sink| Sink::Http(Box::new(sink))).map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+        }
+    });
+    made.collect()
+}
+
+/// How far all required sinks are: the spool may release up to there.
+fn required(config: &Config, parts: &Parts, sinks: &[Sink]) -> impl FnMut() -> Option<u64> + Send + use<> {
+    let mut required = Vec::new();
+    let mut states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+    for (sink, written) in sinks.iter().zip(&config.sinks) {
+        let status = Arc::new(deliver::Status::default());
+        let is_required = match written {
+            config::Sink::File(file) => file.required,
+            config::Sink::Http(http) => http.required,
+        };
+        if is_required {
+            required.push(status.clone());
+        }
+        states.push((sink.name().to_owned(), status));
+    }
+    drop(states);
+    move || required.iter().map(|status| status.report().cursor).min().flatten()
+}

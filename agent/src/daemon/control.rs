@@ -1,0 +1,101 @@
+//! The control socket: who connects gets the state of the agent as one JSON object, and the connection is closed.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{io::AsyncWriteExt as _, net::UnixListener};
+
+use crate::{deliver, pipeline};
+
+/// Name of the socket in `runtime_dir`.
+pub const SOCKET: &str = "control.sock";
+
+/// The state of the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The hot half.
+    #[serde(flatten)]
+    pub pipeline: pipeline::Status,
+    /// The sinks.
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// The state of a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// The last batch it has.
+    pub delivered: Option<u64>,
+    /// Batches it does not have yet.
+    pub lag: u64,
+    /// Sends that had to be done again.
+    pub retries: u64,
+    /// Batches it will never get.
+    pub missed: u64,
+    /// What is wrong at the moment.
+    pub trouble: Option<String>,
+    /// Seconds since 1970 of the last success.
+    pub last_success: Option<u64>,
+}
+
+type Sinks = Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>;
+
+/// Answers until it is dropped.
+pub async fn serve(path: PathBuf, status: Arc<Mutex<pipeline::Status>>, sinks: Sinks) -> io::Result<()> {
+    let listener = listen(&path)?;
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let answer = serde_json::to_vec(&now(&status, &sinks)).map_err(io::Error::other)?;
+        if let Err(error) = stream.write_all(&answer).await {
+            tracing::debug!(%error, "a client of the control socket went away");
+        }
+    }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(dir) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    }
+    // one that is left from a killed agent; a living one would hold the state directory
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn now(status: &Mutex<pipeline::Status>, sinks: &Mutex<Vec<(String, Arc<deliver::Status>)>>) -> AgentStatus {
+    let sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner);
+    let sinks = sinks.iter().map(|(name, status)| {
+        let report = status.report();
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        SinkStatus {
+            name: name.clone(),
+            delivered: report.cursor,
+            lag: report.lag,
+            retries: report.retries,
+            missed: report.missed,
+            trouble: report.trouble,
+            last_success: report.last_success.map(since),
+        }
+    });
+    AgentStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        pipeline: status.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        sinks: sinks.collect(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The hot half: the way of one event from the kernel to the disk, on one thread.
+//!
+//! ```text
+//! kernel ring ─▶ decode ─▶ enrich ─▶ policy ─▶ batch ─▶ seal ─▶ spool
+//! └───────────── front ───────────────────┘   └─────── log ────────┘
+//! ```
+
+mod front;
+mod log;
+mod status;
+mod tally;
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::errno::Errno;
+use seal::{BatchKind, Gap};
+use thiserror::Error;
+
+pub use front::{Front, Opened};
+pub use log::{Log, LogError, LogOptions};
+pub use status::{HookStatus, Status, hook_status};
+pub use tally::Tally;
+
+use crate::{
+    clock::Now,
+    record::{Judgement, Record, Verdict},
+    source::{Own, SourceError},
+};
+
+/// Why the pipeline ended before it was told to.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The kernel half cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The log cannot go on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A clock cannot be read.
+    #[error("reading the clock: {0}")]
+    Clock(#[from] Errno),
+}
+
+/// Shows a record to a person: the record, the judgement, the time of the event.
+pub type Show<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str);
+
+/// What the rest of the agent gives to the pipeline and takes from it.
+pub struct Ties<'a> {
+    /// Set when the pipeline shall end; the word is the reason for the `stop` record.
+    pub stop: &'a AtomicBool,
+    /// Why it was set.
+    pub why: &'a Mutex<&'static str>,
+    /// Told the number of each batch that is durable.
+    pub announce: &'a mut dyn FnMut(u64),
+    /// Asked for batches that sinks did not get.
+    pub gaps: &'a mut dyn FnMut() -> Vec<Gap>,
+    /// Asked how far all required sinks are.
+    pub released: &'a mut dyn FnMut() -> Option<u64>,
+    /// Shown each record that is kept.
+    pub show: Option<Show<'a>>,
+    /// Where the state is published.
+    pub status: &'a Arc<Mutex<Status>>,
+}
+
+/// A blocked log is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs until it is told to stop: the story of this file.
+pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
+    let mut now = Now::read()?;
+    let first = log.first_kind();
+    seal(&mut front, &mut log, first, &mut ties)?;
+    while !ties.stop.load(Ordering::Acquire) {
+        let empty = gather(&mut front, &mut log, &mut ties, now);
+        now = Now::read()?;
+        if let Some(step) = front.follow(now) {
+            log.own(&Own::ClockStep { nanoseconds: step }, now)?;
+        }
+        if log.is_due(now) {
+            let kind = log.due_kind();
+            seal(&mut front, &mut log, kind, &mut ties)?;
+        } else if empty {
+            front.wait(log.time_left(now).min(poll))?;
+        }
+        now = Now::read()?;
+    }
+    front.detach();
+    gather(&mut front, &mut log, &mut ties, now);
+    let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
+    log.own(&Own::Stop { why }, Now::read()?)?;
+    seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
+}
+
+/// Takes events until there are no more or the batch is full. Returns whether there are no more.
+fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
+    front.drain(|record, judgement, time, tally| {
+        if judgement.verdict == Verdict::Drop {
+            return ControlFlow::Continue(());
+        }
+        if let Some(show) = &mut ties.show {
+            show(record, judgement, time);
+        }
+        match log.record(record, judgement, time, now) {
+            Ok(()) => tally.emitted(record),
+            Err(error) => {
+                tracing::warn!(%error, "a record makes no line");
+                tally.unwritten(record);
+            }
+        }
+        if log.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// Closes the account of the batch, seals it and makes it durable. While the disk refuses, nothing more is taken from
+/// the ring: what then finds no room there is counted by the kernel half.
+fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
+    let marks = front.marks()?;
+    let empty = gather(front, log, ties, Now::read()?);
+    let account = front.close(marks, empty);
+    let now = Now::read()?;
+    for lost in account.lost_records() {
+        log.own(&lost, now)?;
+    }
+    log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), now)?;
+    while let Err(error) = log.store() {
+        tracing::error!(%error, "the log cannot be written; trying again");
+        front.publish(log, Some(error.to_string()), ties.status);
+        if ties.stop.load(Ordering::Acquire) {
+            return Err(error.into());
+        }
+        std::thread::sleep(RETRY);
+    }
+    (ties.announce)(log.last());
+    if let Some(past) = (ties.released)() {
+        log.release(past)?;
+    }
+    front.publish(log, None, ties.status);
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! From the ring to a judged record.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use common::{Event, filter::Counts};
+
+use super::{Log, Status, Tally, status::hook_status, tally::{Closed, Marks}};
+use crate::{
+    clock::{Now, Stamp},
+    enrich::Enrich,
+    policy::{Policy, Scratch},
+    record::{Judgement, Record},
+    source::{Kernel, SourceError},
+};
+
+/// A wall clock that moved by less than this has not stepped, it was steered.
+const STEP: i64 = 100_000_000;
+
+/// The parts that make records of events.
+pub struct Front {
+    kernel: Kernel,
+    enrich: Enrich,
+    policy: Policy,
+    scratch: Scratch,
+    stamp: Stamp,
+    offset: i64,
+    tally: Tally,
+}
+
+/// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
+pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
+
+impl Front {
+    /// Puts the parts together.
+    pub fn new(kernel: Kernel, enrich: Enrich, policy: Policy, now: Now) -> Self {
+        let mut stamp = Stamp::default();
+        stamp.set(now);
+        Self { kernel, enrich, policy, scratch: Scratch::default(), stamp, offset: now.offset(), tally: Tally::default() }
+    }
+
+    /// Judges the events that are there, until `each` breaks. Returns whether there are no more.
+    pub fn drain(
+        &mut self,
+        mut each: impl FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>,
+    ) -> bool {
+        let Self { kernel, enrich, policy, scratch, stamp, tally, .. } = self;
+        kernel.drain(|bytes| {
+            let event = match Event::decode(bytes) {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel half sent something else than an event");
+                    tally.undecodable();
+                    return ControlFlow::Continue(());
+                }
+            };
+            tally.received(&event);
+            let context = enrich.context(&event);
+            let record = Record { event, context };
+            let judgement = policy.judge(&record, scratch);
+            each(&record, judgement, stamp.text(event.header.ktime), tally)
+        })
+    }
+
+    /// Waits for events.
+    pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
+        self.kernel.wait(time)
+    }
+
+    /// Follows the wall clock; returns by how much it stepped, if it did.
+    pub fn follow(&mut self, now: Now) -> Option<i64> {
+        let step = now.offset() - self.offset;
+        self.stamp.set(now);
+        self.offset = now.offset();
+        (step.abs() >= STEP).then_some(step)
+    }
+
+    /// Stops the kernel half.
+    pub fn detach(&mut self) {
+        self.kernel.detach();
+    }
+
+    /// The kernel half.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// SHA-256 of the policy's text.
+    pub fn policy_digest(&self) -> [u8; 32] {
+        self.policy.digest()
+    }
+
+    /// What the kernel half says, to close an account with.
+    pub fn marks(&self) -> Result<Marks, SourceError> {
+        // the numbers first: a loss that is counted later is told later
+        let sequences = self.kernel.sequences()?;
+        let sum = |counts: Vec<Counts>| {
+            counts.iter().fold(Counts::default(), |sum, it| Counts {
+                seen: sum.seen + it.seen,
+                filtered: sum.filtered + it.filtered,
+                sent: sum.sent + it.sent,
+                lost: sum.lost + it.lost,
+                truncated: sum.truncated + it.truncated,
+            })
+        };
+        let counts = self.kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
+        Ok(Marks { counts, sequences, skipped: self.kernel.skipped() })
+    }
+
+    /// Closes the account of a batch.
+    pub fn close(&mut self, marks: Marks, empty: bool) -> Closed {
+        self.tally.close(marks, empty)
+    }
+
+    /// Publishes the state for `status`.
+    pub fn publish(&self, log: &Log, trouble: Option<String>, status: &Arc<Mutex<Status>>) {
+        let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.hooks = hook_status(&self.kernel);
+        status.total = self.tally.total;
+        status.processes = self.enrich.processes();
+        log.describe(&mut status);
+        status.trouble = trouble;
+    }
+}

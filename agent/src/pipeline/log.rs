@@ -1,0 +1,339 @@
+//! The sealed log on this host: batch, seal, spool, and the state of the chain.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use seal::{
+    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, Vkey,
+    batch::LineError,
+    enrol::{self, EnrolError, Enrolment},
+    state::RecoverError,
+    text,
+};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::{Status, tally::Closed};
+use crate::{
+    batch::{Batch, Limits},
+    clock::Now,
+    keys::{Keys, KeysError},
+    record::{Judgement, Record, Verdict, json},
+    source::{Own, object},
+    spool::{self, Spool, SpoolError},
+};
+
+/// Why the log cannot go on.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The secret files.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The seal.
+    #[error("sealing a batch: {0}")]
+    Seal(#[from] SealError),
+    /// A record of the agent itself makes no line: a bug.
+    #[error("writing a record of the agent: {0}")]
+    Line(#[from] LineError),
+    /// The spool and the chain do not belong together.
+    #[error(
+        "the spool's last batch does not follow from the state of the chain: {0}. Was the state directory restored \
+         from a backup, or copied from another host? Enrol anew: no second batch of this number may be signed"
+    )]
+    Fork(RecoverError),
+    /// The enrolment note cannot be made.
+    #[error("making the enrolment note: {0}")]
+    Enrol(#[from] EnrolError),
+    /// A fact about this host cannot be read.
+    #[error("reading {path}: {source}")]
+    Host {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The directory of the secret files.
+    pub state_dir: PathBuf,
+    /// The spool.
+    pub spool: spool::Options,
+    /// When a batch is sealed.
+    pub limits: Limits,
+}
+
+/// The log, open for writing.
+pub struct Log {
+    batch: Batch,
+    sealer: Sealer,
+    keys: Keys,
+    spool: Spool,
+    /// The sealed batch that is not durable yet, with its seal line.
+    sealed: Option<Vec<u8>>,
+    boot: String,
+    host: String,
+    agent: Agent,
+    offset: i64,
+    first: BatchKind,
+    last_sealed: Option<(u64, String)>,
+    head: Option<String>,
+    gaps: Vec<Gap>,
+    recovered: Option<Own>,
+}
+
+impl Log {
+    /// Opens the log where it ended. After a crash between the append and the state of the chain, the chain follows
+    /// the batch that is on disk.
+    pub fn open(options: LogOptions, now: Now) -> Result<Self, LogError> {
+        let (mut keys, host_key, mut state) = Keys::open(&options.state_dir)?;
+        let (spool, recovery) = Spool::open(options.spool)?;
+        let last = recovery.last.as_ref().and_then(|batch| parse(&batch.bytes));
+        let mut clean = true;
+        let mut recovered = None;
+        if let Some((lines, seal_line, parsed)) = &last {
+            if parsed.header.batch >= state.batch() {
+                state = state.advance_over(lines, seal_line).map_err(LogError::Fork)?;
+                keys.save(&state)?;
+            }
+            let facts = &parsed.header.facts;
+            clean = matches!(facts.kind, BatchKind::Stop | BatchKind::Genesis);
+            if !clean {
+                recovered = Some(Own::Recovered {
+                    last_batch: parsed.header.batch,
+                    last_sealed: text::time(facts.wall.1),
+                    gap_seconds: now.wall.saturating_sub(facts.wall.1) / 1_000_000_000,
+                    cut_bytes: recovery.cut,
+                });
+            }
+        }
+        let sealer = Sealer::open(host_key, state)?;
+        Ok(Self {
+            batch: Batch::new(options.limits, now),
+            sealer,
+            keys,
+            spool,
+            sealed: None,
+            boot: read("/proc/sys/kernel/random/boot_id")?,
+            host: read("/proc/sys/kernel/hostname")?,
+            agent: agent()?,
+            offset: now.offset(),
+            first: if clean { BatchKind::Start } else { BatchKind::Recovered },
+            last_sealed: None,
+            head: None,
+            gaps: Vec::new(),
+            recovered,
+        })
+    }
+
+    /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
+    pub fn enrol(options: LogOptions, origin: &str, now: Now) -> Result<String, LogError> {
+        let (host_key, seed, _) = Keys::make(&options.state_dir, origin)?;
+        let facts = vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+        let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
+        let mut log = Self::open(options, now)?;
+        let line = enrol::genesis_line(&note);
+        log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
+        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), now)?;
+        log.store()?;
+        Ok(note)
+    }
+
+    /// Name of the log.
+    pub fn origin(&self) -> &str {
+        self.sealer.state().origin()
+    }
+
+    /// The kind of the first batch of this run.
+    pub fn first_kind(&self) -> BatchKind {
+        self.first
+    }
+
+    /// What is to be told about the end of the last run, once.
+    pub fn take_recovered(&mut self) -> Option<Own> {
+        self.recovered.take()
+    }
+
+    /// The public host key.
+    pub fn vkey(&self) -> &Vkey {
+        self.sealer.vkey()
+    }
+
+    /// Adds a record.
+    pub fn record(
+        &mut self,
+        record: &Record<'_>,
+        judgement: Judgement<'_>,
+        time: &str,
+        now: Now,
+    ) -> Result<(), LineError> {
+        let is_alert = judgement.verdict == Verdict::Alert;
+        self.batch.add(now.boot, is_alert, |out| json::line(record, judgement, time, out))
+    }
+
+    /// Adds a record of the agent's own.
+    pub fn own(&mut self, own: &Own, now: Now) -> Result<(), LogError> {
+        let line = own.line(&text::time(now.wall));
+        Ok(self.batch.add(now.boot, false, |out| out.extend_from_slice(line.as_bytes()))?)
+    }
+
+    /// Whether no more is added before the seal.
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    /// Whether it is time to seal.
+    pub fn is_due(&self, now: Now) -> bool {
+        self.batch.is_full() || now.boot >= self.batch.deadline()
+    }
+
+    /// The kind of the batch that is due.
+    pub fn due_kind(&self) -> BatchKind {
+        if self.batch.lines().is_empty() { BatchKind::Heartbeat } else { BatchKind::Events }
+    }
+
+    /// The time until a batch is due if nothing more comes.
+    pub fn time_left(&self, now: Now) -> Duration {
+        Duration::from_nanos(self.batch.deadline().saturating_sub(now.boot))
+    }
+
+    /// Seals what is there. [`Log::store`] makes it durable.
+    pub fn seal(
+        &mut self,
+        kind: BatchKind,
+        account: &Closed,
+        policy: [u8; 32],
+        gaps: Vec<Gap>,
+        now: Now,
+    ) -> Result<(), LogError> {
+        self.gaps.extend(gaps);
+        let opened = self.batch.opened();
+        let facts = Facts {
+            kind,
+            boot: self.boot.clone(),
+            host: self.host.clone(),
+            mono: (opened.boot, now.boot),
+            wall: (opened.wall, now.wall),
+            // adjtimex(2) has no safe wrapper yet: the clock counts as not synchronised, which claims less
+            clock: Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: now.offset() - self.offset },
+            agent: self.agent.clone(),
+            policy,
+            cpus: account.cpus.clone(),
+            accounts: sorted(&account.accounts),
+            lost: account.lost,
+            gaps: std::mem::take(&mut self.gaps),
+            receipts: Vec::new(),
+            extensions: Vec::new(),
+        };
+        let sealed = self.sealer.seal(self.batch.lines(), &facts)?;
+        let mut bytes = Vec::with_capacity(self.batch.bytes().len() + sealed.line.len());
+        bytes.extend_from_slice(self.batch.bytes());
+        bytes.extend_from_slice(&sealed.line);
+        self.sealed = Some(bytes);
+        self.offset = now.offset();
+        self.batch.clear(now);
+        Ok(())
+    }
+
+    /// Makes the sealed batch durable, then lets the chain go on. After an error the same bytes are tried again.
+    pub fn store(&mut self) -> Result<(), LogError> {
+        if let (Some(bytes), Some(pending)) = (&self.sealed, self.sealer.pending()) {
+            if self.spool.last().is_none_or(|last| last < pending.number) {
+                let appended = self.spool.append(pending.number, bytes)?;
+                for evicted in appended.evicted {
+                    let reason = seal::GapReason::Evict;
+                    self.gaps.push(Gap { sink: "spool".into(), from: evicted.from, to: evicted.to, reason });
+                }
+            }
+            self.keys.save(&pending.next)?;
+            let checkpoint = &pending.checkpoint;
+            self.last_sealed = Some((pending.number, text::time(Now::read().map_or(0, |now| now.wall))));
+            self.head = Some(checkpoint.text().trim_end().replace('\n', " "));
+        }
+        self.sealed = None;
+        self.sealer.advance();
+        Ok(())
+    }
+
+    /// The number of the last durable batch.
+    pub fn last(&self) -> u64 {
+        self.sealer.state().batch().saturating_sub(1)
+    }
+
+    /// All required sinks have the batches up to this one.
+    pub fn release(&mut self, past: u64) -> Result<(), LogError> {
+        Ok(self.spool.release(past)?)
+    }
+
+    /// Fills in the log's part of the state.
+    pub fn describe(&self, status: &mut Status) {
+        self.sealer.state().origin().clone_into(&mut status.origin);
+        status.last_batch = self.last_sealed.as_ref().map(|(number, _)| *number);
+        status.last_sealed = self.last_sealed.as_ref().map(|(_, time)| time.clone());
+        status.head.clone_from(&self.head);
+        status.spool_bytes = self.spool.used();
+    }
+}
+
+/// The largest error the kernel ever reports (`NTP_PHASE_LIMIT`, 16 s): it stands for "unknown".
+const UNKNOWN_ERROR: u64 = 16_000_000;
+
+fn sorted(accounts: &[Account]) -> Vec<Account> {
+    let mut accounts = accounts.to_vec();
+    accounts.sort_by(|a, b| a.hook.cmp(&b.hook));
+    accounts
+}
+
+/// A stored batch: what its seal covers, its seal line, and what that says.
+fn parse(bytes: &[u8]) -> Option<(Lines, Vec<u8>, SealedBatch)> {
+    let body = bytes.strip_suffix(b"\n")?;
+    let start = memchr::memrchr(b'\n', body).map_or(0, |at| at + 1);
+    let mut lines = Lines::new();
+    for line in body[..start].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        lines.push(line).ok()?;
+    }
+    let parsed = SealedBatch::parse(&body[start..]).ok()?;
+    Some((lines, body[start..].to_vec(), parsed))
+}
+
+fn agent() -> Result<Agent, LogError> {
+    let path = "/proc/self/exe";
+    let mut file = fs::File::open(path).map_err(|source| LogError::Host { path: path.into(), source })?;
+    let mut exe = Sha256::new();
+    io::copy(&mut file, &mut HashWriter(&mut exe)).map_err(|source| LogError::Host { path: path.into(), source })?;
+    Ok(Agent {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        exe: exe.finalize().into(),
+        bpf: Sha256::digest(object::bytes()).into(),
+    })
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn read(path: &str) -> Result<String, LogError> {
+    let text = fs::read_to_string(path).map_err(|source| LogError::Host { path: path.into(), source })?;
+    Ok(text.trim().to_owned())
+}
+
+/// An id of this machine that does not tell the machine id itself (machine-id(5) asks for that).
+fn machine() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(b"sigtrail/v1 machine ");
+    hash.update(id.trim());
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

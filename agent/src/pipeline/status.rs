@@ -1,0 +1,92 @@
+//! The state of the hot half, for `status`.
+
+use common::filter::Counts;
+use serde::{Deserialize, Serialize};
+
+use super::tally::Total;
+use crate::source::{Kernel, hooks::Entry};
+
+/// A program of the kernel half.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Its name.
+    pub program: String,
+    /// Where it sits.
+    pub at: String,
+    /// Why it does not run; `None` when it does.
+    pub degraded: Option<String>,
+}
+
+/// What happened to the events of a hook since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookCounts {
+    /// The hook.
+    pub hook: String,
+    /// Events of audited calls that came by.
+    pub seen: u64,
+    /// Not wanted.
+    pub filtered: u64,
+    /// Sent to the user half.
+    pub sent: u64,
+    /// Wanted, and there was no room.
+    pub lost: u64,
+    /// Sent with a value cut short.
+    pub truncated: u64,
+}
+
+/// The state of the hot half.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// How programs read kernel memory.
+    pub family: String,
+    /// Programs of the kernel half.
+    pub hooks: Vec<HookStatus>,
+    /// Counts of each hook.
+    pub counts: Vec<HookCounts>,
+    /// Times that the kernel left out a program of ours.
+    pub skipped: u64,
+    /// Totals since the start.
+    pub total: Total,
+    /// Processes in the table.
+    pub processes: usize,
+    /// Name of the log.
+    pub origin: String,
+    /// Number of the last batch that is durable.
+    pub last_batch: Option<u64>,
+    /// When that was sealed, RFC 3339.
+    pub last_sealed: Option<String>,
+    /// Head of the log: `origin size root`.
+    pub head: Option<String>,
+    /// Bytes of the spool.
+    pub spool_bytes: u64,
+    /// Why the log cannot be written at the moment.
+    pub trouble: Option<String>,
+}
+
+/// What became of each program.
+pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
+    let programs = kernel.attached().iter().map(|attached| HookStatus {
+        program: attached.program.name.to_owned(),
+        at: match attached.program.entry {
+            Entry::Tracepoint(at) => at.to_owned(),
+            Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
+        },
+        degraded: attached.failed.clone(),
+    });
+    programs.collect()
+}
+
+impl HookCounts {
+    /// The sum over all CPUs.
+    pub fn of(hook: &str, counts: &[Counts]) -> Self {
+        let sum = |part: fn(&Counts) -> u64| counts.iter().map(part).sum();
+        Self {
+            hook: hook.to_owned(),
+            seen: sum(|it| it.seen),
+            filtered: sum(|it| it.filtered),
+            sent: sum(|it| it.sent),
+            lost: sum(|it| it.lost),
+            truncated: sum(|it| it.truncated),
+        }
+    }
+}

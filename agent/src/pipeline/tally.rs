@@ -1,0 +1,187 @@
+//! The account of a batch: what was seen, received, dropped, written and lost, by hook and by CPU.
+
+use std::collections::BTreeMap;
+
+use common::{Event, Hook, filter::Counts, wire::mark};
+use seal::{Account, Cpu};
+
+use crate::{record::Record, source::Own};
+
+/// What the kernel half said before the last events of a batch were taken.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// Counts of each hook over all CPUs, since load.
+    pub counts: Vec<(Hook, Counts)>,
+    /// Next sequence number of each CPU.
+    pub sequences: Vec<u64>,
+    /// Times that the kernel left out a program, since load.
+    pub skipped: u64,
+}
+
+/// What happened to the events of one hook in user space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    received: u64,
+    emitted: u64,
+    truncated: u64,
+    unwritten: u64,
+}
+
+/// The sequence numbers of one CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// The number that comes next.
+    next: u64,
+    /// The number with which the batch begins.
+    first: u64,
+    /// Events received in this batch.
+    received: u64,
+}
+
+/// Counts since the last seal, and what has to be remembered from batch to batch.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    hooks: BTreeMap<u8, Received>,
+    cpus: BTreeMap<u32, Line>,
+    undecodable: u64,
+    before: Marks,
+    /// Lost by the kernel's count, not yet seen as a gap in the numbers.
+    owed: BTreeMap<u8, u64>,
+    /// Totals since the start.
+    pub total: Total,
+}
+
+/// Totals since the start of the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Total {
+    /// Events that came from the kernel half.
+    pub received: u64,
+    /// Events that became records.
+    pub kept: u64,
+    /// Events that were wanted and not had.
+    pub lost: u64,
+}
+
+/// The account of one batch, closed.
+#[derive(Clone, Debug, Default)]
+pub struct Closed {
+    /// For the header.
+    pub cpus: Vec<Cpu>,
+    /// For the header.
+    pub accounts: Vec<Account>,
+    /// All that was lost.
+    pub lost: u64,
+    causes: Vec<(&'static str, &'static str, u64)>,
+}
+
+impl Tally {
+    /// An event came.
+    pub fn received(&mut self, event: &Event<'_>) {
+        self.hooks.entry(event.hook as u8).or_default().received += 1;
+        self.total.received += 1;
+        let line = self.cpus.entry(event.header.cpu).or_default();
+        line.received += 1;
+        line.next = line.next.max(event.header.seq + 1);
+    }
+
+    /// Bytes came that are no event.
+    pub fn undecodable(&mut self) {
+        self.undecodable += 1;
+    }
+
+    /// An event became a line.
+    pub fn emitted(&mut self, record: &Record<'_>) {
+        let hook = self.hooks.entry(record.event.hook as u8).or_default();
+        hook.emitted += 1;
+        self.total.kept += 1;
+        let fields = record.event.kind().fields().len();
+        if (0..fields).any(|field| record.event.body_marks(field) & mark::TRUNCATED != 0) {
+            hook.truncated += 1;
+        }
+    }
+
+    /// An event could not be made a line.
+    pub fn unwritten(&mut self, record: &Record<'_>) {
+        self.hooks.entry(record.event.hook as u8).or_default().unwritten += 1;
+    }
+
+    /// Closes the account. `empty`: all events from before the marks are received.
+    pub fn close(&mut self, marks: Marks, empty: bool) -> Closed {
+        let mut closed = Closed::default();
+        if empty {
+            for (cpu, next) in marks.sequences.iter().enumerate() {
+                if *next > 0 {
+                    let line = self.cpus.entry(cpu as u32).or_default();
+                    line.next = line.next.max(*next);
+                }
+            }
+        }
+        let mut gaps = 0;
+        for (id, line) in &mut self.cpus {
+            if line.next > line.first {
+                let lost = (line.next - line.first).saturating_sub(line.received);
+                closed.cpus.push(Cpu { id: *id, first: line.first, last: line.next - 1, lost });
+                gaps += lost;
+            }
+            line.first = line.next;
+            line.received = 0;
+        }
+        self.account(&marks, gaps, &mut closed);
+        let skipped = marks.skipped.saturating_sub(self.before.skipped);
+        for (cause, count) in [("skipped", skipped), ("undecodable", std::mem::take(&mut self.undecodable))] {
+            if count > 0 {
+                closed.causes.push(("all", cause, count));
+            }
+        }
+        closed.lost = closed.causes.iter().map(|(.., count)| count).sum();
+        self.total.lost += closed.lost;
+        self.before = marks;
+        closed
+    }
+
+    /// The account of each hook. The kernel counts a loss before its gap in the numbers shows; a loss is told in the
+    /// batch that shows the gap, so that both sides of the header say the same.
+    fn account(&mut self, marks: &Marks, gaps: u64, closed: &mut Closed) {
+        let mut gaps = gaps;
+        for (hook, counts) in &marks.counts {
+            let before = self.before.counts.iter().find(|(it, _)| it == hook).map(|(_, counts)| *counts);
+            let before = before.unwrap_or_default();
+            let owed = self.owed.entry(*hook as u8).or_default();
+            *owed += counts.lost - before.lost;
+            let lost = gaps.min(*owed);
+            *owed -= lost;
+            gaps -= lost;
+            let filtered = counts.filtered - before.filtered;
+            let got = std::mem::take(self.hooks.entry(*hook as u8).or_default());
+            if lost + filtered + got.received > 0 {
+                closed.accounts.push(Account {
+                    hook: hook.name().to_owned(),
+                    seen: filtered + lost + got.received,
+                    kfilter: filtered,
+                    lost,
+                    recv: got.received,
+                    ufilter: got.received - got.emitted,
+                    emit: got.emitted,
+                    trunc: got.truncated,
+                });
+            }
+            if lost > 0 {
+                closed.causes.push((hook.name(), "ring_full", lost));
+            }
+            if got.unwritten > 0 {
+                closed.causes.push((hook.name(), "line", got.unwritten));
+            }
+        }
+        // a gap that no hook counted as lost: never silent
+        if gaps > 0 {
+            closed.causes.push(("all", "uncounted", gaps));
+        }
+    }
+}
+
+impl Closed {
+    /// The records that say what was lost.
+    pub fn lost_records(&self) -> impl Iterator<Item = Own> + '_ {
+        self.causes.iter().map(|(hook, cause, count)| Own::Lost { hook, cause, count: *count })
+    }
+}

@@ -1,0 +1,250 @@
+//! Rules as they are run: slots resolved, values compiled, cheap tests first.
+
+use std::cmp::Ordering;
+
+use common::{Value, wire::SocketAddr};
+
+use super::pattern::{Net, Pattern};
+use crate::record::{Record, Slot};
+
+/// What a rule asks of a record of one kind.
+#[derive(Clone, Debug)]
+pub(super) enum Expr {
+    All(Box<[Expr]>),
+    Any(Box<[Expr]>),
+    Not(Box<Expr>),
+    Test(Test),
+}
+
+/// A field and what its value may be.
+#[derive(Clone, Debug)]
+pub(super) struct Test {
+    pub operand: Operand,
+    pub checks: Box<[Check]>,
+    /// All checks must hold; else one is enough.
+    pub all: bool,
+    /// The test is turned round.
+    pub negated: bool,
+}
+
+/// Where the value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    /// Borrowed from the record.
+    Field(Slot),
+    /// Put together in a cell of the scratch space.
+    Made(Slot, usize),
+    /// A list joined with spaces in a cell of the scratch space.
+    Joined(Slot, usize),
+}
+
+/// What a value may be.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    Null,
+    Bool(bool),
+    Number(Order, i128),
+    /// All of these bits are set.
+    Bits(u32),
+    Name(&'static str),
+    /// Of a list: one of the texts.
+    Text(Pattern),
+    /// An address in the range.
+    Net(Net),
+    /// Not an internet address.
+    NoIp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Equal,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+/// Buffers for texts that have to be put together; keep one per thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    text: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Empty,
+    Null,
+    Text,
+}
+
+impl Scratch {
+    /// Forgets the texts of the record before.
+    pub(super) fn reset(&mut self, cells: usize) {
+        if self.cells.len() < cells {
+            self.cells.resize_with(cells, Cell::default);
+        }
+        for cell in &mut self.cells[..cells] {
+            cell.state = State::Empty;
+        }
+    }
+
+    /// The text of a cell, made at most once per record.
+    fn text(&mut self, cell: usize, make: impl FnOnce(&mut Vec<u8>) -> bool) -> Value<'_> {
+        let cell = &mut self.cells[cell];
+        if cell.state == State::Empty {
+            cell.state = if make(&mut cell.text) { State::Text } else { State::Null };
+        }
+        if cell.state == State::Text { Value::Text(&cell.text) } else { Value::Null }
+    }
+}
+
+impl Expr {
+    /// Whether a record is what the rule asks for.
+    pub fn holds(&self, record: &Record<'_>, scratch: &mut Scratch) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds(record, scratch)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(record, scratch)),
+            Self::Not(part) => !part.holds(record, scratch),
+            Self::Test(test) => test.holds(record, scratch),
+        }
+    }
+
+    /// Whether it holds when only some fields are known; `None` when that depends on the others (Kleene's logic).
+    pub fn certain(&self, known: &dyn Fn(Slot) -> Option<Value<'static>>) -> Option<bool> {
+        // the first part that decides does; else one unknown part makes all unknown
+        let decide = |parts: &[Expr], deciding: bool| {
+            let mut result = Some(!deciding);
+            for part in parts {
+                match part.certain(known) {
+                    Some(it) if it == deciding => return Some(deciding),
+                    Some(_) => {}
+                    None => result = None,
+                }
+            }
+            result
+        };
+        match self {
+            Self::All(parts) => decide(parts, false),
+            Self::Any(parts) => decide(parts, true),
+            Self::Not(part) => part.certain(known).map(|it| !it),
+            Self::Test(test) => match test.operand {
+                Operand::Field(slot) => known(slot).map(|value| test.accepts(value)),
+                Operand::Made(..) | Operand::Joined(..) => None,
+            },
+        }
+    }
+
+    /// Puts cheap tests first; nothing else changes, since tests have no effects.
+    pub fn sort(&mut self) -> u32 {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                let mut sorted: Vec<_> =
+                    std::mem::take(parts).into_vec().into_iter().map(|mut part| (part.sort(), part)).collect();
+                sorted.sort_by_key(|(cost, _)| *cost);
+                let cost = sorted.iter().fold(0, |sum: u32, (cost, _)| sum.saturating_add(*cost));
+                *parts = sorted.into_iter().map(|(_, part)| part).collect();
+                cost
+            }
+            Self::Not(part) => part.sort(),
+            Self::Test(test) => test.cost(),
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, record: &Record<'_>, scratch: &mut Scratch) -> bool {
+        let value = match self.operand {
+            Operand::Field(slot) => record.value(slot),
+            Operand::Made(slot, cell) => scratch.text(cell, |text| record.text(slot, text).is_some()),
+            Operand::Joined(slot, cell) => scratch.text(cell, |text| join(record.value(slot), text)),
+        };
+        self.accepts(value)
+    }
+
+    fn accepts(&self, value: Value<'_>) -> bool {
+        let found = if self.all {
+            self.checks.iter().all(|check| check.accepts(value))
+        } else {
+            self.checks.iter().any(|check| check.accepts(value))
+        };
+        found != self.negated
+    }
+
+    fn cost(&self) -> u32 {
+        let fetch = match self.operand {
+            Operand::Field(_) => 1,
+            Operand::Made(..) => 16,
+            Operand::Joined(..) => 32,
+        };
+        let checks = self.checks.iter().map(|check| match check {
+            Check::Text(Pattern::Regex(_)) => 64,
+            Check::Text(_) => 4,
+            _ => 1,
+        });
+        checks.fold(fetch, u32::saturating_add)
+    }
+}
+
+impl Check {
+    fn accepts(&self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Null, value) => value == Value::Null,
+            (Self::Bool(wanted), Value::Bool(it)) => it == *wanted,
+            (Self::Name(wanted), Value::Name(it)) => it == *wanted,
+            (Self::Text(pattern), Value::Text(text)) => pattern.matches(text),
+            (Self::Text(pattern), Value::Name(name)) => pattern.matches(name.as_bytes()),
+            (Self::Text(pattern), Value::List(list)) => items(list).any(|item| pattern.matches(item)),
+            (Self::Bits(wanted), Value::Octal(it) | Value::Uint(it) | Value::Flags(it, _)) => it & wanted == *wanted,
+            (Self::Net(net), Value::Addr(SocketAddr::Ip(address, _))) => net.contains(address),
+            (Self::NoIp, value) => !matches!(value, Value::Addr(SocketAddr::Ip(..))),
+            (Self::Number(order, wanted), value) => number(value).is_some_and(|it| order.accepts(it.cmp(wanted))),
+            _ => false,
+        }
+    }
+}
+
+impl Order {
+    fn accepts(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Equal => ordering.is_eq(),
+            Self::Less => ordering.is_lt(),
+            Self::LessEqual => ordering.is_le(),
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterEqual => ordering.is_ge(),
+        }
+    }
+}
+
+fn number(value: Value<'_>) -> Option<i128> {
+    match value {
+        Value::Int(it) => Some(it.into()),
+        Value::Uint(it) | Value::Octal(it) | Value::Device(it) => Some(it.into()),
+        Value::Big(it) => Some(it.into()),
+        _ => None,
+    }
+}
+
+/// The texts of a list, see [`Value::List`].
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let rest = (!list.is_empty()).then(|| list.strip_suffix(b"\0").unwrap_or(list));
+    rest.into_iter().flat_map(|rest| rest.split(|byte| *byte == 0))
+}
+
+fn join(value: Value<'_>, text: &mut Vec<u8>) -> bool {
+    text.clear();
+    let Value::List(list) = value else { return false };
+    for (at, item) in items(list).enumerate() {
+        if at > 0 {
+            text.push(b' ');
+        }
+        text.extend_from_slice(item);
+    }
+    true
+}

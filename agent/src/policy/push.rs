@@ -1,0 +1,154 @@
+//! What the kernel half may leave out: the classes of events that the policy drops whatever else they say.
+//!
+//! A class fixes some fields of an event: whether the call succeeded, its error, of an open what it was for. Each way
+//! in which it may do so is a [`World`]. In a world the rules are evaluated with all other fields unknown; the kernel
+//! half may leave a class out when the result is a drop, for certain, in all of its worlds.
+
+use std::{fmt, sync::OnceLock};
+
+use common::{
+    Kind, Value,
+    filter::{KINDS, class},
+};
+
+use super::{Policy, compile::KindRules, eval::Expr};
+use crate::record::{Derived, Slot, Verdict, errno};
+
+/// The classes with their names.
+const CLASSES: &[(u8, &str)] =
+    &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
+/// The kernel's own error numbers end here; those behind have no names.
+const ERRNO_LIMIT: i64 = 600;
+
+/// What is known of an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct World {
+    /// The classes that an event of this world may be in.
+    class: u8,
+    kind: Kind,
+    success: bool,
+    errno: Value<'static>,
+    /// Of an open that succeeded.
+    open: Option<(&'static str, bool)>,
+}
+
+/// All worlds of a kind.
+pub(super) fn worlds(kind: Kind) -> impl Iterator<Item = World> {
+    let success = World { class: class::SUCCESS, kind, success: true, errno: Value::Null, open: None };
+    let opens = ["read", "write", "read-write", "path"]
+        .into_iter()
+        .flat_map(|access| [false, true].map(|created| (access, created)));
+    let opens = opens.map(move |(access, created)| {
+        let class = match (access, created) {
+            ("read", false) => class::READ,
+            // opened for neither reading nor writing: the kernel half may count it either way
+            ("path", false) => class::READ | class::SUCCESS,
+            _ => class::SUCCESS,
+        };
+        World { class, open: Some((access, created)), ..success }
+    });
+    let failed = errors().iter().map(move |name| {
+        let class = if matches!(*name, "EACCES" | "EPERM") { class::DENIED } else { class::FAILED };
+        World { class, success: false, errno: Value::Name(name), ..success }
+    });
+    let is_open = kind == Kind::Open;
+    (!is_open).then_some(success).into_iter().chain(opens.filter(move |_| is_open)).chain(failed)
+}
+
+/// The names of all errors.
+pub(super) fn errors() -> &'static [&'static str] {
+    static NAMES: OnceLock<Vec<&str>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let mut names: Vec<_> = (1..ERRNO_LIMIT).filter_map(|number| errno::name(-number)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    })
+}
+
+impl World {
+    /// Whether a rule holds in this world; `None` when that depends on what is not known.
+    pub fn certain(&self, expr: &Expr) -> Option<bool> {
+        expr.certain(&|slot| self.value(slot))
+    }
+
+    fn value(&self, slot: Slot) -> Option<Value<'static>> {
+        match slot {
+            Slot::Derived(Derived::Kind) => Some(Value::Name(self.kind.name())),
+            Slot::Derived(Derived::Success) => Some(Value::Bool(self.success)),
+            Slot::Derived(Derived::Errno) => Some(self.errno),
+            Slot::Body(at) => match (self.kind.fields()[at].name, self.open) {
+                ("access", Some((access, _))) => Some(Value::Name(access)),
+                ("created", Some((_, created))) => Some(Value::Bool(created)),
+                _ => None,
+            },
+            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call) => None,
+        }
+    }
+
+    /// Whether every event of this world is dropped.
+    fn is_dropped(&self, policy: &Policy, rules: &KindRules) -> bool {
+        for (at, expr) in &rules.rules {
+            let keeps = policy.rules[*at].verdict != Verdict::Drop;
+            match self.certain(expr) {
+                Some(true) => return !keeps,
+                None if keeps => return false,
+                None | Some(false) => {}
+            }
+        }
+        policy.default == Verdict::Drop
+    }
+}
+
+impl Policy {
+    /// The classes that the kernel half must send, as bits of [`class`], by [`Kind`]: all others are dropped by every
+    /// rule and the default. Numbers without a kind have no bit.
+    pub fn wanted(&self) -> [u8; KINDS] {
+        let mut wanted = [0; KINDS];
+        for kind in Kind::ALL {
+            let wanted_of_kind = &mut wanted[*kind as usize];
+            for world in worlds(*kind).filter(|world| !world.is_dropped(self, self.kind(*kind))) {
+                *wanted_of_kind |= world.class;
+            }
+        }
+        wanted
+    }
+
+    /// For each kind: what the kernel half does, and which rules decide about the rest.
+    pub fn explain(&self) -> Vec<Share<'_>> {
+        let wanted = self.wanted();
+        let share = |kind: &Kind| Share {
+            kind: *kind,
+            wanted: wanted[*kind as usize],
+            rules: self.kind(*kind).rules.iter().map(|(at, _)| self.rules[*at].id.as_str()).collect(),
+        };
+        Kind::ALL.iter().map(share).collect()
+    }
+}
+
+/// Who decides about the events of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share<'p> {
+    /// The kind.
+    pub kind: Kind,
+    /// The classes that leave the kernel, as bits of [`class`].
+    pub wanted: u8,
+    /// The rules that look at this kind, first match first.
+    pub rules: Vec<&'p str>,
+}
+
+impl fmt::Display for Share<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes = CLASSES.iter().filter(|(bit, _)| *bit != class::READ || self.kind == Kind::Open);
+        let names = |sent: bool| {
+            let names: Vec<_> =
+                classes.clone().filter(|(bit, _)| (self.wanted & bit != 0) == sent).map(|(_, name)| *name).collect();
+            if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+        };
+        write!(f, "{}: dropped in the kernel: {}; sent: {}", self.kind.name(), names(false), names(true))?;
+        if self.wanted != 0 && !self.rules.is_empty() {
+            write!(f, "; rules: {}", self.rules.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The agent's own facts: they are records like those of the kernel.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// A fact about the agent.
+#[derive(Clone, Debug)]
+pub enum Own {
+    /// The agent began to collect. `hooks`: what runs where.
+    Start {
+        /// Version of the agent.
+        version: &'static str,
+        /// Release of the kernel (uname(2)).
+        kernel: String,
+        /// How programs read kernel memory.
+        family: &'static str,
+        /// Programs that are attached.
+        hooks: Vec<&'static str>,
+        /// Members of kernel structs that this kernel lacks.
+        missing: Vec<String>,
+    },
+    /// The log goes on after the agent ended without a `stop`: killed, crashed, or the host lost power.
+    Recovered {
+        /// The last batch before.
+        last_batch: u64,
+        /// When that was sealed, RFC 3339.
+        last_sealed: String,
+        /// Seconds since then; events of that time were not collected.
+        gap_seconds: u64,
+        /// Bytes of a half-written batch that were cut.
+        cut_bytes: u64,
+    },
+    /// The text of the policy, whose digest is in each header from here on.
+    Policy {
+        /// The text.
+        text: String,
+    },
+    /// A program could not be attached.
+    Degraded {
+        /// The program.
+        program: &'static str,
+        /// Kinds of events that are missing for it.
+        kinds: Vec<&'static str>,
+        /// Why.
+        why: String,
+    },
+    /// Events that were wanted and not had.
+    Lost {
+        /// Where: a hook, or `all`.
+        hook: &'static str,
+        /// `ring_full`: the agent was too slow; `skipped`: the kernel left out a program that was running already;
+        /// `undecodable`: the bytes made no event; `line`: the record made no line.
+        cause: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// The wall clock moved against the time since boot.
+    ClockStep {
+        /// By how much, in nanoseconds.
+        nanoseconds: i64,
+    },
+    /// The agent ends.
+    Stop {
+        /// Why, as the name of a signal or in words.
+        why: &'static str,
+    },
+}
+
+impl Own {
+    /// The kind, as records name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "agent.start",
+            Self::Recovered { .. } => "agent.recovered",
+            Self::Policy { .. } => "agent.policy",
+            Self::Degraded { .. } => "agent.degraded",
+            Self::Lost { .. } => "agent.lost",
+            Self::ClockStep { .. } => "agent.clock_step",
+            Self::Stop { .. } => "agent.stop",
+        }
+    }
+
+    /// The record as one line of canonical JSON, without a line feed.
+    pub fn line(&self, time: &str) -> String {
+        let mut fields: BTreeMap<&str, Value> = BTreeMap::new();
+        fields.insert("kind", json!(self.kind()));
+        fields.insert("time", json!(time));
+        match self {
+            Self::Start { version, kernel, family, hooks, missing } => {
+                fields.insert("version", json!(version));
+                fields.insert("kernel", json!(kernel));
+                fields.insert("family", json!(family));
+                fields.insert("hooks", json!(hooks));
+                fields.insert("missing", json!(missing));
+            }
+            Self::Recovered { last_batch, last_sealed, gap_seconds, cut_bytes } => {
+                fields.insert("last_batch", json!(last_batch.to_string()));
+                fields.insert("last_sealed", json!(last_sealed));
+                fields.insert("gap_seconds", json!(gap_seconds));
+                fields.insert("cut_bytes", json!(cut_bytes));
+            }
+            Self::Policy { text } => {
+                fields.insert("text", json!(text));
+            }
+            Self::Degraded { program, kinds, why } => {
+                fields.insert("program", json!(program));
+                fields.insert("kinds", json!(kinds));
+                fields.insert("why", json!(why));
+            }
+            Self::Lost { hook, cause, count } => {
+                fields.insert("hook", json!(hook));
+                fields.insert("cause", json!(cause));
+                fields.insert("count", json!(count.to_string()));
+            }
+            Self::ClockStep { nanoseconds } => {
+                fields.insert("nanoseconds", json!(nanoseconds.to_string()));
+            }
+            Self::Stop { why } => {
+                fields.insert("why", json!(why));
+            }
+        }
+        json!(fields).to_string()
+    }
+}

@@ -1,0 +1,200 @@
+//! A report for people and for programs.
+
+use std::env;
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+
+use serde_json::{Value, json};
+
+use crate::text::{base64, hex, time};
+use crate::verify::{Finding, Report, Severity, Verdict};
+
+/// How many entries of a list people get to see; programs get all that are kept.
+const SHOWN: usize = 20;
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "verified",
+        Verdict::Found(Severity::Tampered) => "tampered",
+        Verdict::Found(Severity::Incomplete) => "incomplete",
+    }
+}
+
+/// The report as one JSON object, with a LF.
+pub(super) fn json(report: &Report, names: &[String]) -> String {
+    let capped = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
+    let findings = report.findings.iter().map(|finding| {
+        json!({
+            "severity": word(Verdict::Found(finding.what.severity())),
+            "batch": finding.batch,
+            "input": names.get(finding.input),
+            "line": finding.line,
+            "what": finding.what.to_string(),
+        })
+    });
+    let gaps = report
+        .gaps
+        .iter()
+        .map(|gap| json!({ "sink": gap.sink, "from": gap.from, "to": gap.to, "reason": gap.reason.name() }));
+    let missing = report.missing.iter().map(|(from, to)| json!({ "from": from, "to": to }));
+    let steps = report.steps.iter().map(|(batch, ns)| json!({ "batch": batch, "ns": ns }));
+    let policies = report.policies.iter().map(|(batch, hash)| json!({ "batch": batch, "sha256": hex(hash) }));
+    let head = report.last.as_ref().map(|head| {
+        json!({ "origin": head.origin, "size": head.size, "root": base64(&head.root), "line": head.to_string() })
+    });
+    let value = json!({
+        "verdict": word(report.verdict()),
+        "origin": report.origin,
+        "pinned": report.pinned,
+        "from": report.wall.map(|(from, _)| time(from)),
+        "to": report.wall.map(|(_, to)| time(to)),
+        "batches": report.batches,
+        "duplicates": report.duplicates,
+        "events": report.events,
+        "redacted": report.redacted,
+        "absent": report.absent,
+        "unsealed": report.unsealed,
+        "lost": report.lost,
+        "lost_by_hook": report.lost_by_hook,
+        "gaps": capped(gaps.collect(), report.gaps.count()),
+        "missing": capped(missing.collect(), report.missing.count()),
+        "starts": report.starts,
+        "unclean": capped(report.unclean.iter().map(|batch| json!(batch)).collect(), report.unclean.count()),
+        "clock_steps": capped(steps.collect(), report.steps.count()),
+        "policies": capped(policies.collect(), report.policies.count()),
+        "rotations": capped(report.rotations.iter().map(|batch| json!(batch)).collect(), report.rotations.count()),
+        "last": head,
+        "ends_with": report.last_kind.map(crate::BatchKind::name),
+        "findings": capped(findings.collect(), report.findings.count()),
+    });
+    format!("{value:#}\n")
+}
+
+/// The report as text: what the log says, what is wrong, and one line with the verdict.
+pub(super) fn human(report: &Report, names: &[String]) -> String {
+    let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Human { report, names, colour }.to_string()
+}
+
+struct Human<'a> {
+    report: &'a Report,
+    names: &'a [String],
+    colour: bool,
+}
+
+impl fmt::Display for Human<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        summary(f, self.report)?;
+        findings(f, self.report, self.names)?;
+        verdict(f, self.report, self.names, self.colour)
+    }
+}
+
+fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    if let Some(origin) = &report.origin {
+        writeln!(out, "log            {}", shown(origin))?;
+    }
+    if let Some((from, to)) = report.wall {
+        writeln!(out, "time           {} to {}", time(from), time(to))?;
+    }
+    write!(out, "batches        {}", report.batches)?;
+    if report.duplicates > 0 {
+        write!(out, " ({} there more than once)", report.duplicates)?;
+    }
+    writeln!(out, "\nevents         {}", report.events)?;
+    writeln!(out, "lost           {}", report.lost)?;
+    for (hook, lost) in report.lost_by_hook.iter().take(SHOWN) {
+        writeln!(out, "               {lost} by {}", shown(hook))?;
+    }
+    for (name, count) in [("redacted", report.redacted), ("only sealed", report.absent)] {
+        if count > 0 {
+            writeln!(out, "{name:<14} {count}")?;
+        }
+    }
+    let gaps = report.gaps.iter().map(|gap| shown(&gap.to_string()));
+    list(out, "gaps", report.gaps.count(), gaps)?;
+    list(
+        out,
+        "missing",
+        report.missing.count(),
+        report.missing.iter().map(|(from, to)| format!("batches {from}-{to}")),
+    )?;
+    writeln!(out, "starts         {}", report.starts)?;
+    list(
+        out,
+        "unclean stops",
+        report.unclean.count(),
+        report.unclean.iter().map(|batch| format!("before batch {batch}")),
+    )?;
+    let steps = report.steps.iter().map(|(batch, ns)| format!("batch {batch}: {:+.3} s", *ns as f64 / 1e9));
+    list(out, "clock steps", report.steps.count(), steps)?;
+    let policies = report.policies.iter().map(|(batch, hash)| format!("batch {batch}: sha256:{}", hex(hash)));
+    list(out, "policy changes", report.policies.count(), policies)?;
+    list(
+        out,
+        "key rotations",
+        report.rotations.count(),
+        report.rotations.iter().map(|batch| format!("batch {batch}")),
+    )?;
+    if let Some(last) = &report.last {
+        writeln!(out, "head           {}", shown(&last.to_string()))?;
+    }
+    if let Some(kind) = report.last_kind.filter(|kind| *kind != crate::BatchKind::Stop) {
+        writeln!(out, "               the last batch is `{}`: the log goes on, or its end is cut off", kind.name())?;
+    }
+    if !report.pinned && report.batches > 0 {
+        writeln!(out, "key            not pinned: the log was checked with the key it names itself (use --key)")?;
+    }
+    Ok(())
+}
+
+fn findings(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String]) -> fmt::Result {
+    for finding in report.findings.iter().take(SHOWN) {
+        writeln!(out, "{:<14} {}", word(Verdict::Found(finding.what.severity())), place(finding, names))?;
+    }
+    if report.findings.count() > SHOWN as u64 {
+        writeln!(out, "               and {} more", report.findings.count() - SHOWN as u64)?;
+    }
+    Ok(())
+}
+
+fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colour: bool) -> fmt::Result {
+    let verdict = report.verdict();
+    let (paint, plain) = match (colour, verdict) {
+        (false, _) => ("", ""),
+        (true, Verdict::Verified) => ("\x1b[1;32m", "\x1b[0m"),
+        (true, Verdict::Found(Severity::Incomplete)) => ("\x1b[1;33m", "\x1b[0m"),
+        (true, Verdict::Found(Severity::Tampered)) => ("\x1b[1;31m", "\x1b[0m"),
+    };
+    let worst = match verdict {
+        Verdict::Verified => None,
+        Verdict::Found(Severity::Tampered) => report.first_tampered.as_ref(),
+        Verdict::Found(Severity::Incomplete) => report.findings.iter().next(),
+    };
+    write!(out, "{paint}{}{plain}", word(verdict).to_uppercase())?;
+    match worst {
+        Some(finding) => writeln!(out, ": first at {}", place(finding, names)),
+        None if verdict == Verdict::Verified => writeln!(out, ": every line of every batch is as it was sealed"),
+        None => writeln!(out),
+    }
+}
+
+fn list(out: &mut fmt::Formatter<'_>, name: &str, count: u64, entries: impl Iterator<Item = String>) -> fmt::Result {
+    if count > 0 {
+        writeln!(out, "{name:<14} {count}")?;
+        for entry in entries.take(SHOWN) {
+            writeln!(out, "               {entry}")?;
+        }
+    }
+    Ok(())
+}
+
+fn place(finding: &Finding, names: &[String]) -> String {
+    let name = names.get(finding.input).map_or("-", String::as_str);
+    shown(&format!("{name}: {finding}"))
+}
+
+/// The text without control characters: what a log says must not move the cursor of who reads it.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
