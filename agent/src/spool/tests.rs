@@ -179,6 +179,17 @@ fn the_quota_drops_the_oldest_and_says_which() {
 }
 
 #[test]
+fn the_last_batch_is_never_dropped_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(options(dir.path())).unwrap();
+    put(&mut spool, 0, 30_000);
+    drop(spool);
+    let (mut spool, _) = Spool::open(Options { max_bytes: 35_000, ..options(dir.path()) }).unwrap();
+    assert!(matches!(spool.append(1, &batch(1, 10_000)), Err(SpoolError::Full { .. })));
+    assert_eq!(read(dir.path(), None), (vec![0], vec![]));
+}
+
+#[test]
 fn a_failed_fsync_moves_the_batch_to_a_new_segment() {
     for sync in [Sync::Seal, Sync::Interval(Duration::ZERO)] {
         let dir = tempfile::tempdir().unwrap();
@@ -207,11 +218,15 @@ fn what_was_not_yet_synced_is_written_again() {
     for number in 0..4 {
         put(&mut spool, number, 30);
     }
+    // A reader that has the file open goes over to the one that is written in its place.
+    let mut live = spool.reader(Some(2));
+    assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == 3));
     FAILING_SYNCS.set(2);
     assert!(matches!(spool.sync(), Err(SpoolError::Sync { .. })));
     assert_eq!(read(dir.path(), None), (vec![], vec![]));
     put(&mut spool, 4, 30);
     spool.sync().unwrap();
+    assert!(matches!(live.next().unwrap(), Next::Batch(found) if found.number == 4));
     assert_eq!(read(dir.path(), None), ((0..=4).collect(), vec![]));
 }
 
