@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// How programs read kernel memory, in place of the best way
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = family)]
     family: Option<Family>,
     /// End after this time, as in `10s`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
@@ -51,6 +51,13 @@ fn time(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| format!("`{text}` is no time; write 10s, 500ms or 2m"))
 }
 
+fn family(text: &str) -> Result<Family, String> {
+    let known = || Family::ALL.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+    let found = Family::ALL.iter().copied().find(|family| family.name() == text);
+    found.ok_or_else(|| format!("`{text}` is no family; there are {}", known()))
+}
+
+/// The policy of `--all`.
 const ALL: &str = "version: 1\ndefault: keep\n";
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {

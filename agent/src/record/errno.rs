@@ -13,7 +13,7 @@ pub fn name(ret: i64) -> Option<&'static str> {
     if !is_error(ret) {
         return None;
     }
-    Some(match -ret as i32 {
+    Some(match ret.unsigned_abs() {
         512 => "ERESTARTSYS",
         513 => "ERESTARTNOINTR",
         514 => "ERESTARTNOHAND",

@@ -185,9 +185,9 @@ impl<'a> Record<'a> {
         Some(scratch)
     }
 
-    fn part(&self, at: usize, part: Part) -> Value<'a> {
+    fn part(&self, at: usize, wanted: Part) -> Value<'a> {
         let Value::Addr(addr) = self.event.body_value(at) else { return Value::Null };
-        match (part, addr) {
+        match (wanted, addr) {
             (Part::Family, addr) => json::family(addr).map_or(Value::Null, Value::Name),
             (Part::Port, SocketAddr::Ip(_, port)) => Value::Uint(u32::from(port)),
             (Part::Path, SocketAddr::Unix(path)) => Value::Text(path),
