@@ -20,7 +20,8 @@ pub struct Now {
 impl Now {
     /// Reads both clocks.
     pub fn read() -> Result<Self, Errno> {
-        let nanos = |clock| clock_gettime(clock).map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64);
+        let nanos =
+            |clock| clock_gettime(clock).map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64);
         Ok(Self { boot: nanos(ClockId::CLOCK_BOOTTIME)?, wall: nanos(ClockId::CLOCK_REALTIME)? })
     }
 

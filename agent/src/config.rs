@@ -107,7 +107,7 @@ settings! {
         /// Size of the ring buffer; a power of two.
         ring_bytes: Size [Size(8 << 20)],
         /// The reader is woken when this much waits in the ring buffer; less than `ring_bytes`.
-        wake_bytes: Size [Size(64 << 10)],
+        wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [50],
     }

@@ -43,7 +43,11 @@ use crate::{
     pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{self, Sink, file::FileConfig, http::{HttpConfig, HttpError, Secret}},
+    sink::{
+        self, Sink,
+        file::FileConfig,
+        http::{HttpConfig, HttpError, Secret},
+    },
     source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
     spool::{self, SpoolError},
 };
@@ -379,7 +383,8 @@ fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
                 ..HttpConfig::default()
             };
             let made = sink::HttpSink::new(http.name.clone(), settings, origin);
-            made.map(|sink| Sink::Http(Box::new(sink))).map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+            made.map(|sink| Sink::Http(Box::new(sink)))
+                .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
         }
     });
     made.collect()

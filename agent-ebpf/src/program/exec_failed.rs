@@ -23,11 +23,8 @@ fn exec_failed<M: Memory>(it: &Return) {
     }
     it.send::<M, Exec>(Kind::Exec, |draft, it| {
         let at = it.is(Call::Execveat);
-        let (dir, name, argv) = if at {
-            (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>())
-        } else {
-            (CWD, it.arg::<0>(), it.arg::<1>())
-        };
+        let (dir, name, argv) =
+            if at { (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>()) } else { (CWD, it.arg::<0>(), it.arg::<1>()) };
         let body = &mut draft.body;
         body.inode = Inode::default();
         body.dev = Device(UNSET);

@@ -5,8 +5,13 @@ use std::{io, path::PathBuf, process::ExitCode};
 use thiserror::Error;
 
 use crate::{
-    config::ConfigError, daemon::DaemonError, document::Problems, enrich::EnrichError, pipeline::LogError,
-    policy::PolicyError, source::{ReplayError, SourceError},
+    config::ConfigError,
+    daemon::DaemonError,
+    document::Problems,
+    enrich::EnrichError,
+    pipeline::LogError,
+    policy::PolicyError,
+    source::{ReplayError, SourceError},
 };
 
 /// Why a verb did not do what it was asked for.

@@ -133,7 +133,8 @@ impl Log {
     /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
     pub fn enrol(options: LogOptions, origin: &str, now: Now) -> Result<String, LogError> {
         let (host_key, seed, _) = Keys::make(&options.state_dir, origin)?;
-        let facts = vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+        let facts =
+            vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
         let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
         let mut log = Self::open(options, now)?;
         let line = enrol::genesis_line(&note);

@@ -18,7 +18,7 @@ use common::{
     call::TABLE,
     filter::{Counts, KINDS, Settings, class},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -83,6 +83,8 @@ pub struct Attached {
 pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
+    /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
+    epoll: Epoll,
     counts: PerCpuArray<MapData, [u64; 5]>,
     sequences: PerCpuArray<MapData, u64>,
     /// The programs that `sys_exit` jumps to.
@@ -122,8 +124,10 @@ impl Kernel {
         let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
         let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
         let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
+        let ring = ring.ok_or(SourceError::Missing("map EVENTS"))?;
         let mut kernel = Self {
-            ring: ring.ok_or(SourceError::Missing("map EVENTS"))?,
+            epoll: edges_of(&ring).map_err(|error| SourceError::Wait(error.into()))?,
+            ring,
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
             sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
             jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
@@ -190,9 +194,8 @@ impl Kernel {
 
     /// Waits until events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
-        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        let ring = self.ring.as_fd();
-        match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], timeout) {
+        let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
+        match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(SourceError::Wait(error.into())),
         }
@@ -241,6 +244,12 @@ impl Kernel {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
+}
+
+fn edges_of(ring: &RingBuf<MapData>) -> nix::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+    Ok(epoll)
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
