@@ -120,8 +120,10 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         }
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);
     }
-    let account = front.marks()?;
-    let closed = front.close(account, true);
+    front.detach();
+    let marks = front.marks()?;
+    let empty = front.drain(|_, _, _, _| ControlFlow::Continue(()));
+    let closed = front.close(marks, empty);
     if closed.lost > 0 {
         eprintln!("sigtrail: {} events were lost", closed.lost);
     }
