@@ -65,7 +65,8 @@ fn section(title: &str, about: &str, fields: impl Iterator<Item = Field>) -> Str
     let rows = fields.fold(String::new(), |rows, field| {
         let ty = match field.ty {
             Type::Bool => "true, false",
-            Type::Int | Type::Uint => "number",
+            Type::Int => "number, from 2^53 on as string",
+            Type::Uint => "number",
             Type::Big => "number as string",
             Type::Id => "number, null",
             Type::Text | Type::Path => "text",
@@ -143,7 +144,8 @@ fn schema() -> Value {
 fn property(field: Field) -> Value {
     let mut property = match field.ty {
         Type::Bool => json!({ "type": "boolean" }),
-        Type::Int | Type::Uint => json!({ "type": "integer" }),
+        Type::Int => json!({ "type": ["integer", "string"], "pattern": "^-?[0-9]+$" }),
+        Type::Uint => json!({ "type": "integer" }),
         Type::Big => json!({ "type": ["string", "null"], "pattern": "^[0-9]+$" }),
         Type::Id => json!({ "type": ["integer", "null"] }),
         Type::Text | Type::Path => json!({ "$ref": "#/$defs/text" }),

@@ -95,9 +95,9 @@ impl Printer {
             Body::Chown(_) => {
                 self.field(event, "path");
                 self.line.push(' ');
-                self.field(event, "owner");
+                self.field(event, "new_owner");
                 self.line.push(':');
-                self.field(event, "group");
+                self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
             Body::Connect(_) | Body::Send(_) => self.with(event, "protocol", "peer"),
