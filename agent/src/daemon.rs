@@ -159,6 +159,9 @@ impl Default for Parts {
     }
 }
 
+/// Niceness of the hot half (nice(2)).
+const PRIORITY: i32 = -10;
+
 /// The hot half, on its thread.
 fn hot(
     front: Front,
@@ -179,6 +182,10 @@ fn hot(
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
+    // as auditd does: who floods the host must not starve the one who records it
+    if let Err(error) = rustix::process::nice(PRIORITY) {
+        tracing::info!(%error, "going on with ordinary priority");
+    }
     let ended = pipeline::run(front, log, poll, ties);
     parts.over.send_replace(true);
     ended
@@ -289,6 +296,7 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
     Kernel::open(&Options {
         family,
+        backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: with_processes(policy.wanted()),

@@ -40,12 +40,13 @@ const GENERATED: &str =
 
 fn events() -> String {
     let start = format!(
-        "{GENERATED}\n# Events\n\nOne record is one line of canonical JSON (RFC 8785). Every field of a kind is always \
-         there; `null` means that there is no such value. Numbers that may exceed 2^53 are strings. Bytes that are \
+        "{GENERATED}\n# Events\n\nOne record is one line of canonical JSON (RFC 8785). A field without a value is \
+         left out; only the ids that say who it was are always there, and null then says \"nobody\": an `auid` that is \
+         unset is null, never 0. Numbers that may exceed 2^53 are strings. Bytes that are \
          not UTF-8 are `{{\"b64\": \"…\"}}`. The names below are those that policies use; a dot leads into an object, \
          and addresses have the parts `family`, `ip`, `port`, `path` and `abstract`.\n\n`evidence` says how good a \
-         record is: `hook` is where the kernel half sat; `user_copy` names the fields that were copied from the memory \
-         of the caller, who may have changed it meanwhile: all others the kernel resolved; `truncated` names those that \
+         record is: `hook` is where the kernel half sat; `user_copy`, when there, names the fields that were copied from the memory \
+         of the caller, who may have changed it meanwhile: all others the kernel resolved; `truncated`, when there, names those that \
          were cut short.\n"
     );
     let added = field::CONTEXT.iter().chain(field::DERIVED).map(|(field, _)| *field);
@@ -96,7 +97,8 @@ fn schema() -> Value {
         properties.insert("evidence".into(), json!({ "$ref": "#/$defs/evidence" }));
         properties.insert("policy".into(), json!({ "$ref": "#/$defs/policy" }));
         properties.insert("process".into(), json!({ "$ref": "#/$defs/process" }));
-        let required: Vec<_> = properties.keys().cloned().collect();
+        let always = Header::FIELDS.iter().filter(|field| field.name != "tty").map(|field| field.name);
+        let required: Vec<_> = always.chain(["kind", "time", "success", "evidence", "policy"]).collect();
         json!({
             "description": kind.doc().concat().trim(), "type": "object", "properties": properties,
             "required": required, "additionalProperties": false,
@@ -108,9 +110,8 @@ fn schema() -> Value {
         { "type": "null" },
     ] });
     let names = json!({ "type": "array", "items": { "type": "string" } });
-    let object = |properties: Value| {
-        let required: Vec<_> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-        json!({ "type": ["object", "null"], "properties": properties, "required": required, "additionalProperties": false })
+    let object = |properties: Value, required: &[&str]| {
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
     };
     let text_ref = json!({ "$ref": "#/$defs/text" });
     json!({
@@ -127,16 +128,16 @@ fn schema() -> Value {
                 },
                 "required": ["family"], "additionalProperties": false,
             },
-            "evidence": object(json!({ "hook": { "type": "string" }, "truncated": names, "user_copy": names })),
-            "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } })),
+            "evidence": object(json!({ "hook": { "type": "string" }, "truncated": names, "user_copy": names }), &["hook"]),
+            "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } }), &["rule", "verdict"]),
             "process": object(json!({
                 "ancestors": { "type": "array", "items": text_ref }, "cgroup": text_ref,
                 "complete": { "type": "boolean" },
-                "container": object(json!({ "id": { "type": "string" }, "runtime": { "type": "string" } })),
+                "container": object(json!({ "id": { "type": "string" }, "runtime": { "type": "string" } }), &["id", "runtime"]),
                 "exe": text_ref, "id": { "type": "string" },
-                "parent": object(json!({ "exe": text_ref, "id": { "type": "string" }, "pid": { "type": "integer" } })),
+                "parent": object(json!({ "exe": text_ref, "id": { "type": "string" }, "pid": { "type": "integer" } }), &["id", "pid"]),
                 "unit": text_ref,
-            })),
+            }), &["ancestors", "complete", "id"]),
         },
     })
 }

@@ -75,6 +75,8 @@ pub struct Log {
     spool: Spool,
     /// The sealed batch that is not durable yet, with its seal line.
     sealed: Option<Vec<u8>>,
+    /// A buffer of an earlier batch.
+    spare: Vec<u8>,
     boot: String,
     host: String,
     agent: Agent,
@@ -118,6 +120,7 @@ impl Log {
             keys,
             spool,
             sealed: None,
+            spare: Vec::new(),
             boot: read("/proc/sys/kernel/random/boot_id")?,
             host: read("/proc/sys/kernel/hostname")?,
             agent: agent()?,
@@ -231,12 +234,10 @@ impl Log {
             extensions: Vec::new(),
         };
         let sealed = self.sealer.seal(self.batch.lines(), &facts)?;
-        let mut bytes = Vec::with_capacity(self.batch.bytes().len() + sealed.line.len());
-        bytes.extend_from_slice(self.batch.bytes());
+        let mut bytes = self.batch.take(now, std::mem::take(&mut self.spare));
         bytes.extend_from_slice(&sealed.line);
         self.sealed = Some(bytes);
         self.offset = now.offset();
-        self.batch.clear(now);
         Ok(())
     }
 
@@ -255,7 +256,7 @@ impl Log {
             self.last_sealed = Some((pending.number, text::time(Now::read().map_or(0, |now| now.wall))));
             self.head = Some(checkpoint.text().trim_end().replace('\n', " "));
         }
-        self.sealed = None;
+        self.spare = self.sealed.take().unwrap_or_default();
         self.sealer.advance();
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use base64ct::{Base64, Encoding};
 use common::{
-    Header, Kind, Record as _, Value,
+    Header, Kind, Record as _, Type, Value,
     wire::{PathParts, SocketAddr, items, mark},
 };
 
@@ -76,15 +76,22 @@ pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut
 
 /// Appends a record with lists of at most `room` bytes. Returns the bytes of the longest.
 fn members(record: &Record<'_>, judgement: Judgement<'_>, time: &str, room: usize, out: &mut Vec<u8>) -> usize {
-    let mut longest = 0;
-    let mut cut_list = None;
-    let mut open = b'{';
+    let (start, mut longest, mut cut_list) = (out.len(), 0, None);
+    out.push(b'{');
     for (key, item) in plan(record.event.kind()) {
-        out.push(open);
+        let slot_value = match item {
+            Item::Slot(slot) => record.value(*slot),
+            Item::Evidence | Item::Policy | Item::Process | Item::Time => Value::Null,
+        };
+        if slot_value == Value::Null && matches!(item, Item::Slot(slot) if !is_always_told(*slot)) {
+            continue;
+        }
+        if out.len() > start + 1 {
+            out.push(b',');
+        }
         out.extend_from_slice(key);
-        open = b',';
         match item {
-            Item::Slot(slot) => match record.value(*slot) {
+            Item::Slot(slot) => match slot_value {
                 Value::List(it) => {
                     let start = out.len();
                     if !list(it, room, out) {
@@ -117,30 +124,32 @@ fn members(record: &Record<'_>, judgement: Judgement<'_>, time: &str, room: usiz
     longest
 }
 
+/// Fields without a value are left out, but for those of the header that say who it was: there, null says "nobody".
+fn is_always_told(slot: Slot) -> bool {
+    matches!(slot, Slot::Header(at) if Header::FIELDS[at].ty == Type::Id)
+}
+
 /// How good the evidence is: the hook, and the fields that were copied from the caller's memory or cut short.
 fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
     let kind = record.event.kind();
-    let marked = |bit: u32, out: &mut Vec<u8>| {
-        let mut open = b'[';
+    let marked = |name: &[u8], bit: u32, out: &mut Vec<u8>| {
+        let start = out.len();
         for (at, field) in kind.fields().iter().enumerate() {
             let cut_here = bit == mark::TRUNCATED && cut_list == Some(Slot::Body(at));
-            if record.event.body_marks(at) & (bit | mark::ABSENT) == bit || cut_here {
-                out.push(open);
+            let absent_copy = bit == mark::USER && record.event.body_marks(at) & mark::ABSENT != 0;
+            if record.event.body_marks(at) & bit != 0 && !absent_copy || cut_here {
+                out.extend_from_slice(if out.len() == start { name } else { b"," });
                 text(field.name.as_bytes(), out);
-                open = b',';
             }
         }
-        if open == b'[' {
-            out.push(b'[');
+        if out.len() > start {
+            out.push(b']');
         }
-        out.push(b']');
     };
     out.extend_from_slice(b"{\"hook\":");
     text(record.event.hook.name().as_bytes(), out);
-    out.extend_from_slice(b",\"truncated\":");
-    marked(mark::TRUNCATED, out);
-    out.extend_from_slice(b",\"user_copy\":");
-    marked(mark::USER, out);
+    marked(b",\"truncated\":[", mark::TRUNCATED, out);
+    marked(b",\"user_copy\":[", mark::USER, out);
     out.push(b'}');
 }
 
@@ -315,50 +324,42 @@ fn addr(addr: SocketAddr<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Renders the parts of a process as one canonical object, see [`Process::json`].
+/// Renders the parts of a process as one canonical object, see [`Process::json`]. What is not known is left out.
 pub fn process(process: &Process) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    let optional = |bytes: Option<&[u8]>, out: &mut Vec<u8>| match bytes {
-        Some(bytes) => text(bytes, out),
-        None => out.extend_from_slice(b"null"),
-    };
     out.extend_from_slice(b"{\"ancestors\":");
     list(&process.ancestors, ANCESTORS, &mut out);
-    out.extend_from_slice(b",\"cgroup\":");
-    optional(process.cgroup.as_deref().map(str::as_bytes), &mut out);
+    member(b",\"cgroup\":", process.cgroup.as_deref().map(str::as_bytes), &mut out);
     out.extend_from_slice(if process.complete { b",\"complete\":true" } else { b",\"complete\":false" });
-    out.extend_from_slice(b",\"container\":");
-    match &process.container {
-        Some(container) => {
-            out.extend_from_slice(b"{\"id\":");
-            text(container.id.as_bytes(), &mut out);
-            out.extend_from_slice(b",\"runtime\":");
-            text(container.runtime.as_bytes(), &mut out);
-            out.push(b'}');
-        }
-        None => out.extend_from_slice(b"null"),
+    if let Some(container) = &process.container {
+        member(b",\"container\":{\"id\":", Some(container.id.as_bytes()), &mut out);
+        member(b",\"runtime\":", Some(container.runtime.as_bytes()), &mut out);
+        out.push(b'}');
     }
-    out.extend_from_slice(b",\"exe\":");
-    optional(process.exe.as_deref(), &mut out);
-    out.extend_from_slice(b",\"id\":");
-    text(process.id.as_bytes(), &mut out);
-    out.extend_from_slice(b",\"parent\":");
-    match &process.parent {
-        Some(parent) => {
-            out.extend_from_slice(b"{\"exe\":");
-            optional(parent.exe.as_deref(), &mut out);
-            out.extend_from_slice(b",\"id\":");
-            text(parent.id.as_bytes(), &mut out);
-            out.extend_from_slice(b",\"pid\":");
-            integer(parent.pid, &mut out);
-            out.push(b'}');
+    member(b",\"exe\":", process.exe.as_deref(), &mut out);
+    member(b",\"id\":", Some(process.id.as_bytes()), &mut out);
+    if let Some(parent) = &process.parent {
+        out.extend_from_slice(b",\"parent\":{");
+        if let Some(exe) = &parent.exe {
+            member(b"\"exe\":", Some(exe), &mut out);
+            out.push(b',');
         }
-        None => out.extend_from_slice(b"null"),
+        member(b"\"id\":", Some(parent.id.as_bytes()), &mut out);
+        out.extend_from_slice(b",\"pid\":");
+        integer(parent.pid, &mut out);
+        out.push(b'}');
     }
-    out.extend_from_slice(b",\"unit\":");
-    optional(process.unit.as_deref().map(str::as_bytes), &mut out);
+    member(b",\"unit\":", process.unit.as_deref().map(str::as_bytes), &mut out);
     out.push(b'}');
     out
+}
+
+/// Appends a key and its text, when there is one.
+fn member(key: &[u8], bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(bytes) = bytes {
+        out.extend_from_slice(key);
+        text(bytes, out);
+    }
 }
 
 const fn is_escaped(byte: u8) -> bool {

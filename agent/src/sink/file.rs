@@ -17,6 +17,9 @@ use writer::Writer;
 /// The active file.
 const ACTIVE: &str = "audit.ndjson";
 
+/// Niceness of the work on rotated files (nice(2)): it has time.
+const IDLE: i32 = 19;
+
 /// A file sink as it is written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,8 +148,18 @@ impl FileSink {
         }
         let config = self.config.clone();
         self.tidying = Some(spawn_blocking(move || {
-            if let Err(error) = archive::tidy(&config) {
-                tracing::warn!(%error, "rotated files are not tidied up");
+            // a thread of its own, because niceness stays with a thread
+            let work = move || {
+                if let Err(error) = rustix::process::nice(IDLE) {
+                    tracing::debug!(%error, "tidying up with ordinary priority");
+                }
+                archive::tidy(&config)
+            };
+            match std::thread::Builder::new().name("tidy".into()).spawn(work).map(std::thread::JoinHandle::join) {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::warn!(%error, "rotated files are not tidied up"),
+                Ok(Err(_)) => tracing::error!("tidying up ended by a bug"),
+                Err(error) => tracing::warn!(%error, "rotated files are not tidied up"),
             }
         }));
     }
