@@ -110,9 +110,7 @@ fn schema() -> Value {
         { "type": "null" },
     ] });
     let names = json!({ "type": "array", "items": { "type": "string" } });
-    let object = |properties: Value, required: &[&str]| {
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
-    };
+    let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     let text_ref = json!({ "$ref": "#/$defs/text" });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
