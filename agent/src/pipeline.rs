@@ -100,7 +100,10 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         now = Now::read()?;
     }
     front.detach();
-    gather(&mut front, &mut log, &mut ties, now);
+    // what waits in the ring may be more than one batch holds
+    while !gather(&mut front, &mut log, &mut ties, now) {
+        seal(&mut front, &mut log, BatchKind::Events, &mut ties)?;
+    }
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
     log.own(&Own::Stop { why }, Now::read()?)?;
     seal(&mut front, &mut log, BatchKind::Stop, &mut ties)

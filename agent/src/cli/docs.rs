@@ -66,7 +66,8 @@ fn section(title: &str, about: &str, fields: impl Iterator<Item = Field>) -> Str
     let rows = fields.fold(String::new(), |rows, field| {
         let ty = match field.ty {
             Type::Bool => "true, false",
-            Type::Int | Type::Uint => "number",
+            Type::Int => "number, from 2^53 on as string",
+            Type::Uint => "number",
             Type::Big => "number as string",
             Type::Id => "number, null",
             Type::Text | Type::Path => "text",
@@ -109,9 +110,7 @@ fn schema() -> Value {
         { "type": "null" },
     ] });
     let names = json!({ "type": "array", "items": { "type": "string" } });
-    let object = |properties: Value, required: &[&str]| {
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
-    };
+    let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     let text_ref = json!({ "$ref": "#/$defs/text" });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -144,7 +143,8 @@ fn schema() -> Value {
 fn property(field: Field) -> Value {
     let mut property = match field.ty {
         Type::Bool => json!({ "type": "boolean" }),
-        Type::Int | Type::Uint => json!({ "type": "integer" }),
+        Type::Int => json!({ "type": ["integer", "string"], "pattern": "^-?[0-9]+$" }),
+        Type::Uint => json!({ "type": "integer" }),
         Type::Big => json!({ "type": ["string", "null"], "pattern": "^[0-9]+$" }),
         Type::Id => json!({ "type": ["integer", "null"] }),
         Type::Text | Type::Path => json!({ "$ref": "#/$defs/text" }),

@@ -1,6 +1,6 @@
 //! One record as one line of canonical JSON (RFC 8785): keys sorted, no blanks, the shortest escapes.
 //!
-//! Numbers beyond 2^53 are strings. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
+//! Numbers of 2^53 and more are strings: a reader with doubles would take another number. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
 
 use std::sync::OnceLock;
 
@@ -157,6 +157,7 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
 fn value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Null | Value::List(_) => out.extend_from_slice(b"null"),
+        Value::Int(it) if it.unsigned_abs() >= 1 << 53 => quoted(value, out),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) => plain(value, out),
         Value::Text(it) => text(it, out),
         Value::Addr(it) => addr(it, out),
@@ -167,12 +168,14 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
             text(&bytes, out);
         }
         // names and digits of ours: nothing to escape
-        Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => {
-            out.push(b'"');
-            plain(value, out);
-            out.push(b'"');
-        }
+        Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => quoted(value, out),
     }
+}
+
+fn quoted(value: Value<'_>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    plain(value, out);
+    out.push(b'"');
 }
 
 fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -398,3 +401,6 @@ pub fn text(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests;
