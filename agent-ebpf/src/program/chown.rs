@@ -21,7 +21,7 @@ fn chown<M: Memory>(it: &Return) {
         let at = it.is(Call::Fchownat);
         let (owner, group) = if at { (it.arg::<2>(), it.arg::<3>()) } else { (it.arg::<1>(), it.arg::<2>()) };
         draft.body.owner = Id(owner as u32);
-        draft.body.group = Id(group as u32);
+        draft.body.owner_group = Id(group as u32);
         draft.body.inode = Inode::default();
         draft.body.dev = Device(UNSET);
         let file = if it.is(Call::Fchown) { file_of::<M>(it.task, it.arg::<0>() as u32) } else { 0 };

@@ -11,7 +11,7 @@ record! {
         /// The new owner; null when it stays.
         owner: Id,
         /// The new group; null when it stays.
-        group: Id,
+        owner_group: Id,
         /// Device of the file; null when the call names the file by path.
         dev: Device,
     }
