@@ -205,7 +205,7 @@ fn a_line_is_never_too_long() {
     let (kept, path) = check(&[b'\x01'; 4095], &[b'\x01'; 4000], 40, true);
     assert!(kept > 0 && path == 4096, "{kept} arguments are kept, and the whole path");
     // one argument that has no room at all
-    let (kept, _) = check(&[b'\x01'; 4095], &[b'\x01'; 100_000], 1, true);
+    let (kept, _) = check(&[b'\x01'; 4095], &vec![b'\x01'; 100_000], 1, true);
     assert_eq!(kept, 0);
 }
 
