@@ -120,8 +120,8 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         }
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);
     }
-    let account = front.marks()?;
-    let closed = front.close(account, true);
+    let sequences = front.sequences()?;
+    let closed = front.close(sequences, true)?;
     if closed.lost > 0 {
         eprintln!("sigtrail: {} events were lost", closed.lost);
     }
