@@ -102,7 +102,7 @@ mod tests {
         alert_age: Duration::from_secs(1),
         lines: 3,
         bytes: 30,
-        heartbeat: Duration::from_secs(60),
+        heartbeat: Duration::from_mins(1),
     };
 
     fn at(seconds: u64) -> Now {

@@ -8,6 +8,7 @@
 pub mod control;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::PathBuf,
     sync::{
@@ -257,12 +258,13 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         log.own(&recovered, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
+    let running: BTreeSet<_> = running.collect();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let start = Own::Start {
         version: env!("CARGO_PKG_VERSION"),
         kernel: release.trim().to_owned(),
         family: kernel.family().name(),
-        hooks: running.collect(),
+        hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
     };
     log.own(&start, now)?;
@@ -367,6 +369,7 @@ fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
                 rotate_bytes: file.rotate_bytes.0,
                 rotate_seconds: file.rotate_age.as_secs(),
                 compress: file.compress,
+                mode: file.mode.0,
                 group: file.group.clone(),
                 keep_files: file.keep_files.map(|files| files as usize),
                 keep_bytes: None,

@@ -100,10 +100,10 @@ impl Printer {
                 self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
-            Body::Connect(_) | Body::Send(_) => self.with(event, "protocol", "peer"),
-            Body::Bind(_) | Body::Listen(_) => self.with(event, "protocol", "local"),
+            Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
+            Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
             Body::Accept(_) => {
-                self.with(event, "protocol", "local");
+                self.socket(event, "local");
                 self.line.push_str(" from ");
                 self.field(event, "peer");
             }
@@ -124,6 +124,15 @@ impl Printer {
         self.field(event, first);
         self.line.push(' ');
         self.field(event, second);
+    }
+
+    /// A protocol (unix sockets have none) and an address.
+    fn socket(&mut self, event: &Event<'_>, address: &str) {
+        if value(event, "protocol") != Value::Null {
+            self.field(event, "protocol");
+            self.line.push(' ');
+        }
+        self.field(event, address);
     }
 
     fn field(&mut self, event: &Event<'_>, name: &str) {

@@ -202,7 +202,7 @@ mod tests {
     struct Kernel {
         sequences: [u64; 2],
         counts: [Counts; 2],
-        ring: VecDeque<Header>,
+        ring: VecDeque<(Hook, Header)>,
     }
 
     impl Kernel {
@@ -220,7 +220,7 @@ mod tests {
                 counts.lost += 1;
             } else {
                 counts.sent += 1;
-                self.ring.push_back(Header { seq, cpu: cpu as u32, ret: hook as i64, ..Header::default() });
+                self.ring.push_back((Hook::ALL[hook], Header { seq, cpu: cpu as u32, ..Header::default() }));
             }
         }
 
@@ -237,8 +237,8 @@ mod tests {
     }
 
     /// Takes an event; makes it a record when it is kept.
-    fn take(tally: &mut Tally, header: Header, keep: bool, marks: u32) {
-        let prefix = Prefix { hook: header.ret as u8, ..sample::prefix(Kind::Unlink) };
+    fn take(tally: &mut Tally, (hook, header): (Hook, Header), keep: bool, marks: u32) {
+        let prefix = Prefix { hook: hook as u8, ..sample::prefix(Kind::Unlink) };
         let body = Unlink { path: Path { marks, ..Path::default() } };
         let words = sample::event(prefix, &header, body.as_bytes(), b"");
         let event = Event::decode(words.as_bytes()).unwrap();
@@ -268,8 +268,8 @@ mod tests {
                 }
                 let empty = is_last || random.bool();
                 let count = random.usize(if empty { waiting } else { 0 }..=kernel.ring.len());
-                for header in kernel.ring.drain(..count) {
-                    take(&mut tally, header, random.bool(), 0);
+                for event in kernel.ring.drain(..count) {
+                    take(&mut tally, event, random.bool(), 0);
                 }
                 if !is_last {
                     // the counts may be ahead of the gaps
@@ -312,7 +312,7 @@ mod tests {
         let header = |seq| Header { seq, ..Header::default() };
         let sequences = |next: u64| Marks { sequences: vec![next], ..Marks::default() };
         // a gap that no count explains
-        take(&mut tally, header(2), true, mark::TRUNCATED);
+        take(&mut tally, (Hook::Fork, header(2)), true, mark::TRUNCATED);
         assert_eq!(causes(&tally.close(sequences(0), false)), [("all", "uncounted", 2)]);
         // numbers beyond the last event count only when the ring was emptied
         assert_eq!(causes(&tally.close(sequences(5), false)), []);

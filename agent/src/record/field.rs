@@ -240,3 +240,20 @@ impl<'a> Record<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kind_has_a_field_twice() {
+        let reserved = ["evidence", "policy", "process", "time"].map(Cow::Borrowed);
+        for kind in Kind::ALL {
+            let mut names: Vec<_> = Slot::names(*kind).chain(reserved.clone()).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", kind.name());
+        }
+    }
+}

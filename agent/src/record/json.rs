@@ -203,12 +203,16 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The bits of open(2)'s flags that are no bits but a number.
+const O_ACCMODE: u32 = 3;
+
 fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
     let mut left = bits;
     let start = out.len();
     // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables
     for (bit, name) in names {
-        if bits & bit == *bit && left & bit != 0 {
+        let is_read_only = *bit == 0 && bits & O_ACCMODE == 0;
+        if is_read_only || bits & bit == *bit && left & bit != 0 {
             left &= !bit;
             if out.len() > start {
                 out.push(b'|');
@@ -216,7 +220,7 @@ fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
             out.extend_from_slice(name.as_bytes());
         }
     }
-    if left != 0 || bits == 0 {
+    if left != 0 || out.len() == start {
         if out.len() > start {
             out.push(b'|');
         }
