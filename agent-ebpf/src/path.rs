@@ -147,11 +147,7 @@ pub enum Subject {
 /// The path of a subject. For a file in no tree (memfd, pipe) its bare name. There is one walk for all, because the
 /// verifier follows each.
 #[inline(always)]
-pub fn of<M: Memory, R: Record, const ROOM: usize>(
-    draft: &mut Draft<R, ROOM>,
-    task: usize,
-    subject: Subject,
-) -> Path {
+pub fn of<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, task: usize, subject: Subject) -> Path {
     let (place, name) = match subject {
         Subject::File(file) => (Place::of_file::<M>(file), 0),
         Subject::Name(dir, name) => {
