@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
 pub use status::{HookStatus, Status, hook_status};
-pub use tally::Tally;
+pub use tally::{Closed, Marks, Tally};
 
 use crate::{
     clock::Now,
@@ -100,9 +100,11 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         now = Now::read()?;
     }
     front.detach();
-    // what waits in the ring may be more than one batch holds
+    // what waits may be more than a batch
     while !gather(&mut front, &mut log, &mut ties, now) {
-        seal(&mut front, &mut log, BatchKind::Events, &mut ties)?;
+        let kind = log.due_kind();
+        seal(&mut front, &mut log, kind, &mut ties)?;
+        now = Now::read()?;
     }
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
     log.own(&Own::Stop { why }, Now::read()?)?;
@@ -111,6 +113,9 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
 
 /// Takes events until there are no more or the batch is full. Returns whether there are no more.
 fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
+    if log.is_full() {
+        return false;
+    }
     front.drain(|record, judgement, time, tally| {
         if judgement.verdict == Verdict::Drop {
             return ControlFlow::Continue(());

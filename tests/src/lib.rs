@@ -1,3 +1,5 @@
 //! Support for the tests from outside.
 
+#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+pub mod host;
 pub mod nginx;

@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, State, Vkey,
     batch::LineError,
     enrol::{self, EnrolError, Enrolment},
     state::RecoverError,
@@ -101,6 +101,8 @@ impl Log {
             if parsed.header.batch >= state.batch() {
                 state = state.advance_over(lines, seal_line).map_err(LogError::Fork)?;
                 keys.save(&state)?;
+            } else if let Some(what) = stranger(parsed, &state) {
+                return Err(LogError::Fork(RecoverError::Fork(parsed.header.batch, what)));
             }
             let facts = &parsed.header.facts;
             clean = matches!(facts.kind, BatchKind::Stop | BatchKind::Genesis);
@@ -300,6 +302,16 @@ fn parse(bytes: &[u8]) -> Option<(Lines, Vec<u8>, SealedBatch)> {
     }
     let parsed = SealedBatch::parse(&body[start..]).ok()?;
     Some((lines, body[start..].to_vec(), parsed))
+}
+
+/// What of an older batch says that it is not of the log that the state ends.
+fn stranger(last: &SealedBatch, state: &State) -> Option<&'static str> {
+    if last.header.origin != state.origin() {
+        return Some("origin");
+    }
+    let mut log = last.before.clone();
+    log.push(last.leaf);
+    (log.size() == state.batch() && log != *state.log()).then_some("root")
 }
 
 fn agent() -> Result<Agent, LogError> {

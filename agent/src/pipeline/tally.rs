@@ -121,7 +121,7 @@ impl Tally {
             if numbers.next > numbers.first {
                 let lost = (numbers.next - numbers.first).saturating_sub(numbers.received);
                 closed.cpus.push(Cpu { id: *id, first: numbers.first, last: numbers.next - 1, lost });
-                gaps += lost;
+                gaps = u64::saturating_add(gaps, lost);
             }
             numbers.first = numbers.next;
             numbers.received = 0;
@@ -133,8 +133,8 @@ impl Tally {
                 closed.causes.push(("all", cause, count));
             }
         }
-        closed.lost = closed.causes.iter().map(|(.., count)| count).sum();
-        self.total.lost += closed.lost;
+        closed.lost = closed.causes.iter().fold(0, |sum, (.., count)| sum.saturating_add(*count));
+        self.total.lost = self.total.lost.saturating_add(closed.lost);
         self.before = marks;
         closed
     }
@@ -143,9 +143,10 @@ impl Tally {
     /// batch that shows the gap, so that both sides of the header say the same.
     fn account(&mut self, marks: &Marks, gaps: u64, closed: &mut Closed) {
         let mut gaps = gaps;
-        for (hook, counts) in &marks.counts {
-            let before = self.before.counts.iter().find(|(it, _)| it == hook).map(|(_, counts)| *counts);
-            let before = before.unwrap_or_default();
+        for hook in Hook::ALL {
+            let said = |marks: &Marks| marks.counts.iter().find(|(it, _)| it == hook).map(|(_, counts)| *counts);
+            // a recorded stream comes without counts
+            let (counts, before) = (said(marks).unwrap_or_default(), said(&self.before).unwrap_or_default());
             let owed = self.owed.entry(*hook as u8).or_default();
             *owed += counts.lost - before.lost;
             let lost = gaps.min(*owed);

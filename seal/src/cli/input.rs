@@ -135,9 +135,9 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
     let mut entries: Vec<_> = fs::read_dir(dir).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     let is_segment = |entry: &fs::DirEntry| {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".stl"));
-        number.is_some()
+        let path = entry.path();
+        let starts = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"seg-"));
+        starts && path.extension().is_some_and(|end| end == "stl")
     };
     if entries.iter().any(is_segment) {
         entries.retain(is_segment);
