@@ -1,3 +1,4 @@
 //! Support for the tests from outside.
 
+pub mod agent;
 pub mod nginx;
