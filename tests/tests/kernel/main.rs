@@ -3,6 +3,9 @@
 
 mod actor;
 mod files;
+mod lossless;
+mod network;
+mod programs;
 
 /// The two ways in which programs read kernel memory: both must tell the same.
 const FAMILIES: [&str; 2] = ["fast", "base"];
