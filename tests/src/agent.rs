@@ -282,22 +282,26 @@ impl Agent {
         json(&self.ask("status", &["--json"])?.stdout)
     }
 
-    /// Ends it, as systemd does. Returns the lines of its log and what `sigtrail verify` says of it.
-    pub fn stop(mut self) -> Result<(Vec<String>, Value), AgentError> {
+    /// Ends it, as systemd does. Returns what `sigtrail verify` says of its log.
+    pub fn stop(mut self) -> Result<Value, AgentError> {
         signal(&self.child, Signal::SIGTERM)?;
         if !end(&mut self.child)? {
             return Err(AgentError::Failed { what: "end well", said: self.said() });
         }
-        let log = self.dir.join("log");
         let mut command = sigtrail("verify")?;
-        let report = command.arg("--json").arg(&log).output().map_err(io_error("verifying the log"))?;
-        let mut lines = Vec::new();
-        for file in fs::read_dir(&log).map_err(io_error("listing the log"))? {
-            let file = file.map_err(io_error("listing the log"))?.path();
-            let text = fs::read_to_string(file).map_err(io_error("reading the log"))?;
-            lines.extend(text.lines().map(str::to_owned));
+        let report = command.arg("--json").arg(self.dir.join("log")).output();
+        json(&report.map_err(io_error("verifying the log"))?.stdout)
+    }
+
+    /// Reads the log that an agent left in `dir`, line by line: it may be large.
+    pub fn log(dir: &Path, mut line: impl FnMut(&str)) -> Result<(), AgentError> {
+        for file in fs::read_dir(dir.join("log")).map_err(io_error("listing the log"))? {
+            let file = file.and_then(|file| fs::File::open(file.path())).map_err(io_error("opening the log"))?;
+            for text in BufReader::new(file).lines() {
+                line(&text.map_err(io_error("reading the log"))?);
+            }
         }
-        Ok((lines, json(&report.stdout)?))
+        Ok(())
     }
 }
 

@@ -150,12 +150,6 @@ impl Actor {
         Done { ret, before: before.cast_unsigned(), after: after.cast_unsigned() }
     }
 
-    /// Ends it by the end of its input.
-    pub fn end(mut self) -> std::process::ExitStatus {
-        self.ask.take();
-        self.child.wait().unwrap()
-    }
-
     /// Sends a command that has no answer, because the actor does not outlive it.
     pub fn last(mut self, number: i64, args: &[Arg]) -> std::process::ExitStatus {
         let line = args.iter().fold(number.to_string(), |line, arg| line + " " + &arg.command()) + "\n";
@@ -197,11 +191,6 @@ impl Stage {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
-    }
-
-    /// A new process acts from now on.
-    pub fn replace_actor(&mut self) {
-        self.actor = Actor::start(&self.program);
     }
 
     /// Does a call without a look at its records.
