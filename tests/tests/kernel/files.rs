@@ -346,7 +346,7 @@ fn owners() {
         let file = its.file.clone();
         let name = file.to_str().unwrap();
 
-        let owner = |owner: Value, group: Value| json!({ "owner": owner, "group": group });
+        let owner = |owner: Value, group: Value| json!({ "new_owner": owner, "new_group": group });
         let expected = with(named("chown", "chown", name), owner(json!(7), Value::Null));
         it.check("chown", libc::SYS_chown, args![&file, 7, -1], expected);
         let expected = with(named("chown", "lchown", ABSENT), owner(Value::Null, json!(8)));
