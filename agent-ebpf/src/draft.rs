@@ -126,8 +126,9 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         let sent = unsafe {
             let ring = (&raw const EVENTS).cast_mut().cast();
             let waiting = helper::bpf_ringbuf_query(ring, AVAILABLE);
-            let threshold = read_volatile(&raw const filter::SETTINGS.wake_bytes);
-            let wake = if waiting >= u64::from(threshold) { FORCE_WAKEUP } else { NO_WAKEUP };
+            let threshold = u64::from(read_volatile(&raw const filter::SETTINGS.wake_bytes));
+            // once, when the line is crossed: a wake-up is an interrupt, and the reader looks by itself now and then
+            let wake = if waiting < threshold && waiting + size >= threshold { FORCE_WAKEUP } else { NO_WAKEUP };
             let event = (&raw mut *self).cast::<u8>().add(Self::START);
             helper::bpf_ringbuf_output(ring, event.cast(), size, wake) == 0
         };

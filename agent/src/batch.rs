@@ -74,24 +74,20 @@ impl Batch {
         &self.lines
     }
 
-    /// The lines, each with its line feed.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// When it was opened.
     pub fn opened(&self) -> Now {
         self.opened
     }
 
-    /// Begins anew after a seal.
-    pub fn clear(&mut self, now: Now) {
-        self.lines = Lines::new();
-        self.bytes.clear();
+    /// Begins anew after a seal; returns the lines, each with its line feed. `spare` is an old buffer to fill.
+    pub fn take(&mut self, now: Now, mut spare: Vec<u8>) -> Vec<u8> {
+        spare.clear();
         // one long batch must not hold memory for ever
-        self.bytes.shrink_to(2 * self.limits.bytes as usize);
+        spare.shrink_to(self.limits.bytes as usize);
+        self.lines = Lines::new();
         self.opened = now;
         self.first = None;
         self.alert = None;
+        std::mem::replace(&mut self.bytes, spare)
     }
 }

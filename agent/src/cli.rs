@@ -31,7 +31,8 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok · 1 failure, or a log that was tampered with · 2 a log that is incomplete · 3 usage";
+const EXIT_CODES: &str =
+    "Exit codes: 0 ok · 1 failure, or a log that was tampered with · 2 a log that is incomplete · 3 usage";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

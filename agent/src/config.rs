@@ -106,8 +106,10 @@ settings! {
     pub struct Kernel {
         /// Size of the ring buffer; a power of two.
         ring_bytes: Size [Size(8 << 20)],
+        /// Events that may wait in memory when more come than can be worked on, in bytes.
+        backlog_bytes: Size [Size(32 << 20)],
         /// The reader is woken when this much waits in the ring buffer; less than `ring_bytes`.
-        wake_bytes: Size [Size(64 << 10)],
+        wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [50],
     }
@@ -121,7 +123,7 @@ settings! {
         /// Number of events.
         max_events: u32 [8192],
         /// Bytes of the events.
-        max_bytes: Size [Size(1 << 20)],
+        max_bytes: Size [Size(4 << 20)],
         /// A batch is sealed at least this often, empty if need be, so that silence is seen.
         heartbeat: Duration [Duration::from_mins(1)],
     }

@@ -8,6 +8,7 @@
 pub mod control;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::PathBuf,
     sync::{
@@ -43,7 +44,11 @@ use crate::{
     pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{self, Sink, file::FileConfig, http::{HttpConfig, HttpError, Secret}},
+    sink::{
+        self, Sink,
+        file::FileConfig,
+        http::{HttpConfig, HttpError, Secret},
+    },
     source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
     spool::{self, SpoolError},
 };
@@ -118,7 +123,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let ended = {
         let parts = parts.clone();
         let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, parts, required, show))
+        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
     };
     let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -138,7 +143,7 @@ struct Parts {
     over: watch::Sender<bool>,
     gaps: Gaps,
     status: Arc<Mutex<Status>>,
-    sinks: Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>,
+    sinks: control::Sinks,
 }
 
 impl Default for Parts {
@@ -155,12 +160,15 @@ impl Default for Parts {
     }
 }
 
+/// Niceness of the hot half (nice(2)).
+const PRIORITY: i32 = -10;
+
 /// The hot half, on its thread.
 fn hot(
     front: Front,
     log: Log,
     poll: Duration,
-    parts: Parts,
+    parts: &Parts,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
 ) -> Result<(), PipelineError> {
@@ -175,6 +183,10 @@ fn hot(
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
+    // as auditd does: who floods the host must not starve the one who records it
+    if let Err(error) = rustix::process::nice(PRIORITY) {
+        tracing::info!(%error, "going on with ordinary priority");
+    }
     let ended = pipeline::run(front, log, poll, ties);
     parts.over.send_replace(true);
     ended
@@ -246,12 +258,13 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         log.own(&recovered, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
+    let running: BTreeSet<_> = running.collect();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let start = Own::Start {
         version: env!("CARGO_PKG_VERSION"),
         kernel: release.trim().to_owned(),
         family: kernel.family().name(),
-        hooks: running.collect(),
+        hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
     };
     log.own(&start, now)?;
@@ -285,6 +298,7 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
     Kernel::open(&Options {
         family,
+        backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: with_processes(policy.wanted()),
@@ -355,6 +369,7 @@ fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
                 rotate_bytes: file.rotate_bytes.0,
                 rotate_seconds: file.rotate_age.as_secs(),
                 compress: file.compress,
+                mode: file.mode.0,
                 group: file.group.clone(),
                 keep_files: file.keep_files.map(|files| files as usize),
                 keep_bytes: None,
@@ -379,7 +394,8 @@ fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
                 ..HttpConfig::default()
             };
             let made = sink::HttpSink::new(http.name.clone(), settings, origin);
-            made.map(|sink| Sink::Http(Box::new(sink))).map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+            made.map(|sink| Sink::Http(Box::new(sink)))
+                .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
         }
     });
     made.collect()
@@ -390,16 +406,16 @@ fn required(config: &Config, parts: &Parts, sinks: &[Sink]) -> impl FnMut() -> O
     let mut required = Vec::new();
     let mut states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner);
     for (sink, written) in sinks.iter().zip(&config.sinks) {
-        let status = Arc::new(deliver::Status::default());
+        let state = Arc::new(deliver::Status::default());
         let is_required = match written {
             config::Sink::File(file) => file.required,
             config::Sink::Http(http) => http.required,
         };
         if is_required {
-            required.push(status.clone());
+            required.push(state.clone());
         }
-        states.push((sink.name().to_owned(), status));
+        states.push((sink.name().to_owned(), state));
     }
     drop(states);
-    move || required.iter().map(|status| status.report().cursor).min().flatten()
+    move || required.iter().map(|state| state.report().cursor).min().flatten()
 }

@@ -103,8 +103,25 @@ impl Enrich {
     pub fn prime(options: Options) -> Result<Self, EnrichError> {
         let boot = options.boot_id.get(..8).filter(|it| it.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let boot = boot.ok_or_else(|| EnrichError::BootId(options.boot_id.clone()))?.to_owned();
+        let mut it = Self::empty(boot, options)?;
+        let pids = it.proc.pids().map_err(|source| EnrichError::Proc { path: it.proc.path().to_owned(), source })?;
+        let mut seeds: HashMap<u32, Seed> = pids.iter().filter_map(|pid| Some((*pid, it.proc.seed(*pid)?))).collect();
+        for pid in pids {
+            it.seat_line(pid, Known::Found, |_, pid| seeds.remove(&pid));
+        }
+        Ok(it)
+    }
+
+    /// Knows what the events tell and nothing of this host: for recorded streams, which are of another time or host.
+    pub fn of_events() -> Result<Self, EnrichError> {
+        let nowhere = PathBuf::from("/nonexistent");
+        let options = Options { proc: nowhere.clone(), root: nowhere, ..Options::new("") };
+        Self::empty("00000000".to_owned(), options)
+    }
+
+    fn empty(boot: String, options: Options) -> Result<Self, EnrichError> {
         let proc = Proc::new(options.proc);
-        let mut it = Self {
+        Ok(Self {
             boot,
             tick: tick()?,
             table: Table::new(options.processes),
@@ -112,13 +129,7 @@ impl Enrich {
             users: Users::load(&options.root),
             scratch: Vec::new(),
             proc,
-        };
-        let pids = it.proc.pids().map_err(|source| EnrichError::Proc { path: it.proc.path().to_owned(), source })?;
-        let mut seeds: HashMap<u32, Seed> = pids.iter().filter_map(|pid| Some((*pid, it.proc.seed(*pid)?))).collect();
-        for pid in pids {
-            it.seat_line(pid, Known::Found, |_, pid| seeds.remove(&pid));
-        }
-        Ok(it)
+        })
     }
 
     /// Updates the table by fork, exec and exit events, and returns the context of any event: as it is after a

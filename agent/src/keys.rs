@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! keys/host   the host key: 32 bytes in base64, mode 0600
-//! chain       two slots of 4096 bytes, overwritten in place (see `seal::state`), mode 0600
+//! chain       two slots of 4096 bytes, overwritten in place (see `seal::state`), mode 0600; locked while in use
 //! origin      the name of the log; host.vkey: the public half of the host key
 //! ```
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use base64ct::{Base64, Encoding as _};
-use nix::fcntl::OFlag;
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+};
 use seal::{
     HostKey, Seed, Slot, State,
     note::NoteError,
@@ -22,6 +25,13 @@ use seal::{
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::disk;
+
+/// The secret host key, in the state directory.
+const HOST: &str = "keys/host";
+/// The state of the chain, in the state directory.
+const CHAIN: &str = "chain";
 
 /// What went wrong with the secret files.
 #[derive(Debug, Error)]
@@ -32,6 +42,9 @@ pub enum KeysError {
     /// There are some already.
     #[error("{0} holds keys already; to begin a new log, move the directory away first")]
     Enrolled(PathBuf),
+    /// Another process holds the lock: two that sign with one state would fork the log.
+    #[error("another agent uses {0}")]
+    InUse(PathBuf),
     /// A file could not be used.
     #[error("{doing} {path}: {source}")]
     Io {
@@ -61,11 +74,11 @@ pub enum KeysError {
     Note(#[from] NoteError),
 }
 
-/// The secret files of one log.
+/// The secret files of one log. While they are open, nobody else can open them.
 #[derive(Debug)]
 pub struct Keys {
-    dir: PathBuf,
-    chain: File,
+    path: PathBuf,
+    chain: Flock<File>,
     slot: Slot,
 }
 
@@ -73,43 +86,38 @@ impl Keys {
     /// Makes new keys. The log begins with the state that comes with them.
     pub fn make(dir: &Path, origin: &str) -> Result<(HostKey, Seed, State), KeysError> {
         let secret = dir.join("keys");
-        let builder = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        builder(&secret).map_err(failed("creating", &secret))?;
-        let host_path = secret.join("host");
-        if host_path.exists() {
-            return Err(KeysError::Enrolled(dir.into()));
-        }
+        disk::make_dir(&secret, 0o700).map_err(failed("creating", &secret))?;
+        let host_path = dir.join(HOST);
+        // asked before the lock, so that a running agent is told as what it is, and again after it
+        let is_enrolled = || if host_path.exists() { Err(KeysError::Enrolled(dir.into())) } else { Ok(()) };
+        is_enrolled()?;
+        let chain_path = dir.join(CHAIN);
+        let chain = lock(dir, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
+        is_enrolled()?;
         let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
         let state = State::genesis(host.vkey(), seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
-        let chain_path = dir.join("chain");
-        let mut chain = create(&chain_path, 0o600)?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
         slots[..SLOT].copy_from_slice(&*state.encode());
-        chain.write_all(&slots).and_then(|()| chain.sync_all()).map_err(failed("writing", &chain_path))?;
-        write(&dir.join("origin"), format!("{origin}\n").as_bytes(), 0o644)?;
-        write(&dir.join("host.vkey"), format!("{}\n", host.vkey()).as_bytes(), 0o644)?;
+        let written = chain.write_all_at(&slots, 0).and_then(|()| chain.sync_all());
+        written.map_err(failed("writing", &chain_path))?;
+        write(&dir.join("origin"), format!("{origin}\n").as_bytes())?;
+        write(&dir.join("host.vkey"), format!("{}\n", host.vkey()).as_bytes())?;
+        disk::sync_dir(dir).map_err(failed("syncing", dir))?;
         // last: with it the directory counts as enrolled
         let text = Zeroizing::new(Base64::encode_string(&*host.secret()) + "\n");
-        write(&host_path, text.as_bytes(), 0o600)?;
-        let parent = File::open(dir).and_then(|dir| dir.sync_all());
-        parent.map_err(failed("syncing", dir))?;
+        disk::replace(&secret, "host", text.as_bytes()).map_err(failed("writing", &host_path))?;
         Ok((host, seed, state))
     }
 
     /// Opens the keys that are there.
     pub fn open(dir: &Path) -> Result<(Self, HostKey, State), KeysError> {
-        let host_path = dir.join("keys/host");
+        let host_path = dir.join(HOST);
         if !host_path.exists() {
             return Err(KeysError::NotEnrolled(dir.into()));
         }
-        let chain_path = dir.join("chain");
-        let chain = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags((OFlag::O_DSYNC | OFlag::O_NOFOLLOW).bits())
-            .open(&chain_path)
-            .map_err(failed("opening", &chain_path))?;
+        let chain_path = dir.join(CHAIN);
+        let chain = lock(dir, OpenOptions::new().read(true).write(true))?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
         chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &chain_path))?;
         let (state, slot) = State::newest(&slots[..SLOT], &slots[SLOT..])
@@ -122,14 +130,14 @@ impl Keys {
             return Err(bad());
         }
         let host = HostKey::new(state.origin(), &secret)?;
-        Ok((Self { dir: dir.into(), chain, slot }, host, state))
+        Ok((Self { path: chain_path, chain, slot }, host, state))
     }
 
     /// Writes the state over the older slot, then wipes the one before: the old seed is gone.
     pub fn save(&mut self, state: &State) -> Result<(), KeysError> {
         let put = |slot: Slot, bytes: &[u8]| {
             let at = if slot == Slot::A { 0 } else { SLOT as u64 };
-            self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.dir.join("chain")))
+            self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.path))
         };
         let next = self.slot.other();
         put(next, &*state.encode())?;
@@ -147,18 +155,145 @@ fn random() -> Result<Zeroizing<[u8; 32]>, KeysError> {
     Ok(bytes)
 }
 
-fn create(path: &Path, mode: u32) -> Result<File, KeysError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode).custom_flags(OFlag::O_NOFOLLOW.bits());
-    options.open(path).map_err(failed("creating", path))
+/// Opens the file of the chain, each write to which is durable, and takes its lock (flock(2)).
+fn lock(dir: &Path, options: &mut OpenOptions) -> Result<Flock<File>, KeysError> {
+    let path = dir.join(CHAIN);
+    let flags = OFlag::O_DSYNC | OFlag::O_NOFOLLOW;
+    let file = options.custom_flags(flags.bits()).open(&path).map_err(failed("opening", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => KeysError::InUse(dir.into()),
+        error => failed("locking", &path)(error.into()),
+    })
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeysError> {
-    let mut file = create(path, mode)?;
+/// Writes a file that is no secret.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let mut file = options.open(path).map_err(failed("creating", path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("writing", path))
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysError {
     let path = path.to_path_buf();
     move |source| KeysError::Io { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use seal::state::WIPED;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn made() -> (TempDir, HostKey, State) {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, _, state) = Keys::make(dir.path(), "log.example/a").unwrap();
+        (dir, host, state)
+    }
+
+    #[test]
+    fn what_was_made_is_opened_again() {
+        let (dir, host, state) = made();
+        let (_, opened, found) = Keys::open(dir.path()).unwrap();
+        assert_eq!((opened.secret(), found), (host.secret(), state));
+        let text = |name| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(text("origin"), "log.example/a\n");
+        assert_eq!(text("host.vkey"), format!("{}\n", host.vkey()));
+    }
+
+    #[test]
+    fn secrets_are_for_the_owner_alone() {
+        let (dir, ..) = made();
+        let check = |name: &str, expected: u32| {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, expected, "{name}");
+        };
+        check("keys", 0o700);
+        check(HOST, 0o600);
+        check(CHAIN, 0o600);
+    }
+
+    #[test]
+    fn keys_are_made_once() {
+        let (dir, host, _) = made();
+        let check = || assert!(matches!(Keys::make(dir.path(), "log.example/b"), Err(KeysError::Enrolled(_))));
+        check();
+        let open = Keys::open(dir.path()).unwrap();
+        check();
+        assert_eq!(open.1.secret(), host.secret());
+    }
+
+    #[test]
+    fn an_interrupted_making_begins_anew() {
+        let (dir, old, _) = made();
+        fs::remove_file(dir.path().join(HOST)).unwrap();
+        assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))));
+        let (new, _, state) = Keys::make(dir.path(), "log.example/b").unwrap();
+        assert_ne!(new.secret(), old.secret());
+        assert_eq!(Keys::open(dir.path()).unwrap().2, state);
+    }
+
+    #[test]
+    fn names_that_no_log_can_have_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for origin in ["", "a b", "a+b", "a\nb"] {
+            assert!(matches!(Keys::make(dir.path(), origin), Err(KeysError::Origin(_))), "{origin:?}");
+            assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))), "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn two_agents_cannot_use_one_directory() {
+        let (dir, _, state) = made();
+        let mut first = Keys::open(dir.path()).unwrap().0;
+        let refused = Keys::open(dir.path()).unwrap_err();
+        assert!(matches!(&refused, KeysError::InUse(path) if path == dir.path()), "{refused}");
+        first.save(&state).unwrap();
+        drop(first);
+        assert_eq!(Keys::open(dir.path()).unwrap().2, state);
+    }
+
+    #[test]
+    fn a_saved_state_leaves_nothing_of_the_one_before() {
+        let (dir, _, state) = made();
+        let slots = || fs::read(dir.path().join(CHAIN)).unwrap();
+        let whole = state.encode();
+        assert_eq!(slots(), [&whole[..], &WIPED].concat());
+        let mut keys = Keys::open(dir.path()).unwrap().0;
+        keys.save(&state).unwrap();
+        assert_eq!(slots(), [&WIPED, &whole[..]].concat());
+        keys.save(&state).unwrap();
+        assert_eq!(slots(), [&whole[..], &WIPED].concat());
+    }
+
+    #[test]
+    fn of_two_slots_a_whole_one_is_enough() {
+        let (dir, _, state) = made();
+        let whole = state.encode().to_vec();
+        let torn = [&whole[..100], &WIPED[100..]].concat();
+        let check = |slots: [&[u8]; 2], expected: Result<&State, StateError>| {
+            fs::write(dir.path().join(CHAIN), slots.concat()).unwrap();
+            match Keys::open(dir.path()) {
+                Ok((_, _, found)) => assert_eq!(Ok(&found), expected),
+                Err(KeysError::Chain { source, .. }) => assert_eq!(Err(source), expected),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        check([&whole, &torn], Ok(&state));
+        check([&torn, &whole], Ok(&state));
+        check([&WIPED, &whole], Ok(&state));
+        check([&torn, &WIPED], Err(StateError::None));
+    }
+
+    #[test]
+    fn a_damaged_host_key_is_refused() {
+        let (dir, ..) = made();
+        for text in ["", "AAAA", "not base64", &"A".repeat(45)] {
+            fs::write(dir.path().join(HOST), text).unwrap();
+            assert!(matches!(Keys::open(dir.path()), Err(KeysError::HostKey(_))), "{text}");
+        }
+    }
 }

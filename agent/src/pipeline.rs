@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
 pub use status::{HookStatus, Status, hook_status};
-pub use tally::Tally;
+pub use tally::{Closed, Marks, Tally};
 
 use crate::{
     clock::Now,
@@ -69,6 +69,9 @@ pub struct Ties<'a> {
     pub status: &'a Arc<Mutex<Status>>,
 }
 
+/// Nanoseconds after which the state is published though nothing is sealed.
+const PUBLISH: u64 = 1_000_000_000;
+
 /// A blocked log is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -76,6 +79,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
     let mut now = Now::read()?;
     let first = log.first_kind();
+    let mut published = now.boot;
     seal(&mut front, &mut log, first, &mut ties)?;
     while !ties.stop.load(Ordering::Acquire) {
         let empty = gather(&mut front, &mut log, &mut ties, now);
@@ -87,12 +91,21 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
             let kind = log.due_kind();
             seal(&mut front, &mut log, kind, &mut ties)?;
         } else if empty {
+            if now.boot >= published + PUBLISH {
+                front.publish(&log, None, ties.status);
+                published = now.boot;
+            }
             front.wait(log.time_left(now).min(poll))?;
         }
         now = Now::read()?;
     }
     front.detach();
-    gather(&mut front, &mut log, &mut ties, now);
+    // what waits may be more than a batch
+    while !gather(&mut front, &mut log, &mut ties, now) {
+        let kind = log.due_kind();
+        seal(&mut front, &mut log, kind, &mut ties)?;
+        now = Now::read()?;
+    }
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
     log.own(&Own::Stop { why }, Now::read()?)?;
     seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
@@ -100,6 +113,9 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
 
 /// Takes events until there are no more or the batch is full. Returns whether there are no more.
 fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
+    if log.is_full() {
+        return false;
+    }
     front.drain(|record, judgement, time, tally| {
         if judgement.verdict == Verdict::Drop {
             return ControlFlow::Continue(());

@@ -1,5 +1,6 @@
 //! Where events come from: the kernel half, a recorded stream, and the agent itself.
 
+mod backlog;
 pub mod hooks;
 pub mod kernel;
 pub mod object;

@@ -96,7 +96,7 @@ impl<'a> Event<'a> {
     /// Reads an event. `bytes` must start at an address that is a multiple of 8, as ring buffer records do; bytes
     /// behind the event are left alone.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        if bytes.as_ptr().addr() % 8 != 0 {
+        if !bytes.as_ptr().addr().is_multiple_of(8) {
             return Err(DecodeError::Unaligned);
         }
         let (prefix, rest) = Prefix::ref_from_prefix(bytes).map_err(|_| DecodeError::Short)?;

@@ -53,8 +53,8 @@ def sigtrail(files):
             record = json.loads(line)
             total += 1
             kind = record.get("kind")
-            if kind == "lost":
-                lost += record.get("count", 0)
+            if kind == "agent.lost":
+                lost += int(record.get("count", 0))
             if record.get("comm") not in OURS or record.get("ret", 0) < 0:
                 continue
             if kind == "open" and WRITES & set(record.get("flags", "").split("|")):

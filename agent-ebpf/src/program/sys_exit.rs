@@ -4,16 +4,11 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::{
-
     macros::{btf_tracepoint, map},
     maps::{PerCpuArray, ProgramArray},
     programs::BtfTracePointContext,
 };
-use common::{
-    Call, Hook, Kind, Record,
-    call::TABLE,
-    filter::KINDS,
-};
+use common::{Call, Hook, Kind, Record, call::TABLE, filter::KINDS};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
@@ -145,11 +140,7 @@ impl Return {
 
     /// Writes and sends an event. Nothing is sent when `fill` gives up.
     #[inline(always)]
-    pub fn send<M: Memory, R: Record>(
-        &self,
-        kind: Kind,
-        fill: impl FnOnce(&mut CallDraft<R>, &Return),
-    ) {
+    pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
         const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
         let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
         // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.

@@ -15,7 +15,8 @@ pub fn start(settings: &Log) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let filter = EnvFilter::try_from_env("SIGTRAIL_LOG").unwrap_or_else(|_| EnvFilter::new(format!("warn,sigtrail={level}")));
+    let filter =
+        EnvFilter::try_from_env("SIGTRAIL_LOG").unwrap_or_else(|_| EnvFilter::new(format!("warn,sigtrail={level}")));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour);
     match settings.format {

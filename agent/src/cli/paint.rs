@@ -48,10 +48,6 @@ pub struct Painted<T> {
 
 impl<T: fmt::Display> fmt::Display for Painted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.on {
-            write!(f, "\x1b[{}m{}\x1b[0m", self.colour as u8, self.text)
-        } else {
-            self.text.fmt(f)
-        }
+        if self.on { write!(f, "\x1b[{}m{}\x1b[0m", self.colour as u8, self.text) } else { self.text.fmt(f) }
     }
 }

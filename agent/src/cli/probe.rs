@@ -62,18 +62,47 @@ fn probe() -> Report {
     let lsm = read("/sys/kernel/security/lsm");
     let fact = |name, there, why| Fact { name, there, why };
     let facts = vec![
-        fact("kernel type information (BTF)", fs::exists(BTF).unwrap_or(false), "needed: struct offsets and typed tracepoints come from it"),
-        fact("tracefs mounted", mounted("tracefs"), "not needed: typed tracepoints attach without it (mount -t tracefs nodev /sys/kernel/tracing)"),
-        fact("bpffs mounted", mounted("bpf"), "not needed yet: pinned programs, which go on while the agent restarts, will want it (mount -t bpf bpf /sys/fs/bpf)"),
-        fact("securityfs mounted", mounted("securityfs"), "not needed: it tells whether BPF LSM is on (mount -t securityfs securityfs /sys/kernel/security)"),
-        fact("BPF LSM", lsm.split(',').any(|it| it.trim() == "bpf"), "not used yet: path-only calls (unlink, chmod …) are told with names copied from the caller"),
-        fact("cgroup v2 mounted", mounted("cgroup2"), "containers and units are told by control groups; with v1 only, by /proc"),
-        fact("audit login ids", fs::exists("/proc/self/loginuid").unwrap_or(false), "auid and session tell who logged in; without, they are null"),
+        fact(
+            "kernel type information (BTF)",
+            fs::exists(BTF).unwrap_or(false),
+            "needed: struct offsets and typed tracepoints come from it",
+        ),
+        fact(
+            "tracefs mounted",
+            mounted("tracefs"),
+            "not needed: typed tracepoints attach without it (mount -t tracefs nodev /sys/kernel/tracing)",
+        ),
+        fact(
+            "bpffs mounted",
+            mounted("bpf"),
+            "not needed yet: pinned programs, which go on while the agent restarts, will want it (mount -t bpf bpf /sys/fs/bpf)",
+        ),
+        fact(
+            "securityfs mounted",
+            mounted("securityfs"),
+            "not needed: it tells whether BPF LSM is on (mount -t securityfs securityfs /sys/kernel/security)",
+        ),
+        fact(
+            "BPF LSM",
+            lsm.split(',').any(|it| it.trim() == "bpf"),
+            "not used yet: path-only calls (unlink, chmod …) are told with names copied from the caller",
+        ),
+        fact(
+            "cgroup v2 mounted",
+            mounted("cgroup2"),
+            "containers and units are told by control groups; with v1 only, by /proc",
+        ),
+        fact(
+            "audit login ids",
+            fs::exists("/proc/self/loginuid").unwrap_or(false),
+            "auid and session tell who logged in; without, they are null",
+        ),
     ];
     let everything = [class::ALL; common::filter::KINDS];
     let config = Config::default();
     let options = Options {
         family: None,
+        backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: everything,

@@ -43,10 +43,18 @@ fn show(status: &AgentStatus) {
     println!("sigtrail {} (pid {}), log {}", status.version, status.pid, pipeline.origin);
     let total = pipeline.total;
     let lost = if total.lost == 0 { Colour::Green } else { Colour::Red };
-    println!("events   {} received, {} kept, {}", total.received, total.kept, paint.text(lost, format!("{} lost", total.lost)));
+    println!(
+        "events   {} received, {} kept, {}",
+        total.received,
+        total.kept,
+        paint.text(lost, format!("{} lost", total.lost))
+    );
     for counts in &pipeline.counts {
         let (hook, seen, filtered) = (&counts.hook, counts.seen, counts.filtered);
-        println!("  {hook:<20} {seen} seen, {filtered} not wanted, {} sent, {} lost, {} cut short", counts.sent, counts.lost, counts.truncated);
+        println!(
+            "  {hook:<20} {seen} seen, {filtered} not wanted, {} sent, {} lost, {} cut short",
+            counts.sent, counts.lost, counts.truncated
+        );
     }
     let down: Vec<_> = pipeline.hooks.iter().filter_map(|hook| Some((hook, hook.degraded.as_ref()?))).collect();
     println!("hooks    {} attached ({}), {} degraded", pipeline.hooks.len() - down.len(), pipeline.family, down.len());
@@ -65,7 +73,10 @@ fn show(status: &AgentStatus) {
     }
     for sink in &status.sinks {
         let delivered = sink.delivered.map_or_else(none, |batch| batch.to_string());
-        println!("sink     {}: delivered up to {delivered}, {} behind, {} retries, {} missed", sink.name, sink.lag, sink.retries, sink.missed);
+        println!(
+            "sink     {}: delivered up to {delivered}, {} behind, {} retries, {} missed",
+            sink.name, sink.lag, sink.retries, sink.missed
+        );
         if let Some(trouble) = &sink.trouble {
             println!("  {}", paint.text(Colour::Red, trouble));
         }

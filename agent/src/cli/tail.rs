@@ -1,13 +1,14 @@
 //! `sigtrail tail`: what happens on this host, live.
 
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{BufWriter, Write as _},
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use common::Kind;
+use common::{Event, Kind};
 
 use super::{paint::Paint, print::Printer, trouble::Trouble};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     pipeline::Front,
     policy::Policy,
     record::{Verdict, json},
-    source::{Family, Replay, Source},
+    source::{Family, Replay, Source, replay},
 };
 
 /// Show what happens, live.
@@ -36,11 +37,14 @@ pub struct Args {
     /// Records as JSON, as they stand in the log
     #[arg(long)]
     json: bool,
-    /// Show a recorded stream in place of this host
+    /// Show a recorded stream in place of this host: its times count from 1970, names are those that events tell
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
+    /// Keep the events as a stream for `--replay`, as the kernel half sends them, and show nothing
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "replay")]
+    record: Option<PathBuf>,
     /// How programs read kernel memory, in place of the best way
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = family)]
     family: Option<Family>,
     /// End after this time, as in `10s`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
@@ -51,6 +55,13 @@ fn time(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| format!("`{text}` is no time; write 10s, 500ms or 2m"))
 }
 
+fn family(text: &str) -> Result<Family, String> {
+    let known = || Family::ALL.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+    let found = Family::ALL.iter().copied().find(|family| family.name() == text);
+    found.ok_or_else(|| format!("`{text}` is no family; there are {}", known()))
+}
+
+/// The policy of `--all`.
 const ALL: &str = "version: 1\ndefault: keep\n";
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
@@ -62,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     } else {
         daemon::policy(&config)?
     };
-    let source = match &args.replay {
+    let mut source = match &args.replay {
         Some(path) => Source::Replay(Replay::open(path)?),
         None => Source::Kernel(Box::new(daemon::open_kernel(&config, &policy, args.family)?)),
     };
@@ -71,10 +82,16 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
             eprintln!("sigtrail: {} is not attached: {why}", attached.program.name);
         }
     }
-    let enrich = Enrich::prime(Options::new(daemon::boot_id()?))?;
-    let now = Now::read().map_err(daemon::DaemonError::from)?;
-    let mut front = Front::new(source, enrich, policy, now);
     let end = args.time.map(|time| Instant::now() + time);
+    if let Some(path) = &args.record {
+        return record(&mut source, path, &kinds, end);
+    }
+    let (enrich, now) = match args.replay {
+        // the same lines wherever and whenever it is shown
+        Some(_) => (Enrich::of_events()?, Now { boot: 0, wall: 0 }),
+        None => (Enrich::prime(Options::new(daemon::boot_id()?))?, Now::read().map_err(daemon::DaemonError::from)?),
+    };
+    let mut front = Front::new(source, enrich, policy, now);
     let mut printer = Printer::new(Paint::stdout());
     let mut line = Vec::new();
     eprintln!("sigtrail: watching; end with Ctrl-C");
@@ -113,10 +130,35 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         }
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);
     }
-    let account = front.marks()?;
-    let closed = front.close(account, true);
+    front.detach();
+    let marks = front.marks()?;
+    let empty = front.drain(|_, _, _, _| ControlFlow::Continue(()));
+    let closed = front.close(marks, empty);
     if closed.lost > 0 {
         eprintln!("sigtrail: {} events were lost", closed.lost);
+    }
+    Ok(())
+}
+
+/// Keeps the events of some kinds, or of all.
+fn record(source: &mut Source, path: &Path, kinds: &[Kind], end: Option<Instant>) -> Result<(), Trouble> {
+    let failed = |source| Trouble::File { doing: "writing", path: path.into(), source };
+    let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+    eprintln!("sigtrail: recording; end with Ctrl-C");
+    while end.is_none_or(|end| Instant::now() < end) {
+        let mut written = Ok(());
+        let empty = source.drain(|bytes| {
+            let wanted = |event: Event<'_>| kinds.is_empty() || kinds.contains(&event.kind());
+            // what is no event is kept, too: it is the more telling
+            if Event::decode(bytes).map_or(true, wanted) {
+                written = replay::record(bytes, &mut out);
+            }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        written.and_then(|()| out.flush()).map_err(failed)?;
+        if empty {
+            source.wait(Duration::from_millis(50))?;
+        }
     }
     Ok(())
 }

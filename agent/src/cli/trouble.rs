@@ -5,8 +5,13 @@ use std::{io, path::PathBuf, process::ExitCode};
 use thiserror::Error;
 
 use crate::{
-    config::ConfigError, daemon::DaemonError, document::Problems, enrich::EnrichError, pipeline::LogError,
-    policy::PolicyError, source::{ReplayError, SourceError},
+    config::ConfigError,
+    daemon::DaemonError,
+    document::Problems,
+    enrich::EnrichError,
+    pipeline::LogError,
+    policy::PolicyError,
+    source::{ReplayError, SourceError},
 };
 
 /// Why a verb did not do what it was asked for.
@@ -88,9 +93,13 @@ impl Trouble {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Policy(_) | Self::Usage(_) | Self::File { .. } => 3,
-            Self::Daemon(DaemonError::Policy(_) | DaemonError::Http { .. }) => 3,
-            Self::Daemon(DaemonError::Log(LogError::Keys(_))) => 3,
+            Self::Config(_)
+            | Self::Policy(_)
+            | Self::Usage(_)
+            | Self::File { .. }
+            | Self::Daemon(DaemonError::Policy(_) | DaemonError::Http { .. } | DaemonError::Log(LogError::Keys(_))) => {
+                3
+            }
             _ => 1,
         }
     }

@@ -8,7 +8,11 @@ use std::{
 
 use common::{Event, filter::Counts};
 
-use super::{Log, Status, Tally, status::describe, tally::{Closed, Marks}};
+use super::{
+    Log, Status, Tally,
+    status::describe,
+    tally::{Closed, Marks},
+};
 use crate::{
     clock::{Now, Stamp},
     enrich::Enrich,
@@ -39,7 +43,15 @@ impl Front {
     pub fn new(source: Source, enrich: Enrich, policy: Policy, now: Now) -> Self {
         let mut stamp = Stamp::default();
         stamp.set(now);
-        Self { source, enrich, policy, scratch: Scratch::default(), stamp, offset: now.offset(), tally: Tally::default() }
+        Self {
+            source,
+            enrich,
+            policy,
+            scratch: Scratch::default(),
+            stamp,
+            offset: now.offset(),
+            tally: Tally::default(),
+        }
     }
 
     /// Judges the events that are there, until `each` breaks. Returns whether there are no more.

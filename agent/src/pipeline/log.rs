@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, State, Vkey,
     batch::LineError,
     enrol::{self, EnrolError, Enrolment},
     state::RecoverError,
@@ -75,6 +75,8 @@ pub struct Log {
     spool: Spool,
     /// The sealed batch that is not durable yet, with its seal line.
     sealed: Option<Vec<u8>>,
+    /// A buffer of an earlier batch.
+    spare: Vec<u8>,
     boot: String,
     host: String,
     agent: Agent,
@@ -99,6 +101,8 @@ impl Log {
             if parsed.header.batch >= state.batch() {
                 state = state.advance_over(lines, seal_line).map_err(LogError::Fork)?;
                 keys.save(&state)?;
+            } else if let Some(what) = stranger(parsed, &state) {
+                return Err(LogError::Fork(RecoverError::Fork(parsed.header.batch, what)));
             }
             let facts = &parsed.header.facts;
             clean = matches!(facts.kind, BatchKind::Stop | BatchKind::Genesis);
@@ -118,6 +122,7 @@ impl Log {
             keys,
             spool,
             sealed: None,
+            spare: Vec::new(),
             boot: read("/proc/sys/kernel/random/boot_id")?,
             host: read("/proc/sys/kernel/hostname")?,
             agent: agent()?,
@@ -133,7 +138,8 @@ impl Log {
     /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
     pub fn enrol(options: LogOptions, origin: &str, now: Now) -> Result<String, LogError> {
         let (host_key, seed, _) = Keys::make(&options.state_dir, origin)?;
-        let facts = vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+        let facts =
+            vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
         let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
         let mut log = Self::open(options, now)?;
         let line = enrol::genesis_line(&note);
@@ -230,12 +236,10 @@ impl Log {
             extensions: Vec::new(),
         };
         let sealed = self.sealer.seal(self.batch.lines(), &facts)?;
-        let mut bytes = Vec::with_capacity(self.batch.bytes().len() + sealed.line.len());
-        bytes.extend_from_slice(self.batch.bytes());
+        let mut bytes = self.batch.take(now, std::mem::take(&mut self.spare));
         bytes.extend_from_slice(&sealed.line);
         self.sealed = Some(bytes);
         self.offset = now.offset();
-        self.batch.clear(now);
         Ok(())
     }
 
@@ -254,7 +258,7 @@ impl Log {
             self.last_sealed = Some((pending.number, text::time(Now::read().map_or(0, |now| now.wall))));
             self.head = Some(checkpoint.text().trim_end().replace('\n', " "));
         }
-        self.sealed = None;
+        self.spare = self.sealed.take().unwrap_or_default();
         self.sealer.advance();
         Ok(())
     }
@@ -300,6 +304,16 @@ fn parse(bytes: &[u8]) -> Option<(Lines, Vec<u8>, SealedBatch)> {
     Some((lines, body[start..].to_vec(), parsed))
 }
 
+/// What of an older batch says that it is not of the log that the state ends.
+fn stranger(last: &SealedBatch, state: &State) -> Option<&'static str> {
+    if last.header.origin != state.origin() {
+        return Some("origin");
+    }
+    let mut log = last.before.clone();
+    log.push(last.leaf);
+    (log.size() == state.batch() && log != *state.log()).then_some("root")
+}
+
 fn agent() -> Result<Agent, LogError> {
     let path = "/proc/self/exe";
     let mut file = fs::File::open(path).map_err(|source| LogError::Host { path: path.into(), source })?;
@@ -335,5 +349,5 @@ fn machine() -> String {
     let mut hash = Sha256::new();
     hash.update(b"sigtrail/v1 machine ");
     hash.update(id.trim());
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&hash.finalize()[..16])
 }

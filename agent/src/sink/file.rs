@@ -17,6 +17,9 @@ use writer::Writer;
 /// The active file.
 const ACTIVE: &str = "audit.ndjson";
 
+/// Niceness of the work on rotated files (nice(2)): it has time.
+const IDLE: i32 = 19;
+
 /// A file sink as it is written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,7 +32,9 @@ pub struct FileConfig {
     pub rotate_seconds: u64,
     /// Compress rotated files with zstd; the original goes only after the copy was read back and compared.
     pub compress: bool,
-    /// Group that may read the files (they have mode 0640). Default: the group of the agent.
+    /// Permissions of the files.
+    pub mode: u32,
+    /// Group of the files. Default: the group of the agent.
     pub group: Option<String>,
     /// Keep at most this many rotated files. Default: all.
     pub keep_files: Option<usize>,
@@ -44,6 +49,7 @@ impl Default for FileConfig {
             rotate_bytes: 64 << 20,
             rotate_seconds: 86_400,
             compress: true,
+            mode: 0o640,
             group: None,
             keep_files: None,
             keep_bytes: None,
@@ -145,8 +151,18 @@ impl FileSink {
         }
         let config = self.config.clone();
         self.tidying = Some(spawn_blocking(move || {
-            if let Err(error) = archive::tidy(&config) {
-                tracing::warn!(%error, "rotated files are not tidied up");
+            // a thread of its own, because niceness stays with a thread
+            let work = move || {
+                if let Err(error) = rustix::process::nice(IDLE) {
+                    tracing::debug!(%error, "tidying up with ordinary priority");
+                }
+                archive::tidy(&config)
+            };
+            match std::thread::Builder::new().name("tidy".into()).spawn(work).map(std::thread::JoinHandle::join) {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::warn!(%error, "rotated files are not tidied up"),
+                Ok(Err(_)) => tracing::error!("tidying up ended by a bug"),
+                Err(error) => tracing::warn!(%error, "rotated files are not tidied up"),
             }
         }));
     }

@@ -18,15 +18,19 @@ use common::{
     call::TABLE,
     filter::{Counts, KINDS, Settings, class},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
+    backlog::Backlog,
     hooks::{Entry, Family, PROGRAMS, Program},
     object,
     offsets::{OffsetsError, Types},
 };
+
+/// Events that are read in place before the ring is emptied into the backlog.
+const IN_PLACE: usize = 512;
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -38,6 +42,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Bytes waiting at which the reader is woken before its time.
     pub wake_bytes: u32,
+    /// Most bytes of events that wait in our memory when more come than can be worked on.
+    pub backlog_bytes: usize,
     /// How programs read kernel memory; `None` for the best way that this kernel has.
     pub family: Option<Family>,
     /// The bits of [`class`] that are wanted, by kind.
@@ -83,6 +89,9 @@ pub struct Attached {
 pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
+    backlog: Backlog,
+    /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
+    epoll: Epoll,
     counts: PerCpuArray<MapData, [u64; 5]>,
     sequences: PerCpuArray<MapData, u64>,
     /// The programs that `sys_exit` jumps to.
@@ -99,7 +108,7 @@ impl Kernel {
         let bytes = std::fs::read(BTF).map_err(SourceError::NoBtf)?;
         let types = Types::read(&bytes)?;
         let (layout, missing) = types.layout()?;
-        let cast = types.function(object::CAST);
+        let cast = types.cast();
         let best = if cast.is_some() { Family::Fast } else { Family::Base };
         let family = options.family.unwrap_or(best);
         let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
@@ -122,8 +131,11 @@ impl Kernel {
         let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
         let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
         let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
+        let ring = ring.ok_or(SourceError::Missing("map EVENTS"))?;
         let mut kernel = Self {
-            ring: ring.ok_or(SourceError::Missing("map EVENTS"))?,
+            epoll: edges_of(&ring).map_err(|error| SourceError::Wait(error.into()))?,
+            ring,
+            backlog: Backlog::new(options.backlog_bytes),
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
             sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
             jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
@@ -179,20 +191,40 @@ impl Kernel {
 
     /// Hands over the events that are there, each at an address that is a multiple of 8, until `each` breaks. Returns
     /// whether there are no more.
+    ///
+    /// A few are read in place. When there are more, the ring is emptied into the backlog again and again while the
+    /// events are worked on: copying is many times faster than the work, so a burst finds room in the ring.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
-        while let Some(event) = self.ring.next() {
-            if each(&event).is_break() {
-                return false;
+        let mut done = 0;
+        loop {
+            done += 1;
+            if done % IN_PLACE == 0 {
+                self.empty_ring();
+            }
+            let more = if self.backlog.is_empty() {
+                self.ring.next().map(|event| each(&event))
+            } else {
+                self.backlog.next().map(&mut each)
+            };
+            match more {
+                None => return true,
+                Some(ControlFlow::Break(())) => return false,
+                Some(ControlFlow::Continue(())) => {}
             }
         }
-        true
+    }
+
+    fn empty_ring(&mut self) {
+        while self.backlog.has_room() {
+            let Some(event) = self.ring.next() else { return };
+            self.backlog.push(&event);
+        }
     }
 
     /// Waits until events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
-        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        let ring = self.ring.as_fd();
-        match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], timeout) {
+        let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
+        match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(SourceError::Wait(error.into())),
         }
@@ -241,6 +273,12 @@ impl Kernel {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
+}
+
+fn edges_of(ring: &RingBuf<MapData>) -> nix::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+    Ok(epoll)
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.

@@ -6,6 +6,8 @@ use common::layout::{Layout, MEMBERS, MISSING};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::object::CAST;
+
 /// Why a BTF blob could not be read.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum OffsetsError {
@@ -41,7 +43,7 @@ pub struct Types<'a> {
     bytes: &'a [u8],
     strings: usize,
     /// Where each type starts, by id; type 0 is void.
-    starts: Vec<usize>,
+    starts: Vec<u32>,
     named: HashMap<(u8, &'a [u8]), u32>,
 }
 
@@ -62,10 +64,18 @@ impl<'a> Types<'a> {
             let info = word(at + 4)?;
             let (kind, count) = ((info >> 24 & 0x1f) as u8, (info & 0xffff) as usize);
             let id = types.starts.len() as u32;
-            types.starts.push(at);
-            let name = types.string(word(at)?)?;
-            if !name.is_empty() {
-                types.named.entry((kind, name)).or_insert(id);
+            types.starts.push(at as u32);
+            // only what can be asked for: a kernel has 150,000 types
+            if matches!(kind, kind::STRUCT | kind::FUNC | kind::TYPEDEF) {
+                let name = types.string(word(at)?)?;
+                let asked = match kind {
+                    kind::STRUCT => MEMBERS.iter().any(|(it, _)| it.as_bytes() == name),
+                    kind::FUNC => name == CAST.as_bytes(),
+                    _ => name.starts_with(b"btf_trace_"),
+                };
+                if asked {
+                    types.named.entry((kind, name)).or_insert(id);
+                }
             }
             at += 12
                 + match kind {
@@ -79,9 +89,9 @@ impl<'a> Types<'a> {
         Ok(types)
     }
 
-    /// The id of a kernel function, for a call from a program.
-    pub fn function(&self, name: &str) -> Option<u32> {
-        self.named.get(&(kind::FUNC, name.as_bytes())).copied()
+    /// The id of the kernel function [`CAST`], for calls from programs.
+    pub fn cast(&self) -> Option<u32> {
+        self.named.get(&(kind::FUNC, CAST.as_bytes())).copied()
     }
 
     /// Whether a tracepoint can be attached to with typed arguments.
@@ -125,7 +135,7 @@ impl<'a> Types<'a> {
 
     /// Byte offset and type of a member; anonymous structs and unions are looked through.
     fn member(&self, id: u32, name: &[u8], depth: usize) -> Result<Option<(u32, u32)>, OffsetsError> {
-        let at = *self.starts.get(id as usize).ok_or(OffsetsError::Damaged(id as usize))?;
+        let at = *self.starts.get(id as usize).ok_or(OffsetsError::Damaged(id as usize))? as usize;
         if depth > 32 {
             return Err(OffsetsError::Damaged(at));
         }

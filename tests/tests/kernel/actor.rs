@@ -247,6 +247,7 @@ impl Stage {
     pub fn compare(&self, name: &str, done: Done, records: Vec<Value>, mut body: Value) -> Value {
         assert_eq!(records.len(), 1, "{name}: one record expected, not {records:#?}");
         let record = records.into_iter().next().unwrap();
+        has_its_time(&record);
         let failed = done.ret < 0;
         let fields = body.as_object_mut().unwrap();
         let user_copy = fields.remove("user_copy").unwrap_or(json!([]));
@@ -268,6 +269,14 @@ impl Stage {
 
 pub fn ktime(record: &Value) -> u64 {
     record["ktime"].as_str().unwrap().parse().unwrap()
+}
+
+/// The wall clock time is that of `ktime`, whatever the agent does in between.
+fn has_its_time(record: &Value) {
+    let time: jiff::Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+    let offset = jiff::Timestamp::now().as_nanosecond() - i128::from(now());
+    let expected = i128::from(ktime(record)) + offset;
+    assert!((time.as_nanosecond() - expected).abs() < 100_000_000, "{time} is not {expected}");
 }
 
 /// Compares a record with all its fields, but for those that no one else knows. A field that is not there is null.

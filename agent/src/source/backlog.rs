@@ -1,0 +1,109 @@
+//! Events that wait in our memory: a burst is copied out of the ring faster than it can be worked on.
+
+use std::collections::VecDeque;
+
+use zerocopy::IntoBytes as _;
+
+/// Words of a part. Memory is taken and given back by parts.
+const PART: usize = 64 << 10;
+
+/// A queue of events, bounded.
+#[derive(Debug)]
+pub struct Backlog {
+    /// Each event is its length in bytes and then its bytes, filled up to whole words.
+    parts: VecDeque<Vec<u64>>,
+    /// Where the next event begins in the first part.
+    at: usize,
+    /// Words in all parts.
+    words: usize,
+    limit: usize,
+}
+
+impl Backlog {
+    /// An empty queue for about so many bytes.
+    pub fn new(limit_bytes: usize) -> Self {
+        Self { parts: VecDeque::new(), at: 0, words: 0, limit: limit_bytes / 8 }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.words == 0
+    }
+
+    /// Whether another event may come.
+    pub fn has_room(&self) -> bool {
+        self.words < self.limit
+    }
+
+    /// Adds an event.
+    pub fn push(&mut self, event: &[u8]) {
+        let len = event.len().div_ceil(8);
+        let full = |part: &Vec<u64>| part.capacity() - part.len() <= len;
+        if self.parts.back().is_none_or(full) {
+            self.parts.push_back(Vec::with_capacity(PART.max(len + 1)));
+        }
+        if let Some(part) = self.parts.back_mut() {
+            part.push(event.len() as u64);
+            let start = part.len();
+            part.resize(start + len, 0);
+            part[start..].as_mut_bytes()[..event.len()].copy_from_slice(event);
+            self.words += len + 1;
+        }
+    }
+
+    /// Takes the oldest event; valid until the next call.
+    pub fn next(&mut self) -> Option<&[u8]> {
+        // the part before was still lent to the caller
+        if self.parts.front().is_some_and(|part| self.at >= part.len()) {
+            self.parts.pop_front();
+            self.at = 0;
+        }
+        let part = self.parts.front()?;
+        let len = *part.get(self.at)? as usize;
+        let start = self.at + 1;
+        self.at = start + len.div_ceil(8);
+        self.words -= len.div_ceil(8) + 1;
+        part[start..self.at].as_bytes().get(..len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let mut backlog = Backlog::new(1 << 20);
+        let event = |number: usize| vec![number as u8; number % 1000];
+        let (mut pushed, mut taken) = (0, 0);
+        for round in 0..50 {
+            while backlog.has_room() {
+                backlog.push(&event(pushed));
+                pushed += 1;
+            }
+            for _ in 0..round * 100 {
+                let Some(found) = backlog.next() else { break };
+                assert_eq!(found, event(taken));
+                assert_eq!(found.as_ptr().addr() % 8, 0);
+                taken += 1;
+            }
+        }
+        while let Some(found) = backlog.next() {
+            assert_eq!(found, event(taken));
+            taken += 1;
+        }
+        assert_eq!(taken, pushed);
+        assert!(backlog.is_empty() && backlog.has_room());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut backlog = Backlog::new(1 << 20);
+        let mut bytes = 0;
+        while backlog.has_room() {
+            backlog.push(&vec![1; 100_000]);
+            bytes += 100_000;
+        }
+        assert!(bytes < (1 << 20) + 200_000);
+    }
+}

@@ -1,0 +1,92 @@
+# Does each kind of thing at least once, in each of its shapes: `record.rs` makes the golden streams of it.
+import os, signal, socket, sys
+sys.stdin.readline()
+os.chdir("/tmp/sigtrail-golden")
+
+def child(do):
+    pid = os.fork()
+    if pid == 0:
+        do()
+        os._exit(127)
+    os.waitpid(pid, 0)
+
+def attempt(do):
+    try:
+        return do()
+    except OSError:
+        return None
+
+def program(path, *args):
+    child(lambda: attempt(lambda: os.execve(path, args, {"LANG": "C"})))
+
+def memory():
+    fd = os.memfd_create("ghost")
+    os.write(fd, open("/bin/true", "rb").read())
+    os.execve("/proc/self/fd/%d" % fd, ["ghost"], {})
+
+open("script", "w").write("#!/bin/sh\nexit 3\n")
+os.chmod("script", 0o755)
+program("/bin/true", "true", "", "two words", "\u00fc", b"\xff\n")
+program("/tmp/sigtrail-golden/script", "script", "--flag")
+program("/tmp/sigtrail-golden/missing", "missing")
+child(memory)
+child(lambda: os._exit(3))
+child(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+os.close(os.open("file", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o640))
+os.close(os.open(b"bytes \xff", os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
+os.close(os.open("file", os.O_RDONLY))
+attempt(lambda: os.open("missing", os.O_RDONLY))
+attempt(lambda: os.open("d" * 256, os.O_WRONLY))
+os.mkdir("dir")
+os.close(os.open("dir", os.O_RDONLY | os.O_DIRECTORY))
+os.link("file", "hard")
+attempt(lambda: os.link("missing", "hard2"))
+os.symlink("file", "soft")
+os.symlink("../else where\n", "dir/soft")
+attempt(lambda: os.symlink("file", "soft"))
+os.chmod("file", 0o4711)
+os.chmod(os.open("dir", os.O_RDONLY), 0o700)
+attempt(lambda: os.chmod("missing", 0o777))
+os.chown("file", 65534, -1)
+os.lchown("soft", 1, 2)
+attempt(lambda: os.chown("missing", 0, 0))
+os.truncate("file", 4096)
+os.truncate(os.open("file", os.O_WRONLY), 7)
+attempt(lambda: os.truncate("missing", 0))
+os.rename("hard", "dir/renamed")
+os.rename("soft", "file")
+attempt(lambda: os.rename("missing", "there"))
+os.unlink("dir/renamed")
+os.unlink("dir/soft")
+os.unlink(b"bytes \xff")
+attempt(lambda: os.unlink("missing"))
+attempt(lambda: os.rmdir("missing"))
+os.rmdir("dir")
+
+server = socket.socket()
+server.bind(("127.0.0.1", 47113))
+server.listen(7)
+client = socket.create_connection(("127.0.0.1", 47113))
+other, _ = server.accept()
+other.send(b"x")
+server6 = socket.socket(socket.AF_INET6)
+server6.bind(("::1", 47114))
+server6.listen()
+attempt(lambda: socket.create_connection(("127.0.0.1", 47115)))
+attempt(lambda: server.bind(("127.0.0.1", 47116)))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind("/tmp/sigtrail-golden/socket")
+unix.listen(0)
+hidden = socket.socket(socket.AF_UNIX)
+hidden.bind("\0sigtrail-golden")
+peer = socket.socket(socket.AF_UNIX)
+peer.connect("/tmp/sigtrail-golden/socket")
+unix.accept()
+unix.setblocking(False)
+attempt(unix.accept)
+datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagram.sendto(b"hello", ("127.0.0.1", 47117))
+datagram6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+datagram6.sendto(b"hello", ("::1", 47118))
+attempt(lambda: datagram.sendto(b"x", ("255.255.255.255", 47119)))
