@@ -10,7 +10,7 @@ use crate::{
 use common::Record;
 
 /// Components that are looked at; a longer path is marked as truncated at its root.
-const DEPTH: usize = 256;
+const DEPTH: usize = 128;
 
 /// `AT_FDCWD` (fcntl.h).
 pub const CWD: i32 = -100;
@@ -133,13 +133,48 @@ pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROO
     }
 }
 
-/// The path of an open file; a bare name when it hangs in no tree (memfd, pipe).
+/// What a path is about.
+#[derive(Clone, Copy)]
+pub enum Subject {
+    /// An open file.
+    File(usize),
+    /// A name in the caller's memory, relative to a directory (a descriptor, or [`CWD`]).
+    Name(i32, u64),
+    /// Nothing: the call names a file by a descriptor that is not open.
+    Nothing,
+}
+
+/// The path of a subject. For a file in no tree (memfd, pipe) its bare name. There is one walk for all, because the
+/// verifier follows each.
 #[inline(always)]
-pub fn of_file<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, file: usize) -> Path {
-    let place = Place::of_file::<M>(file);
+pub fn of<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, task: usize, subject: Subject) -> Path {
+    let (place, name) = match subject {
+        Subject::File(file) => (Place::of_file::<M>(file), 0),
+        Subject::Name(dir, name) => {
+            let first = kernel::read_user::<u8>(name);
+            (Place::base::<M>(task, first == Some(b'/'), dir), name)
+        }
+        Subject::Nothing => return Path { marks: mark::ABSENT, ..Path::default() },
+    };
     let mut path = resolve::<M, R, ROOM>(draft, place);
-    if path.marks & mark::DETACHED != 0 {
-        (path.start, path.len) = bare_name::<M, R, ROOM>(draft, place.entry);
+    if matches!(subject, Subject::File(_)) {
+        if path.marks & mark::DETACHED != 0 {
+            (path.start, path.len) = bare_name::<M, R, ROOM>(draft, place.entry);
+        }
+        return path;
+    }
+    path.marks = path.marks & mark::TRUNCATED | mark::USER;
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: a text is at most as long as the room behind the last one.
+    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name) };
+    if len > 0 {
+        path.name = start as u32;
+        path.name_len = len as u32;
+        draft.used = start + clamp::<{ TEXT as i32 }>(len as u64);
+    } else {
+        // the page is gone meanwhile: say so
+        path.marks |= mark::ABSENT | mark::TRUNCATED;
+        draft.note(mark::TRUNCATED);
     }
     path
 }
@@ -153,34 +188,6 @@ fn bare_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     unsafe { copy((&raw mut draft.tail).cast::<u8>().add(start as usize), len, name) };
     draft.used = start + len;
     (start as u32, len as u32)
-}
-
-/// A name in the caller's memory, and the place it is relative to.
-#[inline(always)]
-pub fn named<M: Memory, R: Record, const ROOM: usize>(
-    draft: &mut Draft<R, ROOM>,
-    task: usize,
-    dir: i32,
-    name: u64,
-) -> Path {
-    let first = kernel::read_user::<u8>(name);
-    let mut path = resolve::<M, R, ROOM>(draft, Place::base::<M>(task, first == Some(b'/'), dir));
-    path.marks = path.marks & mark::TRUNCATED | mark::USER;
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe {
-        copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name)
-    };
-    if len > 0 {
-        path.name = start as u32;
-        path.name_len = len as u32;
-        draft.used = start + clamp::<{ TEXT as i32 }>(len as u64);
-    } else {
-        // the page is gone meanwhile: say so
-        path.marks |= mark::ABSENT | mark::TRUNCATED;
-        draft.note(mark::TRUNCATED);
-    }
-    path
 }
 
 /// A name that the kernel keeps, and the place it is relative to.
@@ -201,19 +208,4 @@ pub fn kernel_named<M: Memory, R: Record, const ROOM: usize>(
     path.name_len = len as u32;
     draft.used = start + len;
     path
-}
-
-/// A name in the caller's memory, or no path at all: when the call names a file by a descriptor that is not open.
-#[inline(always)]
-pub fn named_or_none<M: Memory, R: Record, const ROOM: usize>(
-    draft: &mut Draft<R, ROOM>,
-    task: usize,
-    dir: i32,
-    name: u64,
-    none: bool,
-) -> Path {
-    if none {
-        return Path { marks: mark::ABSENT, ..Path::default() };
-    }
-    named::<M, R, ROOM>(draft, task, dir, name)
 }

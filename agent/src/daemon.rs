@@ -8,6 +8,7 @@
 pub mod control;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::PathBuf,
     sync::{
@@ -122,7 +123,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let ended = {
         let parts = parts.clone();
         let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, parts, required, show))
+        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
     };
     let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -142,7 +143,7 @@ struct Parts {
     over: watch::Sender<bool>,
     gaps: Gaps,
     status: Arc<Mutex<Status>>,
-    sinks: Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>,
+    sinks: control::Sinks,
 }
 
 impl Default for Parts {
@@ -167,7 +168,7 @@ fn hot(
     front: Front,
     log: Log,
     poll: Duration,
-    parts: Parts,
+    parts: &Parts,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
 ) -> Result<(), PipelineError> {
@@ -257,12 +258,13 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         log.own(&recovered, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
+    let running: BTreeSet<_> = running.collect();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let start = Own::Start {
         version: env!("CARGO_PKG_VERSION"),
         kernel: release.trim().to_owned(),
         family: kernel.family().name(),
-        hooks: running.collect(),
+        hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
     };
     log.own(&start, now)?;
@@ -367,6 +369,7 @@ fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
                 rotate_bytes: file.rotate_bytes.0,
                 rotate_seconds: file.rotate_age.as_secs(),
                 compress: file.compress,
+                mode: file.mode.0,
                 group: file.group.clone(),
                 keep_files: file.keep_files.map(|files| files as usize),
                 keep_bytes: None,
@@ -403,16 +406,16 @@ fn required(config: &Config, parts: &Parts, sinks: &[Sink]) -> impl FnMut() -> O
     let mut required = Vec::new();
     let mut states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner);
     for (sink, written) in sinks.iter().zip(&config.sinks) {
-        let status = Arc::new(deliver::Status::default());
+        let state = Arc::new(deliver::Status::default());
         let is_required = match written {
             config::Sink::File(file) => file.required,
             config::Sink::Http(http) => http.required,
         };
         if is_required {
-            required.push(status.clone());
+            required.push(state.clone());
         }
-        states.push((sink.name().to_owned(), status));
+        states.push((sink.name().to_owned(), state));
     }
     drop(states);
-    move || required.iter().map(|status| status.report().cursor).min().flatten()
+    move || required.iter().map(|state| state.report().cursor).min().flatten()
 }

@@ -69,6 +69,9 @@ pub struct Ties<'a> {
     pub status: &'a Arc<Mutex<Status>>,
 }
 
+/// Nanoseconds after which the state is published though nothing is sealed.
+const PUBLISH: u64 = 1_000_000_000;
+
 /// A blocked log is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -76,6 +79,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
     let mut now = Now::read()?;
     let first = log.first_kind();
+    let mut published = now.boot;
     seal(&mut front, &mut log, first, &mut ties)?;
     while !ties.stop.load(Ordering::Acquire) {
         let empty = gather(&mut front, &mut log, &mut ties, now);
@@ -87,6 +91,10 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
             let kind = log.due_kind();
             seal(&mut front, &mut log, kind, &mut ties)?;
         } else if empty {
+            if now.boot >= published + PUBLISH {
+                front.publish(&log, None, ties.status);
+                published = now.boot;
+            }
             front.wait(log.time_left(now).min(poll))?;
         }
         now = Now::read()?;

@@ -5,6 +5,8 @@
 pub mod errno;
 pub mod field;
 pub mod json;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use common::Event;
 pub use field::{ContextField, Derived, Part, Slot};

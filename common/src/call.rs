@@ -84,8 +84,9 @@ pub const fn access(mode: u32) -> &'static str {
 /// The [`access`] of a file that was opened with `O_PATH`.
 pub const ACCESS_PATH: u32 = 4;
 
-/// Flags of open(2) (`include/uapi/asm-generic/fcntl.h`). `O_RDONLY` has no bit.
+/// Flags of open(2) (`include/uapi/asm-generic/fcntl.h`). `O_RDONLY` is the access mode without a bit.
 pub const OPEN_FLAGS: &[(u32, &str)] = &[
+    (0, "O_RDONLY"),
     (0o1, "O_WRONLY"),
     (0o2, "O_RDWR"),
     (0o100, "O_CREAT"),

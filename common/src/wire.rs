@@ -10,7 +10,7 @@ mod value;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub use value::{PathParts, SocketAddr, Type, Value, Wire};
+pub use value::{PathParts, SocketAddr, Type, Value, Wire, items};
 
 use crate::{Call, Hook};
 

@@ -8,7 +8,7 @@ use common::{
 
 use crate::{
     kernel::{Memory, load},
-    path::{self, CWD, file_of},
+    path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
@@ -29,11 +29,17 @@ fn chmod<M: Memory>(it: &Return) {
             draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
             draft.body.result_mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
             draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-            draft.body.path = path::of_file::<M, _, _>(draft, file);
-        } else {
-            let (dir, name) = if at { (it.arg::<0>() as i32, it.arg::<1>()) } else { (CWD, it.arg::<0>()) };
-            draft.body.path = path::named_or_none::<M, _, _>(draft, it.task, dir, name, it.is(Call::Fchmod));
         }
+        let subject = if file != 0 {
+            Subject::File(file)
+        } else if it.is(Call::Fchmod) {
+            Subject::Nothing
+        } else if at {
+            Subject::Name(it.arg::<0>() as i32, it.arg::<1>())
+        } else {
+            Subject::Name(CWD, it.arg::<0>())
+        };
+        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
 on_return!(chmod_fast, chmod_base, chmod);

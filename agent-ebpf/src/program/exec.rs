@@ -16,7 +16,7 @@ use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
     filter,
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
-    path::{self, Place},
+    path::{self, Place, Subject},
 };
 
 /// Bytes of arguments in one event: one argument of the longest size that the kernel takes (`MAX_ARG_STRLEN`,
@@ -70,7 +70,7 @@ fn exec<M: Memory>(ctx: &BtfTracePointContext) {
     draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
     draft.body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
     draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-    draft.body.path = path::of_file::<M, _, _>(draft, file);
+    draft.body.path = path::of::<M, _, _>(draft, task, Subject::File(file));
     let memfd = draft.body.path.marks & mark::DETACHED != 0;
     draft.body.memfd = Bool(u32::from(memfd));
     draft.body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0 && !memfd));

@@ -9,7 +9,7 @@ use common::{
 use crate::{
     draft::{CallDraft, TEXT, kernel_read},
     kernel::{Memory, clamp, copy_user_str},
-    path::{self, CWD},
+    path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
 };
 
@@ -24,8 +24,8 @@ fn link<M: Memory>(it: &Return) {
         } else {
             (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
         };
-        draft.body.path = path::named::<M, _, _>(draft, it.task, from, old);
-        draft.body.target = path::named::<M, _, _>(draft, it.task, to, new);
+        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(from, old));
+        draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
     });
 }
 on_return!(link_fast, link_base, link);
@@ -38,7 +38,7 @@ fn symlink<M: Memory>(it: &Return) {
     it.send::<M, Symlink>(Kind::Symlink, |draft, it| {
         let (dir, name) =
             if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
-        draft.body.path = path::named::<M, _, _>(draft, it.task, dir, name);
+        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
         draft.body.content = given(draft, it.arg::<0>());
     });
 }

@@ -11,7 +11,7 @@ use common::{
 use crate::{
     filter,
     kernel::{self, Memory, load},
-    path::{self, CWD, file_of},
+    path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
@@ -76,19 +76,20 @@ fn open<M: Memory>(it: &Return) {
         body.create_mode = Mode(if creates { wish.mode & 0o7777 } else { UNSET });
         body.created = Bool(u32::from(created));
         body.deleted = Bool(0);
+        let mut subject = Subject::Name(wish.dir, wish.name);
         if file == 0 {
             body.inode = Inode::default();
             body.dev = Device(UNSET);
             body.mode = Mode(UNSET);
-            draft.body.path = path::named::<M, _, _>(draft, it.task, wish.dir, wish.name);
         } else {
             let inode = load!(M, usize, file, file.inode);
             body.inode = Inode::from(load!(M, u64, inode, inode.ino));
             body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
             body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0));
             body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-            draft.body.path = path::of_file::<M, _, _>(draft, file);
+            subject = Subject::File(file);
         }
+        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
 on_return!(open_fast, open_base, open);

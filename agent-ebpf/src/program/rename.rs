@@ -4,7 +4,7 @@ use common::{Call, Kind, event::Rename, wire::RenameFlags};
 
 use crate::{
     kernel::Memory,
-    path::{self, CWD},
+    path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
 };
 
@@ -20,8 +20,8 @@ fn rename<M: Memory>(it: &Return) {
             (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
         };
         draft.body.flags = RenameFlags(if it.is(Call::Renameat2) { it.arg::<4>() as u32 } else { 0 });
-        draft.body.path = path::named::<M, _, _>(draft, it.task, from, old);
-        draft.body.target = path::named::<M, _, _>(draft, it.task, to, new);
+        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(from, old));
+        draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
     });
 }
 on_return!(rename_fast, rename_base, rename);

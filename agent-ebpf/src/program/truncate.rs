@@ -8,7 +8,7 @@ use common::{
 
 use crate::{
     kernel::{Memory, load},
-    path::{self, CWD, file_of},
+    path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
@@ -27,10 +27,13 @@ fn truncate<M: Memory>(it: &Return) {
             let inode = load!(M, usize, file, file.inode);
             draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
             draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-            draft.body.path = path::of_file::<M, _, _>(draft, file);
-        } else {
-            draft.body.path = path::named_or_none::<M, _, _>(draft, it.task, CWD, it.arg::<0>(), by_file);
         }
+        let subject = match (file, by_file) {
+            (0, true) => Subject::Nothing,
+            (0, false) => Subject::Name(CWD, it.arg::<0>()),
+            (file, _) => Subject::File(file),
+        };
+        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
 on_return!(truncate_fast, truncate_base, truncate);

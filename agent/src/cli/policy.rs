@@ -27,6 +27,7 @@ pub(super) fn run(verb: &Verb) -> Result<(), Trouble> {
             for share in policy.explain() {
                 println!("  {share}");
             }
+            println!("Starts, births and ends of processes are always sent: the process table lives by them.");
         }
         Verb::Default => print!("{}", Policy::default_text()),
     }

@@ -5,9 +5,12 @@
 //! 20:26:45.130 open    alice  4243 cat ▸ /etc/shadow read = EACCES
 //! ```
 
-use std::fmt::Write as _;
+use std::net::IpAddr;
 
-use common::{Body, Event, Kind, Value};
+use common::{
+    Body, Event, Kind, Value,
+    wire::{SocketAddr, items},
+};
 
 use super::paint::{Colour, Paint};
 use crate::record::{Judgement, Record, Verdict, errno, json};
@@ -41,26 +44,21 @@ impl Printer {
             _ => Colour::Cyan,
         };
         let mut comm = String::new();
-        quote(until_nul(&header.comm.0), &mut comm);
-        let start = format_args!("{:<8}", kind.name()).to_string();
-        let written = write!(
-            self.line,
+        quote(header.comm.bytes(), &mut comm);
+        let paint = self.paint;
+        self.push(format_args!(
             "{} {} {user:<8} {:>6} {comm} {} ",
-            self.paint.text(Colour::Grey, clock),
-            self.paint.text(colour, start),
+            paint.text(Colour::Grey, clock),
+            paint.text(colour, format_args!("{:<8}", kind.name())),
             header.pid,
-            self.paint.text(Colour::Grey, "▸"),
-        );
-        debug_assert!(written.is_ok(), "writing to memory does not fail");
+            paint.text(Colour::Grey, "▸"),
+        ));
         self.what(event);
         if let Some(error) = errno::name(header.ret) {
-            let written = write!(self.line, " = {}", self.paint.text(Colour::Red, error));
-            debug_assert!(written.is_ok(), "writing to memory does not fail");
+            self.push(format_args!(" = {}", paint.text(Colour::Red, error)));
         }
         if judgement.verdict == Verdict::Alert {
-            let alert = format!(" ! {}", judgement.rule);
-            let written = write!(self.line, "{}", self.paint.text(Colour::Yellow, alert));
-            debug_assert!(written.is_ok(), "writing to memory does not fail");
+            self.push(format_args!("{}", paint.text(Colour::Yellow, format_args!(" ! {}", judgement.rule))));
         }
         self.line.push('\n');
         &self.line
@@ -97,15 +95,15 @@ impl Printer {
             Body::Chown(_) => {
                 self.field(event, "path");
                 self.line.push(' ');
-                self.field(event, "owner");
+                self.field(event, "new_owner");
                 self.line.push(':');
-                self.field(event, "group");
+                self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
-            Body::Connect(_) | Body::Send(_) => self.with(event, "protocol", "peer"),
-            Body::Bind(_) | Body::Listen(_) => self.with(event, "protocol", "local"),
+            Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
+            Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
             Body::Accept(_) => {
-                self.with(event, "protocol", "local");
+                self.socket(event, "local");
                 self.line.push_str(" from ");
                 self.field(event, "peer");
             }
@@ -113,8 +111,7 @@ impl Printer {
     }
 
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
-        let written = self.line.write_fmt(text);
-        debug_assert!(written.is_ok(), "writing to memory does not fail");
+        self.line.push_str(&text.to_string());
     }
 
     fn two(&mut self, event: &Event<'_>, from: &str, to: &str) {
@@ -127,6 +124,15 @@ impl Printer {
         self.field(event, first);
         self.line.push(' ');
         self.field(event, second);
+    }
+
+    /// A protocol (unix sockets have none) and an address.
+    fn socket(&mut self, event: &Event<'_>, address: &str) {
+        if value(event, "protocol") != Value::Null {
+            self.field(event, "protocol");
+            self.line.push(' ');
+        }
+        self.field(event, address);
     }
 
     fn field(&mut self, event: &Event<'_>, name: &str) {
@@ -145,7 +151,7 @@ impl Printer {
     /// The arguments without the first, which is the program's name.
     fn arguments(&mut self, event: &Event<'_>) {
         let Value::List(list) = value(event, "argv") else { return };
-        for argument in list.strip_suffix(b"\0").unwrap_or(list).split(|byte| *byte == 0).skip(1) {
+        for argument in items(list).skip(1) {
             self.line.push(' ');
             quote(argument, &mut self.line);
             if self.line.len() > LONG {
@@ -164,11 +170,10 @@ fn value<'a>(event: &Event<'a>, name: &str) -> Value<'a> {
     at.map_or(Value::Null, |at| event.body_value(at))
 }
 
-fn address(addr: common::wire::SocketAddr<'_>) -> String {
-    use common::wire::SocketAddr;
+fn address(addr: SocketAddr<'_>) -> String {
     let mut text = String::new();
     match addr {
-        SocketAddr::Ip(std::net::IpAddr::V6(ip), port) => return format!("[{ip}]:{port}"),
+        SocketAddr::Ip(IpAddr::V6(ip), port) => return format!("[{ip}]:{port}"),
         SocketAddr::Ip(ip, port) => return format!("{ip}:{port}"),
         SocketAddr::Unix(b"") => text.push_str("unnamed"),
         SocketAddr::Unix(path) => quote(path, &mut text),
@@ -179,10 +184,6 @@ fn address(addr: common::wire::SocketAddr<'_>) -> String {
         SocketAddr::Other(number) => return format!("family {number}"),
     }
     text
-}
-
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Appends a word as a shell would need it. Nothing of a file name reaches the terminal as a control character.

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "replay")]
     record: Option<PathBuf>,
     /// How programs read kernel memory, in place of the best way
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = family)]
     family: Option<Family>,
     /// End after this time, as in `10s`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
@@ -55,6 +55,13 @@ fn time(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| format!("`{text}` is no time; write 10s, 500ms or 2m"))
 }
 
+fn family(text: &str) -> Result<Family, String> {
+    let known = || Family::ALL.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ");
+    let found = Family::ALL.iter().copied().find(|family| family.name() == text);
+    found.ok_or_else(|| format!("`{text}` is no family; there are {}", known()))
+}
+
+/// The policy of `--all`.
 const ALL: &str = "version: 1\ndefault: keep\n";
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
@@ -82,10 +89,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     let (enrich, now) = match args.replay {
         // the same lines wherever and whenever it is shown
         Some(_) => (Enrich::of_events()?, Now { boot: 0, wall: 0 }),
-        None => (
-            Enrich::prime(Options::new(daemon::boot_id()?))?,
-            Now::read().map_err(daemon::DaemonError::from)?,
-        ),
+        None => (Enrich::prime(Options::new(daemon::boot_id()?))?, Now::read().map_err(daemon::DaemonError::from)?),
     };
     let mut front = Front::new(source, enrich, policy, now);
     let mut printer = Printer::new(Paint::stdout());
@@ -126,8 +130,10 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         }
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);
     }
-    let account = front.marks()?;
-    let closed = front.close(account, true);
+    front.detach();
+    let marks = front.marks()?;
+    let empty = front.drain(|_, _, _, _| ControlFlow::Continue(()));
+    let closed = front.close(marks, empty);
     if closed.lost > 0 {
         eprintln!("sigtrail: {} events were lost", closed.lost);
     }

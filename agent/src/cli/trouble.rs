@@ -93,9 +93,13 @@ impl Trouble {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Policy(_) | Self::Usage(_) | Self::File { .. } => 3,
-            Self::Daemon(DaemonError::Policy(_) | DaemonError::Http { .. }) => 3,
-            Self::Daemon(DaemonError::Log(LogError::Keys(_))) => 3,
+            Self::Config(_)
+            | Self::Policy(_)
+            | Self::Usage(_)
+            | Self::File { .. }
+            | Self::Daemon(DaemonError::Policy(_) | DaemonError::Http { .. } | DaemonError::Log(LogError::Keys(_))) => {
+                3
+            }
             _ => 1,
         }
     }

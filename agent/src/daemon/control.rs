@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt as _, net::UnixListener};
 
-use crate::{deliver, pipeline};
+use crate::{deliver, disk, pipeline};
 
 /// Name of the socket in `runtime_dir`.
 pub const SOCKET: &str = "control.sock";
@@ -49,7 +49,8 @@ pub struct SinkStatus {
     pub last_success: Option<u64>,
 }
 
-type Sinks = Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>;
+/// The sinks by name, in the order of the configuration, each with the state that its delivery keeps.
+pub type Sinks = Arc<Mutex<Vec<(String, Arc<deliver::Status>)>>>;
 
 /// Answers until it is dropped.
 pub async fn serve(path: PathBuf, status: Arc<Mutex<pipeline::Status>>, sinks: Sinks) -> io::Result<()> {
@@ -65,19 +66,16 @@ pub async fn serve(path: PathBuf, status: Arc<Mutex<pipeline::Status>>, sinks: S
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        disk::make_dir(dir, 0o755)?;
     }
-    // one that is left from a killed agent; a living one would hold the state directory
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    // one that is left from a killed agent; a living one holds the lock of the state directory
+    disk::remove_if_there(path)?;
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
-fn now(status: &Mutex<pipeline::Status>, sinks: &Mutex<Vec<(String, Arc<deliver::Status>)>>) -> AgentStatus {
+fn now(status: &Mutex<pipeline::Status>, sinks: &Sinks) -> AgentStatus {
     let sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner);
     let sinks = sinks.iter().map(|(name, status)| {
         let report = status.report();

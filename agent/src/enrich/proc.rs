@@ -142,6 +142,6 @@ mod tests {
         let proc = Proc::new(empty.path().to_owned());
         assert_eq!(proc.seed(1), None);
         assert_eq!(proc.cgroup(1, 0), None);
-        assert_eq!(proc.pids().unwrap(), []);
+        assert_eq!(proc.pids().unwrap(), Vec::<u32>::new());
     }
 }

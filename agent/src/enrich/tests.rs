@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Enrich, EnrichError, Options};
-use crate::record::{Process, json};
+use crate::record::{Process, json, sample};
 
 const BOOT: &str = "4fae6c36-c319-4d06-af4d-55c3c83b02d9";
 const TICK: u64 = 10_000_000;
@@ -37,15 +37,11 @@ enum Step {
 }
 use Step::{Exec as Execs, ExecCut, ExecFails, Exit as Exits, Fork as Forks, Unlink as Unlinks};
 
-/// The bytes of an event, at the address that a ring buffer would have.
+/// The bytes of an event of a process that started at this tick.
 fn wire(kind: Kind, ticks: u64, header: &Header, body: &[u8], tail: &[u8]) -> Vec<u64> {
     // not at the edge of a tick: nanoseconds are cut, not rounded
     let start = ticks * TICK + TICK - 1;
-    let prefix = Prefix { start, tail: tail.len() as u32, kind: kind as u16, call: 0, hook: 0 };
-    let bytes = [prefix.as_bytes(), header.as_bytes(), body, tail].concat();
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    words.as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
-    words
+    sample::event(Prefix { start, ..sample::prefix(kind) }, header, body, tail)
 }
 
 fn step_wire(step: Step, ktime: u64) -> Vec<u64> {

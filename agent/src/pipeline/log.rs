@@ -349,5 +349,5 @@ fn machine() -> String {
     let mut hash = Sha256::new();
     hash.update(b"sigtrail/v1 machine ");
     hash.update(id.trim());
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&hash.finalize()[..16])
 }

@@ -20,7 +20,7 @@ pub struct Marks {
 
 /// What happened to the events of one hook in user space.
 #[derive(Clone, Copy, Debug, Default)]
-struct Received {
+struct Flow {
     received: u64,
     emitted: u64,
     truncated: u64,
@@ -29,7 +29,7 @@ struct Received {
 
 /// The sequence numbers of one CPU.
 #[derive(Clone, Copy, Debug, Default)]
-struct Line {
+struct Numbers {
     /// The number that comes next.
     next: u64,
     /// The number with which the batch begins.
@@ -41,8 +41,8 @@ struct Line {
 /// Counts since the last seal, and what has to be remembered from batch to batch.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    hooks: BTreeMap<u8, Received>,
-    cpus: BTreeMap<u32, Line>,
+    hooks: BTreeMap<u8, Flow>,
+    cpus: BTreeMap<u32, Numbers>,
     undecodable: u64,
     before: Marks,
     /// Lost by the kernel's count, not yet seen as a gap in the numbers.
@@ -79,9 +79,9 @@ impl Tally {
     pub fn received(&mut self, event: &Event<'_>) {
         self.hooks.entry(event.hook as u8).or_default().received += 1;
         self.total.received += 1;
-        let line = self.cpus.entry(event.header.cpu).or_default();
-        line.received += 1;
-        line.next = line.next.max(event.header.seq.saturating_add(1));
+        let numbers = self.cpus.entry(event.header.cpu).or_default();
+        numbers.received += 1;
+        numbers.next = numbers.next.max(event.header.seq.saturating_add(1));
     }
 
     /// Bytes came that are no event.
@@ -111,20 +111,20 @@ impl Tally {
         if empty {
             for (cpu, next) in marks.sequences.iter().enumerate() {
                 if *next > 0 {
-                    let line = self.cpus.entry(cpu as u32).or_default();
-                    line.next = line.next.max(*next);
+                    let numbers = self.cpus.entry(cpu as u32).or_default();
+                    numbers.next = numbers.next.max(*next);
                 }
             }
         }
         let mut gaps = 0;
-        for (id, line) in &mut self.cpus {
-            if line.next > line.first {
-                let lost = (line.next - line.first).saturating_sub(line.received);
-                closed.cpus.push(Cpu { id: *id, first: line.first, last: line.next - 1, lost });
+        for (id, numbers) in &mut self.cpus {
+            if numbers.next > numbers.first {
+                let lost = (numbers.next - numbers.first).saturating_sub(numbers.received);
+                closed.cpus.push(Cpu { id: *id, first: numbers.first, last: numbers.next - 1, lost });
                 gaps = u64::saturating_add(gaps, lost);
             }
-            line.first = line.next;
-            line.received = 0;
+            numbers.first = numbers.next;
+            numbers.received = 0;
         }
         self.account(&marks, gaps, &mut closed);
         let skipped = marks.skipped.saturating_sub(self.before.skipped);

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use common::{Value, wire::SocketAddr};
+use common::{
+    Value,
+    wire::{SocketAddr, items},
+};
 
 use super::pattern::{Net, Pattern};
 use crate::record::{Record, Slot};
@@ -233,12 +236,6 @@ fn number(value: Value<'_>) -> Option<i128> {
         Value::Big(it) => Some(it.into()),
         _ => None,
     }
-}
-
-/// The texts of a list, see [`Value::List`].
-fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let rest = (!list.is_empty()).then(|| list.strip_suffix(b"\0").unwrap_or(list));
-    rest.into_iter().flat_map(|rest| rest.split(|byte| *byte == 0))
 }
 
 fn join(value: Value<'_>, text: &mut Vec<u8>) -> bool {

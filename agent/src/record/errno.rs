@@ -13,7 +13,7 @@ pub fn name(ret: i64) -> Option<&'static str> {
     if !is_error(ret) {
         return None;
     }
-    Some(match -ret as i32 {
+    Some(match ret.unsigned_abs() {
         512 => "ERESTARTSYS",
         513 => "ERESTARTNOINTR",
         514 => "ERESTARTNOHAND",
@@ -159,3 +159,26 @@ const NAMES: &[&str] = &[
     "ERFKILL",
     "EHWPOISON",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_names_of_errno_3() {
+        let check = |ret: i64, expected: Option<&str>| assert_eq!(name(ret), expected, "{ret}");
+        check(0, None);
+        check(3, None);
+        check(-1, Some("EPERM"));
+        check(-2, Some("ENOENT"));
+        check(-13, Some("EACCES"));
+        check(-40, Some("ELOOP"));
+        check(-110, Some("ETIMEDOUT"));
+        check(-133, Some("EHWPOISON"));
+        check(-134, Some("UNKNOWN"));
+        check(-512, Some("ERESTARTSYS"));
+        check(-4095, Some("UNKNOWN"));
+        check(-4096, None);
+        check(i64::MIN, None);
+    }
+}

@@ -185,9 +185,9 @@ impl<'a> Record<'a> {
         Some(scratch)
     }
 
-    fn part(&self, at: usize, part: Part) -> Value<'a> {
+    fn part(&self, at: usize, wanted: Part) -> Value<'a> {
         let Value::Addr(addr) = self.event.body_value(at) else { return Value::Null };
-        match (part, addr) {
+        match (wanted, addr) {
             (Part::Family, addr) => json::family(addr).map_or(Value::Null, Value::Name),
             (Part::Port, SocketAddr::Ip(_, port)) => Value::Uint(u32::from(port)),
             (Part::Path, SocketAddr::Unix(path)) => Value::Text(path),
@@ -237,6 +237,23 @@ impl<'a> Record<'a> {
                 name => Value::Name(name),
             },
             Derived::Success => Value::Bool(!errno::is_error(ret)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kind_has_a_field_twice() {
+        let reserved = ["evidence", "policy", "process", "time"].map(Cow::Borrowed);
+        for kind in Kind::ALL {
+            let mut names: Vec<_> = Slot::names(*kind).chain(reserved.clone()).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", kind.name());
         }
     }
 }

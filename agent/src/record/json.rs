@@ -1,22 +1,24 @@
 //! One record as one line of canonical JSON (RFC 8785): keys sorted, no blanks, the shortest escapes.
 //!
-//! Numbers beyond 2^53 are strings. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
+//! Numbers of 2^53 and more are strings: a reader with doubles would take another number. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
 
 use std::sync::OnceLock;
 
 use base64ct::{Base64, Encoding};
 use common::{
     Header, Kind, Record as _, Type, Value,
-    wire::{PathParts, SocketAddr, family as af, mark},
+    wire::{PathParts, SocketAddr, items, mark},
 };
+
+use seal::MAX_LINE;
 
 use super::{ContextField, Derived, Judgement, Process, Record, Slot};
 
-/// A line is at most this long, so that every reader of the log can bound its memory (see the log format).
-pub const LINE_LIMIT: usize = 262_144;
+/// The JSON of a process names ancestors in at most this many bytes.
+const ANCESTORS: usize = MAX_LINE / 16;
 
-/// Kept free for what follows the arguments in a line: three paths, names and the process.
-const REST: usize = 65_536;
+/// Room for the name of a list among the truncated fields.
+const NAME: usize = 64;
 
 /// What stands behind a key.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +61,22 @@ fn make_plan(kind: Kind) -> Plan {
     items.into_iter().map(|(name, item)| (format!("\"{name}\":").into_bytes(), item)).collect()
 }
 
-/// Appends the line of a record, without a line feed. `time` is the wall clock time of the event, as RFC 3339.
+/// Appends the line of a record, without a line feed. `time` is the wall clock time of the event, as RFC 3339. A list
+/// that would make the line longer than [`MAX_LINE`] is cut: escapes make up to six bytes of one, and whoever chooses
+/// the arguments of a program must not be able to keep it out of the log.
 pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut cut_list = None;
+    let longest = members(record, judgement, time, MAX_LINE, out);
+    let over = (out.len() - start).saturating_sub(MAX_LINE);
+    if over > 0 {
+        out.truncate(start);
+        members(record, judgement, time, longest.saturating_sub(over + NAME), out);
+    }
+}
+
+/// Appends a record with lists of at most `room` bytes. Returns the bytes of the longest.
+fn members(record: &Record<'_>, judgement: Judgement<'_>, time: &str, room: usize, out: &mut Vec<u8>) -> usize {
+    let (start, mut longest, mut cut_list) = (out.len(), 0, None);
     out.push(b'{');
     for (key, item) in plan(record.event.kind()) {
         let slot_value = match item {
@@ -77,12 +91,16 @@ pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut
         }
         out.extend_from_slice(key);
         match item {
-            Item::Slot(slot) => {
-                let room = LINE_LIMIT.saturating_sub(out.len() - start + REST);
-                if !value(slot_value, room, out) {
-                    cut_list = Some(*slot);
+            Item::Slot(slot) => match slot_value {
+                Value::List(it) => {
+                    let start = out.len();
+                    if !list(it, room, out) {
+                        cut_list = Some(*slot);
+                    }
+                    longest = longest.max(out.len() - start);
                 }
-            }
+                it => value(it, out),
+            },
             Item::Evidence => evidence(record, cut_list, out),
             Item::Policy => {
                 out.extend_from_slice(b"{\"rule\":");
@@ -103,6 +121,7 @@ pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut
         }
     }
     out.push(b'}');
+    longest
 }
 
 /// Fields without a value are left out, but for those of the header that say who it was: there, null says "nobody".
@@ -134,15 +153,13 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Writes a value as JSON. Returns false when a list had to be cut to `room` bytes.
-fn value(value: Value<'_>, room: usize, out: &mut Vec<u8>) -> bool {
+/// Writes a value as JSON; a list has to be cut, see [`list`].
+fn value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
-        Value::Int(it) => integer(it, out),
-        Value::Uint(it) => integer(it, out),
+        Value::Null | Value::List(_) => out.extend_from_slice(b"null"),
+        Value::Int(it) if it.unsigned_abs() >= 1 << 53 => quoted(value, out),
+        Value::Bool(_) | Value::Int(_) | Value::Uint(_) => plain(value, out),
         Value::Text(it) => text(it, out),
-        Value::List(it) => return list(it, room, out),
         Value::Addr(it) => addr(it, out),
         Value::Path(it) if it.name.is_empty() && !it.is_detached() => path_text(it, out),
         Value::Path(_) => {
@@ -151,13 +168,14 @@ fn value(value: Value<'_>, room: usize, out: &mut Vec<u8>) -> bool {
             text(&bytes, out);
         }
         // names and digits of ours: nothing to escape
-        Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => {
-            out.push(b'"');
-            plain(value, out);
-            out.push(b'"');
-        }
+        Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => quoted(value, out),
     }
-    true
+}
+
+fn quoted(value: Value<'_>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    plain(value, out);
+    out.push(b'"');
 }
 
 fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -185,12 +203,16 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The bits of open(2)'s flags that are no bits but a number.
+const O_ACCMODE: u32 = 3;
+
 fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
     let mut left = bits;
     let start = out.len();
     // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables
     for (bit, name) in names {
-        if bits & bit == *bit && left & bit != 0 {
+        let is_read_only = *bit == 0 && bits & O_ACCMODE == 0;
+        if is_read_only || bits & bit == *bit && left & bit != 0 {
             left &= !bit;
             if out.len() > start {
                 out.push(b'|');
@@ -198,7 +220,7 @@ fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
             out.extend_from_slice(name.as_bytes());
         }
     }
-    if left != 0 || bits == 0 {
+    if left != 0 || out.len() == start {
         if out.len() > start {
             out.push(b'|');
         }
@@ -250,21 +272,20 @@ fn path_text(parts: PathParts<'_>, out: &mut Vec<u8>) {
     text(&bytes, out);
 }
 
+/// Writes an array of at most `room` bytes (2 at least). Returns false when not all strings fit.
 fn list(list: &[u8], room: usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'[');
-    if !list.is_empty() {
-        for (at, item) in list.strip_suffix(b"\0").unwrap_or(list).split(|byte| *byte == 0).enumerate() {
-            let before = out.len();
-            if at > 0 {
-                out.push(b',');
-            }
-            text(item, out);
-            if out.len() - start > room {
-                out.truncate(before);
-                out.push(b']');
-                return false;
-            }
+    for (at, item) in items(list).enumerate() {
+        let before = out.len();
+        if at > 0 {
+            out.push(b',');
+        }
+        text(item, out);
+        if out.len() - start >= room {
+            out.truncate(before);
+            out.push(b']');
+            return false;
         }
     }
     out.push(b']');
@@ -286,31 +307,32 @@ pub fn family(addr: SocketAddr<'_>) -> Option<&'static str> {
 }
 
 fn addr(addr: SocketAddr<'_>, out: &mut Vec<u8>) {
-    use std::io::Write as _;
     let name = family(addr).unwrap_or("other");
-    let written = match addr {
-        SocketAddr::Ip(ip, port) => write!(out, "{{\"family\":\"{name}\",\"ip\":\"{ip}\",\"port\":{port}}}"),
+    match addr {
+        SocketAddr::Ip(ip, port) => {
+            out.extend_from_slice(format!(r#"{{"family":"{name}","ip":"{ip}","port":{port}}}"#).as_bytes());
+        }
         SocketAddr::Unix(path) => {
-            out.extend_from_slice(b"{\"family\":\"unix\",\"path\":");
+            out.extend_from_slice(br#"{"family":"unix","path":"#);
             text(path, out);
-            out.write_all(b"}")
+            out.push(b'}');
         }
         SocketAddr::Abstract(bytes) => {
-            out.extend_from_slice(b"{\"abstract\":");
+            out.extend_from_slice(br#"{"abstract":"#);
             text(bytes, out);
-            out.write_all(b",\"family\":\"unix\"}")
+            out.extend_from_slice(br#","family":"unix"}"#);
         }
-        SocketAddr::Other(number) => write!(out, "{{\"family\":\"{name}\",\"number\":{number}}}"),
-    };
-    debug_assert!(written.is_ok(), "writing to memory does not fail");
-    debug_assert!(af::INET6 == 10);
+        SocketAddr::Other(number) => {
+            out.extend_from_slice(format!(r#"{{"family":"{name}","number":{number}}}"#).as_bytes());
+        }
+    }
 }
 
 /// Renders the parts of a process as one canonical object, see [`Process::json`]. What is not known is left out.
 pub fn process(process: &Process) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"ancestors\":");
-    list(&process.ancestors, LINE_LIMIT / 16, &mut out);
+    list(&process.ancestors, ANCESTORS, &mut out);
     member(b",\"cgroup\":", process.cgroup.as_deref().map(str::as_bytes), &mut out);
     out.extend_from_slice(if process.complete { b",\"complete\":true" } else { b",\"complete\":false" });
     if let Some(container) = &process.container {
@@ -379,3 +401,6 @@ pub fn text(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,9 @@ pub struct FileConfig {
     pub rotate_seconds: u64,
     /// Compress rotated files with zstd; the original goes only after the copy was read back and compared.
     pub compress: bool,
-    /// Group that may read the files (they have mode 0640). Default: the group of the agent.
+    /// Permissions of the files.
+    pub mode: u32,
+    /// Group of the files. Default: the group of the agent.
     pub group: Option<String>,
     /// Keep at most this many rotated files. Default: all.
     pub keep_files: Option<usize>,
@@ -47,6 +49,7 @@ impl Default for FileConfig {
             rotate_bytes: 64 << 20,
             rotate_seconds: 86_400,
             compress: true,
+            mode: 0o640,
             group: None,
             keep_files: None,
             keep_bytes: None,

@@ -101,7 +101,7 @@ mod tests {
         let mut backlog = Backlog::new(1 << 20);
         let mut bytes = 0;
         while backlog.has_room() {
-            backlog.push(&[1; 100_000]);
+            backlog.push(&vec![1; 100_000]);
             bytes += 100_000;
         }
         assert!(bytes < (1 << 20) + 200_000);

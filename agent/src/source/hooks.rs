@@ -3,7 +3,7 @@
 use common::{Hook, Kind};
 
 /// How programs read kernel memory, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// By typed loads.
     Fast,
@@ -12,6 +12,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// All families.
+    pub const ALL: &'static [Family] = &[Self::Fast, Self::Base];
+
     /// The end of its programs' names.
     pub const fn name(self) -> &'static str {
         match self {

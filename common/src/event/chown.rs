@@ -9,9 +9,9 @@ record! {
         /// The file.
         path: Path,
         /// The new owner; null when it stays.
-        owner: Id,
+        new_owner: Id,
         /// The new group; null when it stays.
-        owner_group: Id,
+        new_group: Id,
         /// Device of the file; null when the call names the file by path.
         dev: Device,
     }

@@ -184,6 +184,12 @@ impl Addr {
     }
 }
 
+/// The strings of a [`Value::List`].
+pub fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = (!list.is_empty()).then(|| list.strip_suffix(b"\0").unwrap_or(list));
+    whole.into_iter().flat_map(|list| list.split(|byte| *byte == 0))
+}
+
 /// The kernel may have cut the tail short: what is missing is empty, never a panic.
 fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
     let start = start as usize;

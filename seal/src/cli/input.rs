@@ -129,11 +129,19 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Input>, InputError> {
     Ok(inputs)
 }
 
-/// All regular files below a directory, by name.
+/// All regular files below a directory, by name; of a spool, its segments: the rest of it is no log.
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
     let wrong = |error| InputError::Path { path: dir.display().to_string(), error };
     let mut entries: Vec<_> = fs::read_dir(dir).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
     entries.sort_by_key(fs::DirEntry::file_name);
+    let is_segment = |entry: &fs::DirEntry| {
+        let path = entry.path();
+        let starts = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"seg-"));
+        starts && path.extension().is_some_and(|end| end == "stl")
+    };
+    if entries.iter().any(is_segment) {
+        entries.retain(is_segment);
+    }
     for entry in entries {
         let kind = entry.file_type().map_err(wrong)?;
         if kind.is_dir() {

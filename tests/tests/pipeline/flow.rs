@@ -143,7 +143,10 @@ fn a_full_batch_is_sealed_and_no_more_goes_in() {
     }
     let limits = Limits { bytes: 1, ..NEVER };
     let (sealed, _) = play(&Play { events: events[..5].to_vec(), policy: KEEP, limits, last: 1 });
-    assert_eq!(shape(&sealed), [(Genesis, 0), (Start, 1), (Events, 1), (Events, 1), (Events, 1), (Events, 1), (Stop, 0)]);
+    assert_eq!(
+        shape(&sealed),
+        [(Genesis, 0), (Start, 1), (Events, 1), (Events, 1), (Events, 1), (Events, 1), (Stop, 0)]
+    );
 }
 
 #[test]
@@ -194,7 +197,8 @@ fn a_gap_in_the_numbers_is_a_loss_of_that_many() {
     let of_cpu = |cpu: usize| whole.iter().enumerate().filter(move |(at, _)| usize::from(at % 3 == 0) == cpu);
     // from the start, from the middle, one and several; the end of a stream cannot be missed without a kernel
     let check = |missing: [&[usize]; 2]| {
-        let gone: Vec<usize> = (0..2).flat_map(|cpu| missing[cpu].iter().map(move |at| (cpu, *at)))
+        let gone: Vec<usize> = (0..2)
+            .flat_map(|cpu| missing[cpu].iter().map(move |at| (cpu, *at)))
             .map(|(cpu, nth)| of_cpu(cpu).nth(nth).unwrap().0)
             .collect();
         let events = whole.iter().enumerate().filter(|(at, _)| !gone.contains(at)).map(|(_, event)| event.clone());

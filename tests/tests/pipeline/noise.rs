@@ -32,7 +32,8 @@ fn front(events: &[Vec<u8>], policy: Policy) -> (usize, u64) {
     });
     assert!(empty);
     let closed = front.close(Marks::default(), true);
-    let undecodable = closed.lost_records().map(|lost| serde_json::from_str::<serde_json::Value>(&lost.line("")).unwrap());
+    let undecodable =
+        closed.lost_records().map(|lost| serde_json::from_str::<serde_json::Value>(&lost.line("")).unwrap());
     let undecodable = undecodable.filter(|lost| lost["cause"] == "undecodable");
     let undecodable = undecodable.map(|lost| lost["count"].as_str().unwrap().parse::<u64>().unwrap()).sum();
     (records, undecodable)

@@ -70,7 +70,8 @@ fn record() {
         let mut chosen: Vec<_> = events[..2].to_vec();
         for event in &events[2..] {
             let is = decode(event).kind();
-            let of_kind = is == *kind && (is != Kind::Open || event.windows(NAME.len()).any(|part| part == NAME.as_bytes()));
+            let of_kind =
+                is == *kind && (is != Kind::Open || event.windows(NAME.len()).any(|part| part == NAME.as_bytes()));
             // a process begins with a fork
             if of_kind && left > 0 || is == Kind::Fork && [Kind::Exec, Kind::Exit].contains(kind) {
                 left -= usize::from(of_kind);

@@ -10,8 +10,17 @@ pub fn check(root: &Value, schema: &Value, value: &Value) -> Result<(), String> 
     }
     for known in schema.as_object().unwrap().keys() {
         let names = [
-            "type", "const", "enum", "anyOf", "pattern", "items", "properties", "required", "additionalProperties",
-            "description", "format",
+            "type",
+            "const",
+            "enum",
+            "anyOf",
+            "pattern",
+            "items",
+            "properties",
+            "required",
+            "additionalProperties",
+            "description",
+            "format",
         ];
         assert!(names.contains(&known.as_str()), "this check does not know `{known}`");
     }

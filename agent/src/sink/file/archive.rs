@@ -79,7 +79,8 @@ fn compress(path: &Path, config: &FileConfig) -> Result<(), FileError> {
 fn are_equal(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
     let (mut left, mut right) = (Vec::with_capacity(PART), Vec::with_capacity(PART));
     loop {
-        (left.clear(), right.clear());
+        left.clear();
+        right.clear();
         one.by_ref().take(PART as u64).read_to_end(&mut left)?;
         other.by_ref().take(PART as u64).read_to_end(&mut right)?;
         if left != right || left.is_empty() {

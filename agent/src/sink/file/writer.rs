@@ -175,9 +175,9 @@ fn seal_hash(batch: &Batch) -> [u8; 32] {
     Sha256::digest(sealed::seal_line(&batch.bytes)).into()
 }
 
-/// Mode 0640 whatever the umask, and the configured group.
+/// The configured mode, whatever the umask, and group.
 pub(super) fn own(file: &File, config: &FileConfig) -> Result<(), FileError> {
-    file.set_permissions(Permissions::from_mode(0o640)).map_err(FileError::io("set the mode in", &config.dir))?;
+    file.set_permissions(Permissions::from_mode(config.mode)).map_err(FileError::io("set the mode in", &config.dir))?;
     let Some(group) = &config.group else {
         return Ok(());
     };

@@ -1,0 +1,238 @@
+//! Values, paths and lines against the JSON that they must give.
+
+use common::{
+    Event, Header, Kind, Prefix,
+    call::OPEN_FLAGS,
+    event::{Connect, Exec, Truncate, Unlink},
+    wire::{Addr, Path, TextList, family, mark},
+};
+use serde_json::{Value as Json, json};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use super::*;
+use crate::record::{Container, Context, Relative, Verdict, sample};
+
+const TIME: &str = "2026-11-22T20:26:45.000000007Z";
+
+/// The line of an event, which must be one that the seal takes.
+fn written(words: &[u64], process: Option<&Process>) -> Vec<u8> {
+    let event = Event::decode(words.as_bytes()).unwrap();
+    let record = Record { event, context: Context { process, ..Context::default() } };
+    let mut out = b"before".to_vec();
+    line(&record, Judgement { verdict: Verdict::Alert, rule: "a \"rule\"" }, TIME, &mut out);
+    let line = out.split_off(6);
+    assert_eq!(out, b"before", "what was there is left alone");
+    let check = seal::jcs::check(&line);
+    assert_eq!(check, Ok(()), "{}", String::from_utf8_lossy(&line[..line.len().min(2000)]));
+    line
+}
+
+fn parsed(words: &[u64]) -> Json {
+    serde_json::from_slice(&written(words, None)).unwrap()
+}
+
+#[test]
+fn texts_are_escaped_as_rfc_8785_does() {
+    let check = |bytes: &[u8], expected: &str| {
+        let mut out = Vec::new();
+        text(bytes, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    };
+    check(b"", r#""""#);
+    check(b"/usr/bin/ls", r#""/usr/bin/ls""#);
+    check(br#"a"b\c/"#, r#""a\"b\\c/""#);
+    check(b"\x00\x08\t\n\x0b\x0c\r\x1f\x7f", "\"\\u0000\\b\\t\\n\\u000b\\f\\r\\u001f\x7f\"");
+    check("é€😀\u{202e}".as_bytes(), "\"é€😀\u{202e}\"");
+    // not UTF-8: a lone continuation, a surrogate, a cut character, and what would be one more than Unicode has
+    check(b"\x80", r#"{"b64":"gA=="}"#);
+    check(b"\xed\xa0\x80", r#"{"b64":"7aCA"}"#);
+    check("€".as_bytes().get(..2).unwrap(), r#"{"b64":"4oI="}"#);
+    check(b"\xf4\x90\x80\x80", r#"{"b64":"9JCAgA=="}"#);
+}
+
+#[test]
+fn values_are_written_as_plain_text() {
+    let check = |value: Value<'_>, expected: &str| {
+        let mut out = Vec::new();
+        plain(value, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:?}");
+    };
+    let flags = |bits| Value::Flags(bits, OPEN_FLAGS);
+    check(flags(0), "0");
+    check(flags(0o102), "O_RDWR|O_CREAT");
+    check(flags(0o10000), "O_DSYNC");
+    // O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY
+    check(flags(0o4_010_000), "O_SYNC");
+    check(flags(0o20_200_002), "O_RDWR|O_TMPFILE");
+    check(flags(0x8000_0001), "O_WRONLY|0x80000000");
+    check(flags(0x8000_0000), "0x80000000");
+    check(Value::Octal(0o100_644), "100644");
+    check(Value::Octal(0o7), "0007");
+    check(Value::Device(8 << 20 | 1), "8:1");
+    check(Value::Int(i64::MIN), "-9223372036854775808");
+    check(Value::Big(u64::MAX), "18446744073709551615");
+    check(Value::Bool(false), "false");
+    check(Value::Null, "");
+}
+
+/// `place`: components as the kernel half sends them, leaf first; `name`: what the caller gave.
+#[test]
+fn paths_are_put_together() {
+    let check = |place: &str, name: &str, marks: u32, expected: Json| {
+        let tail = [place.as_bytes(), name.as_bytes()].concat();
+        let (len, name_len) = (place.len() as u32, name.len() as u32);
+        let body = Unlink { path: Path { start: 0, len, name: len, name_len, marks } };
+        let words = sample::event(sample::prefix(Kind::Unlink), &Header::default(), body.as_bytes(), &tail);
+        assert_eq!(parsed(&words)["path"], expected, "{place:?} {name:?}");
+    };
+    check("b\0a\0", "", 0, json!("/a/b"));
+    check("", "", 0, json!("/"));
+    check("b\0a\0", "c", mark::USER, json!("/a/b/c"));
+    check("b\0a\0", "./c//d/.", mark::USER, json!("/a/b/c/d"));
+    check("b\0a\0", "../c", mark::USER, json!("/a/c"));
+    check("b\0a\0", "../../../..", mark::USER, json!("/"));
+    check("", "../c/../../d/", mark::USER, json!("/d"));
+    check("b\0a\0", "...", mark::USER, json!("/a/b/..."));
+    check("b\"\n\0a\0", "", 0, json!("/a/b\"\n"));
+    check("ü\0", "\u{1}", mark::USER, json!("/ü/\u{1}"));
+    check("memfd:a b\0", "", mark::DETACHED, json!("memfd:a b"));
+    check("", "", mark::DETACHED, Json::Null);
+    check("b\0", "c", mark::ABSENT, Json::Null);
+}
+
+#[test]
+fn bytes_of_a_path_are_kept() {
+    let tail = b"\xff\0a\0";
+    let body = Unlink { path: Path { len: tail.len() as u32, ..Path::default() } };
+    let words = sample::event(sample::prefix(Kind::Unlink), &Header::default(), body.as_bytes(), tail);
+    assert_eq!(parsed(&words)["path"], json!({ "b64": "L2Ev/w==" }));
+}
+
+#[test]
+fn addresses_are_told_by_their_family() {
+    let check = |addr: Addr, tail: &[u8], expected: Json| {
+        let body = Connect { peer: Addr { len: tail.len() as u32, ..addr }, ..Connect::new_zeroed() };
+        let words = sample::event(sample::prefix(Kind::Connect), &Header::default(), body.as_bytes(), tail);
+        let found = parsed(&words);
+        assert_eq!((&found["peer"], &found["local"]), (&expected, &Json::Null));
+    };
+    let mut ip = [0; 16];
+    ip[15] = 1;
+    let of = |ip, family| Addr { family, ip, port: 443, ..Addr::default() };
+    check(of(ip, family::INET6), b"", json!({ "family": "inet6", "ip": "::1", "port": 443 }));
+    ip[..4].copy_from_slice(&[127, 0, 0, 1]);
+    check(of(ip, family::INET), b"", json!({ "family": "inet", "ip": "127.0.0.1", "port": 443 }));
+    check(of(ip, family::UNIX), b"/run/x\0y", json!({ "family": "unix", "path": "/run/x" }));
+    check(of(ip, family::UNIX), b"", json!({ "family": "unix", "path": "" }));
+    check(of(ip, family::UNIX), b"\0a\0b", json!({ "family": "unix", "abstract": "a\0b" }));
+    check(of(ip, 40), b"", json!({ "family": "vsock", "number": 40 }));
+    check(of(ip, 99), b"", json!({ "family": "other", "number": 99 }));
+}
+
+#[test]
+fn no_two_fields_of_a_kind_have_one_name() {
+    for kind in Kind::ALL {
+        let keys: Vec<_> = plan(*kind).iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+        assert!(keys.is_sorted_by(|one, after| one < after), "{kind:?}: {keys:?}");
+    }
+}
+
+#[test]
+fn every_kind_makes_a_canonical_line() {
+    let process = hostile();
+    for kind in Kind::ALL {
+        let prefix = sample::prefix(*kind);
+        // zeros, all bits set, and bytes that are no numbers of anything
+        for fill in [0, 0xff, 0x5c] {
+            let words = vec![u64::from_ne_bytes([fill; 8]); 128];
+            let mut header = Header::new_zeroed();
+            header.as_mut_bytes().fill(fill);
+            let words = sample::event(prefix, &header, words.as_bytes(), &[fill; 300]);
+            let line: Json = serde_json::from_slice(&written(&words, Some(&process))).unwrap();
+            for name in ["evidence", "kind", "policy", "process", "success", "time", "uid", "auid"] {
+                assert!(line.get(name).is_some(), "{kind:?}: no {name}");
+            }
+            assert_eq!(line["policy"], json!({ "rule": "a \"rule\"", "verdict": "alert" }));
+            assert_eq!(line["time"], TIME);
+        }
+    }
+}
+
+/// A process whose parts need every escape.
+fn hostile() -> Process {
+    let text = "\u{1}\"\\".repeat(1000);
+    let exe = Some(text.clone().into_bytes());
+    let mut process = Process {
+        id: "4fae6c36-1-1".into(),
+        exe: exe.clone(),
+        parent: Some(Relative { id: "4fae6c36-1-0".into(), pid: 1, exe }),
+        ancestors: format!("{text}\0").repeat(16).into_bytes(),
+        complete: true,
+        cgroup: Some(text.clone()),
+        container: Some(Container { id: "ab".repeat(32), runtime: "docker" }),
+        unit: Some(text),
+        json: Vec::new(),
+    };
+    process.json = super::process(&process);
+    process
+}
+
+/// Whoever chooses the arguments chooses how long they are as JSON.
+#[test]
+fn a_line_is_never_too_long() {
+    let process = hostile();
+    let check = |path: &[u8], argument: &[u8], count: usize, is_cut: bool| {
+        let place = [path, b"\0"].concat();
+        let mut tail = place.repeat(3);
+        let of = |at: usize| Path { start: (at * place.len()) as u32, len: place.len() as u32, ..Path::default() };
+        let (path, cwd, script) = (of(0), of(1), of(2));
+        let list = [argument, b"\0"].concat().repeat(count);
+        let argv = TextList { start: tail.len() as u32, len: list.len() as u32, marks: 0 };
+        tail.extend_from_slice(&list);
+        let body = Exec { path, cwd, script, argv, ..Exec::new_zeroed() };
+        let words = sample::event(sample::prefix(Kind::Exec), &Header::default(), body.as_bytes(), &tail);
+        let line = written(&words, Some(&process));
+        assert!(line.len() <= MAX_LINE);
+        let line: Json = serde_json::from_slice(&line).unwrap();
+        let kept = line["argv"].as_array().unwrap().len();
+        assert_eq!(kept < count, is_cut, "{kept} of {count} arguments");
+        assert_eq!(line["evidence"]["truncated"], if is_cut { json!(["argv"]) } else { Json::Null });
+        (kept, line["path"].as_str().unwrap().len())
+    };
+    check(b"ls", b"-l", 40_000, false);
+    check(b"ls", b"\x01\x02\x03", 40_000, true);
+    check(&[b'\x01'; 4095], b"-l", 20_000, false);
+    let (kept, path) = check(&[b'\x01'; 4095], &[b'\x01'; 4000], 40, true);
+    assert!(kept > 0 && path == 4096, "{kept} arguments are kept, and the whole path");
+    // one argument that has no room at all
+    let (kept, _) = check(&[b'\x01'; 4095], &vec![b'\x01'; 100_000], 1, true);
+    assert_eq!(kept, 0);
+}
+
+/// truncate(2) takes any number from its caller, and says no to most.
+#[test]
+fn numbers_that_doubles_do_not_hold_are_strings() {
+    let check = |length: i64, expected: Json| {
+        let body = Truncate { length, ..Truncate::new_zeroed() };
+        let words = sample::event(sample::prefix(Kind::Truncate), &Header::default(), body.as_bytes(), b"");
+        assert_eq!(parsed(&words)["length"], expected);
+    };
+    check(0, json!(0));
+    check(-1, json!(-1));
+    check((1 << 53) - 1, json!(9_007_199_254_740_991_i64));
+    check(1 << 53, json!("9007199254740992"));
+    check(-(1 << 53), json!("-9007199254740992"));
+    check(i64::MAX, json!("9223372036854775807"));
+    check(i64::MIN, json!("-9223372036854775808"));
+}
+
+#[test]
+fn evidence_names_what_was_copied_and_cut() {
+    let path = Path { marks: mark::USER | mark::TRUNCATED, ..Path::default() };
+    let absent = Path { marks: mark::USER | mark::ABSENT, ..Path::default() };
+    let body = Exec { path, script: absent, ..Exec::new_zeroed() };
+    let prefix = Prefix { hook: 1, ..sample::prefix(Kind::Exec) };
+    let words = sample::event(prefix, &Header::default(), body.as_bytes(), b"");
+    let expected = json!({ "hook": "sched_process_exec", "truncated": ["path"], "user_copy": ["path"] });
+    assert_eq!(parsed(&words)["evidence"], expected);
+}
