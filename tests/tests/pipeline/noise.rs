@@ -25,7 +25,7 @@ fn front(events: &[Vec<u8>], policy: Policy) -> (usize, u64) {
         line.clear();
         json::line(record, judgement, time, &mut line);
         seal::jcs::check(&line).unwrap_or_else(|error| panic!("{error}: {}", line.escape_ascii()));
-        assert!(line.len() <= json::LINE_LIMIT);
+        assert!(line.len() <= seal::MAX_LINE);
         tally.emitted(record);
         records += 1;
         ControlFlow::Continue(())
