@@ -298,6 +298,7 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
     Kernel::open(&Options {
         family,
+        speaks: config.log.kernel,
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,

@@ -7,6 +7,7 @@ pub mod object;
 pub mod offsets;
 pub mod own;
 pub mod replay;
+mod speech;
 
 pub use hooks::Family;
 pub use kernel::{Kernel, Options, SourceError};

@@ -390,7 +390,8 @@ impl Verifier {
         log.push(leaf);
         self.log = log;
         self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
-        if matches!(header.facts.kind, BatchKind::Start | BatchKind::Genesis)
+        // after a crash a CPU may be silent for a while, and then begin anew
+        if matches!(header.facts.kind, BatchKind::Start | BatchKind::Recovered | BatchKind::Genesis)
             || before.is_some_and(|before| before.header.facts.boot != header.facts.boot)
         {
             cpus.clear();

@@ -239,8 +239,13 @@ impl Agent {
 
     /// Ends it as the service manager does: the exit code and all that was said.
     pub fn stop(self) -> (Option<i32>, String) {
-        nix::sys::signal::kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         self.end()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// Waits for its end: the exit code and all that was said.

@@ -5,6 +5,7 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
     programs::BtfTracePointContext,
 };
+use aya_log_ebpf::{debug, trace};
 use common::{
     Call, Hook, Kind,
     event::Exec,
@@ -44,6 +45,7 @@ fn rename<M: Memory>(ctx: &BtfTracePointContext) {
     let tid = load!(M, u32, task, task.pid);
     if OLD_CREDENTIALS.insert(&tid, &ids, 0).is_err() {
         // without them the record says null, which is true
+        debug!(ctx, "no room for the credentials of thread {}", tid);
         filter::count(Hook::Exec, |counts| counts.truncated += 1);
     }
 }
@@ -90,6 +92,7 @@ fn exec<M: Memory>(ctx: &BtfTracePointContext) {
     draft.body.argv_len = Id(len as u32);
     draft.body.argv = arguments(draft, start, len);
     draft.send::<{ ROOM as i32 }>(Hook::Exec);
+    trace!(ctx, "exec in thread {}, {} bytes of arguments", tid, len);
 }
 
 #[inline(always)]

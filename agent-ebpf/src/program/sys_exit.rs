@@ -8,6 +8,7 @@ use aya_ebpf::{
     maps::{PerCpuArray, ProgramArray},
     programs::BtfTracePointContext,
 };
+use aya_log_ebpf::debug;
 use common::{Call, Hook, Kind, Record, call::TABLE, filter::KINDS};
 
 use crate::{
@@ -167,6 +168,7 @@ fn dispatch<M: Memory>(ctx: &BtfTracePointContext) {
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind
+    debug!(ctx, "no program for kind {}, call {}", kind, it.call);
     filter::count(Hook::SysExit, |counts| {
         counts.seen += 1;
         counts.filtered += 1;

@@ -102,6 +102,7 @@ fn probe() -> Report {
     let config = Config::default();
     let options = Options {
         family: None,
+        speaks: false,
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,

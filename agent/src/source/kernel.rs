@@ -27,6 +27,7 @@ use super::{
     hooks::{Entry, Family, PROGRAMS, Program},
     object,
     offsets::{OffsetsError, Types},
+    speech::{self, Speech},
 };
 
 /// Events that are read in place before the ring is emptied into the backlog.
@@ -44,6 +45,8 @@ pub struct Options {
     pub wake_bytes: u32,
     /// Most bytes of events that wait in our memory when more come than can be worked on.
     pub backlog_bytes: usize,
+    /// Whether the kernel half speaks in the agent's log.
+    pub speaks: bool,
     /// How programs read kernel memory; `None` for the best way that this kernel has.
     pub family: Option<Family>,
     /// The bits of [`class`] that are wanted, by kind.
@@ -90,6 +93,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     backlog: Backlog,
+    speech: Option<Speech>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
     counts: PerCpuArray<MapData, [u64; 5]>,
@@ -122,6 +126,7 @@ impl Kernel {
             .override_global("SETTINGS", settings.as_bytes(), true)
             .override_global("CALLS_X86_64", &wide[..], true)
             .override_global("CALLS_I386", &narrow[..], true)
+            .override_global(speech::LEVEL, &speech::level(options.speaks), true)
             .map_max_entries("EVENTS", options.ring_bytes)
             .map_max_entries("EXEC_DRAFT", cpus)
             .load(&object::bound(cast))
@@ -136,6 +141,7 @@ impl Kernel {
             epoll: edges_of(&ring).map_err(|error| SourceError::Wait(error.into()))?,
             ring,
             backlog: Backlog::new(options.backlog_bytes),
+            speech: if options.speaks { Speech::of(&mut ebpf) } else { None },
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
             sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
             jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
@@ -195,6 +201,9 @@ impl Kernel {
     /// A few are read in place. When there are more, the ring is emptied into the backlog again and again while the
     /// events are worked on: copying is many times faster than the work, so a burst finds room in the ring.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
+        if let Some(speech) = &mut self.speech {
+            speech.flush();
+        }
         let mut done = 0;
         loop {
             done += 1;
