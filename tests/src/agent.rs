@@ -172,11 +172,7 @@ impl Tail {
 
     /// Hands out the records of a process that came since the last call, up to and with the first one that `last`
     /// is true for; `None` when that one does not come within [`PATIENCE`]. `pid` 0 stands for all processes.
-    pub fn until(
-        &mut self,
-        pid: u32,
-        mut last: impl FnMut(&Value) -> bool,
-    ) -> Result<Option<Vec<Value>>, AgentError> {
+    pub fn until(&mut self, pid: u32, mut last: impl FnMut(&Value) -> bool) -> Result<Option<Vec<Value>>, AgentError> {
         let mark = format!("\"pid\":{pid},");
         let mut records = Vec::new();
         let mut wrong = None;

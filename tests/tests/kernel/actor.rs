@@ -290,8 +290,10 @@ pub fn equal(name: &str, record: &Value, mut expected: Map<String, Value>) {
     let keys: std::collections::BTreeSet<_> = seen.keys().chain(expected.keys()).collect();
     let wrong: Vec<_> = keys.iter().filter(|key| seen.get(**key) != expected.get(**key)).collect();
     let show = |it: Option<&Value>| it.map_or("nothing".to_owned(), Value::to_string);
-    let wrong: Vec<_> =
-        wrong.iter().map(|key| format!("  {key}: {} expected, not {}", show(expected.get(**key)), show(seen.get(**key)))).collect();
+    let wrong: Vec<_> = wrong
+        .iter()
+        .map(|key| format!("  {key}: {} expected, not {}", show(expected.get(**key)), show(seen.get(**key))))
+        .collect();
     assert!(wrong.is_empty(), "{name}:\n{}\nin {record}", wrong.join("\n"));
 }
 
@@ -334,7 +336,8 @@ pub fn header(pid: u32) -> Map<String, Value> {
 fn cgroup_id(cgroups: &str) -> String {
     let group = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let root = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|it| it[2] == "cgroup2").unwrap()[1].to_owned();
+    let root = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|it| it[2] == "cgroup2").unwrap()[1]
+        .to_owned();
     fs::metadata(root + group).unwrap().ino().to_string()
 }
 

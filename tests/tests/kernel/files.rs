@@ -17,17 +17,17 @@ use crate::{
 const ABSENT: &str = "/no-such-place/file";
 
 /// The fields of an open of an existing file.
-fn opened(path: &Path, call: &str, flags: &str, access: &str, more: Value) -> Value {
+fn opened(path: &Path, call: &str, flags: &str, access: &str, others: Value) -> Value {
     let (dev, inode, mode) = stat(path);
     let mut fields = json!({
         "kind": "open", "call": call, "path": path, "flags": flags, "access": access, "create_mode": null,
         "dev": dev, "inode": inode, "mode": mode, "created": false, "deleted": false,
     });
-    merge(&mut fields, more);
+    merge(&mut fields, others);
     fields
 }
 
-fn not_opened(path: &str, call: &str, flags: &str, access: &str, create_mode: Value) -> Value {
+fn not_opened(path: &str, call: &str, flags: &str, access: &str, create_mode: Option<&str>) -> Value {
     json!({
         "kind": "open", "call": call, "path": path, "flags": flags, "access": access, "create_mode": create_mode,
         "dev": null, "inode": null, "mode": null, "created": false, "deleted": false, "user_copy": ["path"],
@@ -56,7 +56,7 @@ fn open() {
         let (creat, openat2) = (libc::SYS_creat, libc::SYS_openat2);
 
         // each call there is
-        it.check("open", libc::SYS_open, args![&file, 0, 0], opened(&file, "open", "0", "read", json!({})));
+        it.check("open", libc::SYS_open, args![&file, 0, 0], opened(&file, "open", "O_RDONLY", "read", json!({})));
         let flags = libc::O_WRONLY | libc::O_CLOEXEC;
         let expected = opened(&file, "openat", "O_WRONLY|O_CLOEXEC", "write", json!({}));
         it.check("openat", libc::SYS_openat, args![AT_FDCWD, &file, flags, 0], expected);
@@ -65,7 +65,7 @@ fn open() {
         let more = json!({ "create_mode": "0640" });
         let expected = opened(&file, "creat", "O_WRONLY|O_CREAT|O_TRUNC", "write", more);
         it.check("creat of an existing file", creat, args![&file, 0o640], expected);
-        let expected = opened(&dir, "open", "O_DIRECTORY|O_PATH", "path", json!({}));
+        let expected = opened(&dir, "open", "O_RDONLY|O_DIRECTORY|O_PATH", "path", json!({}));
         it.check("O_PATH", libc::SYS_open, args![&dir, libc::O_PATH | libc::O_DIRECTORY, 0], expected);
 
         // created or not
@@ -73,7 +73,12 @@ fn open() {
         it.quiet(libc::SYS_umask, args![0o22]);
         let done = it.act(creat, args![&new, 0o666]);
         let more = json!({ "create_mode": "0666", "created": true });
-        it.compare("creat of a new file", done.0, done.1, opened(&new, "creat", "O_WRONLY|O_CREAT|O_TRUNC", "write", more));
+        it.compare(
+            "creat of a new file",
+            done.0,
+            done.1,
+            opened(&new, "creat", "O_WRONLY|O_CREAT|O_TRUNC", "write", more),
+        );
         let flags = libc::O_CREAT | libc::O_RDWR;
         let more = json!({ "create_mode": "0600" });
         let expected = opened(&new, "open", "O_RDWR|O_CREAT", "read-write", more.clone());
@@ -83,7 +88,7 @@ fn open() {
         let mut expected = opened(&new, "open", "O_RDWR|O_CREAT", "read-write", more);
         expected["created"] = json!(true);
         it.compare("O_CREAT of a new file", done.0, done.1, expected);
-        let expected = not_opened(&file_name, "openat2", "O_RDWR|O_CREAT|O_EXCL", "read-write", json!("0600"));
+        let expected = not_opened(&file_name, "openat2", "O_RDWR|O_CREAT|O_EXCL", "read-write", Some("0600"));
         let excl = how(flags | libc::O_EXCL, 0o600);
         it.check("O_EXCL of an existing file", openat2, args![AT_FDCWD, &file, excl, 24], expected);
 
@@ -103,7 +108,7 @@ fn open() {
         let gone = it.path("gone");
         fs::write(&gone, "").unwrap();
         let fd = it.quiet(libc::SYS_open, args![&gone, 0, 0]);
-        let expected = opened(&gone, "open", "0", "read", json!({ "deleted": true }));
+        let expected = opened(&gone, "open", "O_RDONLY", "read", json!({ "deleted": true }));
         fs::remove_file(&gone).unwrap();
         let by_fd = format!("/proc/self/fd/{fd}");
         it.check("a deleted file", libc::SYS_open, args![by_fd.as_str(), 0, 0], expected);
@@ -119,10 +124,10 @@ fn open() {
         fs::create_dir_all(it.path("a/b")).unwrap();
         symlink(&file, it.path("a/b/link")).unwrap();
         symlink("b", it.path("a/dir-link")).unwrap();
-        let expected = opened(&file, "open", "0", "read", json!({}));
+        let expected = opened(&file, "open", "O_RDONLY", "read", json!({}));
         let link = it.path("a/dir-link/../b/./link");
         it.check("symbolic links and dots", libc::SYS_open, args![&link, 0, 0], expected.clone());
-        let expected_at = opened(&file, "openat", "0", "read", json!({}));
+        let expected_at = opened(&file, "openat", "O_RDONLY", "read", json!({}));
         let fd = it.quiet(libc::SYS_open, args![&it.path("a"), libc::O_PATH, 0]);
         it.check("a name below a descriptor", libc::SYS_openat, args![fd, "b/../../file", 0, 0], expected_at.clone());
         it.quiet(libc::SYS_chdir, args![&it.path("a/b")]);
@@ -130,19 +135,20 @@ fn open() {
         it.check("absolute in spite of a descriptor", libc::SYS_openat, args![fd, &file, 0, 0], expected_at);
 
         // failures: what the caller asked for, folded by text, relative to where it was
-        let expected = not_opened(&format!("{dir_name}/a/none"), "open", "0", "read", Value::Null);
+        let expected = not_opened(&format!("{dir_name}/a/none"), "open", "O_RDONLY", "read", None);
         it.check("ENOENT, relative", libc::SYS_open, args!["./..//none", 0, 0], expected);
-        let expected = not_opened(&format!("{dir_name}/a/none"), "openat", "O_WRONLY", "write", Value::Null);
+        let expected = not_opened(&format!("{dir_name}/a/none"), "openat", "O_WRONLY", "write", None);
         it.check("ENOENT, by descriptor", libc::SYS_openat, args![fd, "none", 1, 0], expected);
-        let expected = not_opened(ABSENT, "open", "O_WRONLY|O_CREAT", "write", json!("0644"));
+        let expected = not_opened(ABSENT, "open", "O_WRONLY|O_CREAT", "write", Some("0644"));
         it.check("ENOENT, absolute", libc::SYS_open, args![ABSENT, libc::O_CREAT | 1, 0o644], expected);
-        let expected = not_opened(&format!("{file_name}/x"), "creat", "O_WRONLY|O_CREAT|O_TRUNC", "write", json!("0600"));
+        let expected =
+            not_opened(&format!("{file_name}/x"), "creat", "O_WRONLY|O_CREAT|O_TRUNC", "write", Some("0600"));
         it.check("ENOTDIR", creat, args![format!("{file_name}/x").as_str(), 0o600], expected);
         let private = it.path("private");
         fs::write(&private, "").unwrap();
         fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         it.quiet(libc::SYS_setresuid, args![65533, 65534, 65532]);
-        let expected = not_opened(private.to_str().unwrap(), "open", "0", "read", Value::Null);
+        let expected = not_opened(private.to_str().unwrap(), "open", "O_RDONLY", "read", None);
         it.check("EACCES", libc::SYS_open, args![&private, 0, 0], expected);
     }
 }
@@ -177,7 +183,7 @@ fn mounts_and_roots() {
         let (dev, inode, mode) = stat(&real.join("file"));
         let at = |path: &Path| {
             json!({
-                "kind": "open", "call": "open", "path": path, "flags": "0", "access": "read", "create_mode": null,
+                "kind": "open", "call": "open", "path": path, "flags": "O_RDONLY", "access": "read", "create_mode": null,
                 "dev": dev, "inode": inode, "mode": mode, "created": false, "deleted": false,
             })
         };
@@ -197,7 +203,7 @@ fn mounts_and_roots() {
         let file = bound.join("file");
         it.check("a chroot", libc::SYS_open, args!["/file", 0, 0], at(&file));
         it.check("a chroot, relative", libc::SYS_open, args!["file", 0, 0], at(&file));
-        let expected = not_opened(bound.join("none").to_str().unwrap(), "open", "0", "read", Value::Null);
+        let expected = not_opened(bound.join("none").to_str().unwrap(), "open", "O_RDONLY", "read", None);
         it.check("a chroot, failed", libc::SYS_open, args!["/none", 0, 0], expected);
     }
 }
@@ -211,12 +217,8 @@ fn names() {
         fs::write(&a, "").unwrap();
         let fd = it.quiet(libc::SYS_open, args![&it.dir.clone(), libc::O_PATH, 0]);
         it.quiet(libc::SYS_chdir, args![&dir]);
-        let one = |kind: &str, call: &str, path: &Path| {
-            json!({ "kind": kind, "call": call, "path": path, "user_copy": ["path"] })
-        };
-        let two = |kind: &str, call: &str, path: &Path, target: &Path| {
-            json!({ "kind": kind, "call": call, "path": path, "target": target, "user_copy": ["path", "target"] })
-        };
+        let one = |kind: &str, call: &str, path: &Path| json!({ "kind": kind, "call": call, "path": path, "user_copy": ["path"] });
+        let two = |kind: &str, call: &str, path: &Path, target: &Path| json!({ "kind": kind, "call": call, "path": path, "target": target, "user_copy": ["path", "target"] });
         let renamed = |call: &str, path: &Path, target: &Path, flags: &str| {
             let mut fields = two("rename", call, path, target);
             fields["flags"] = json!(flags);
@@ -237,9 +239,7 @@ fn names() {
         let c = it.path("c");
         it.check("linkat", libc::SYS_linkat, args![fd, "b", AT_FDCWD, "../c", 0], two("link", "linkat", &b, &c));
 
-        let symlinked = |call: &str, path: &Path, content: &str| {
-            json!({ "kind": "symlink", "call": call, "path": path, "content": content, "user_copy": ["path", "content"] })
-        };
+        let symlinked = |call: &str, path: &Path, content: &str| json!({ "kind": "symlink", "call": call, "path": path, "content": content, "user_copy": ["path", "content"] });
         let link = it.path("link");
         it.check("symlink", libc::SYS_symlink, args!["../x/./y", &link], symlinked("symlink", &link, "../x/./y"));
         it.check("symlink, EEXIST", libc::SYS_symlink, args!["z", &link], symlinked("symlink", &link, "z"));

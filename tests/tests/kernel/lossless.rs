@@ -36,7 +36,12 @@ fn arguments() {
         ("128 KiB in all", (0..1024).map(|at: u32| format!("{at:0127}").into_bytes()).collect()),
         ("thousands that are empty", vec![vec![]; 5000]),
         ("control characters", (1..=255).map(|byte: u8| vec![b'<', byte, b'>']).collect()),
-        ("odd text", ["a\nb", "\"'\\", "\u{7f}\u{80}", "π🦀", "\u{fffd}", "{\"b64\":\"eA==\"}", "\\u0000"].map(Into::into).into()),
+        (
+            "odd text",
+            ["a\nb", "\"'\\", "\u{7f}\u{80}", "π🦀", "\u{fffd}", "{\"b64\":\"eA==\"}", "\\u0000"]
+                .map(Into::into)
+                .into(),
+        ),
     ];
     for family in FAMILIES {
         let mut it = Stage::new(family);
@@ -61,7 +66,9 @@ fn arguments() {
         assert_eq!((&record["argc"], &record["argv_len"]), (&json!(5), &json!(500_005)));
         assert_eq!(record["evidence"]["truncated"], json!(["argv"]));
         let told: Vec<_> = record["argv"].as_array().unwrap().iter().map(bytes).collect();
-        assert!(told.iter().flatten().count() >= 100_000 && told.iter().zip(&argv).all(|(told, it)| it.starts_with(told)));
+        assert!(
+            told.iter().flatten().count() >= 100_000 && told.iter().zip(&argv).all(|(told, it)| it.starts_with(told))
+        );
     }
 }
 
@@ -69,14 +76,21 @@ fn arguments() {
 fn file_names() {
     let long = "n".repeat(255);
     let names: [&[u8]; 9] = [
-        b"new\nline", b"\"quote\\'s", b"\x01\x1b[31m\x7f", b"latin\xe9", b"\xff\xfe\x80", "\u{fffd}".as_bytes(), " ".as_bytes(),
-        b"(deleted)", long.as_bytes(),
+        b"new\nline",
+        b"\"quote\\'s",
+        b"\x01\x1b[31m\x7f",
+        b"latin\xe9",
+        b"\xff\xfe\x80",
+        "\u{fffd}".as_bytes(),
+        " ".as_bytes(),
+        b"(deleted)",
+        long.as_bytes(),
     ];
     for family in FAMILIES {
         let mut it = Stage::new(family);
         for name in names {
             let path = it.dir.join(OsStr::from_bytes(name));
-            let target = it.dir.join(OsStr::from_bytes(&name[..name.len() - 1]).to_os_string()).join("x");
+            let target = it.dir.join(OsStr::from_bytes(&name[..name.len() - 1])).join("x");
             let calls: [(i64, &[Arg], &str); 5] = [
                 (libc::SYS_creat, args![&path, 0o600], "path"), // resolved by the kernel
                 (libc::SYS_open, args![&path, libc::O_CREAT | libc::O_EXCL, 0o600], "path"), // copied from the caller
@@ -186,7 +200,12 @@ fn path_longer_than_the_longest() {
             assert_eq!(record["evidence"]["truncated"], json!(["path"]), "{}", record["call"]);
             let told = bytes(&record["path"]);
             let end = told.strip_prefix(b"/").unwrap_or(&told);
-            assert!(told.len() > 3500 && path.as_os_str().as_bytes().ends_with(end), "{}: {}", record["call"], told.len());
+            assert!(
+                told.len() > 3500 && path.as_os_str().as_bytes().ends_with(end),
+                "{}: {}",
+                record["call"],
+                told.len()
+            );
         }
     }
 }

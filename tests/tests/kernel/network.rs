@@ -36,15 +36,15 @@ fn with_len(addr: &[u8]) -> (Arg, Arg) {
     (Arg::from(addr), Arg::from(i64::try_from(addr.len()).unwrap()))
 }
 
-/// getsockname(2) or getpeername(2) of a socket of the actor, as /proc/net/tcp and udp have them, is asked for by the
-/// actor's other side where there is one; the local port of the actor is looked up here.
+/// The local port of a socket of the actor, from its side: `/proc/PID/net/tcp` and the like.
 fn local_port(it: &Stage, fd: i64, table: &str) -> u16 {
     let pid = it.actor.pid();
-    let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
-    let inode = link.to_str().unwrap().trim_start_matches("socket:[").trim_end_matches(']').to_owned();
+    let name = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+    let inode = name.to_str().unwrap().trim_start_matches("socket:[").trim_end_matches(']').to_owned();
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
-    let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|it| it.get(9) == Some(&&*inode));
-    u16::from_str_radix(line.unwrap()[1].rsplit_once(':').unwrap().1, 16).unwrap()
+    let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(9) == Some(&&*inode)).unwrap();
+    u16::from_str_radix(row[1].rsplit_once(':').unwrap().1, 16).unwrap()
 }
 
 fn socket(it: &mut Stage, family: i32, ty: i32) -> i64 {
@@ -60,7 +60,8 @@ fn tcp() {
     for (family, v6) in FAMILIES.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let mut it = Stage::new(family);
         let (af, table) = if v6 { (AF_INET6, "tcp6") } else { (AF_INET, "tcp") };
-        let fields = |kind: &str, call: &str| json!({ "kind": kind, "call": call, "protocol": "tcp", "socket": "stream" });
+        let fields =
+            |kind: &str, call: &str| json!({ "kind": kind, "call": call, "protocol": "tcp", "socket": "stream" });
         let with = |kind: &str, call: &str, local: Value, more: Value| {
             let mut fields = fields(kind, call);
             fields["local"] = local;
@@ -118,7 +119,12 @@ fn tcp() {
         let (done, records) = it.act(libc::SYS_bind, &[fd.into(), addr, len]);
         let port = records[0]["local"]["port"].as_u64().unwrap() as u16;
         it.compare("bind", done, records, with("bind", "bind", ours(port), json!({})));
-        it.check("listen", libc::SYS_listen, args![fd, 5], with("listen", "listen", ours(port), json!({ "backlog": 5 })));
+        it.check(
+            "listen",
+            libc::SYS_listen,
+            args![fd, 5],
+            with("listen", "listen", ours(port), json!({ "backlog": 5 })),
+        );
         assert_eq!(port, local_port(&it, fd, table));
         for (call, number) in [("accept", libc::SYS_accept), ("accept4", libc::SYS_accept4)] {
             let mut target = any(v6);
@@ -181,7 +187,12 @@ fn udp() {
         it.compare("connect", done, records, expected);
         let connected = |call: &str| sent(call, told(local), &[]);
         it.check("sendto, connected", libc::SYS_sendto, args![fd, "x", 1, 0, 0, 0], connected("sendto"));
-        it.check("sendmsg, connected", libc::SYS_sendmsg, &[fd.into(), Arg::Message(vec![]), 0.into()], connected("sendmsg"));
+        it.check(
+            "sendmsg, connected",
+            libc::SYS_sendmsg,
+            &[fd.into(), Arg::Message(vec![]), 0.into()],
+            connected("sendmsg"),
+        );
         let fd = socket(&mut it, af, SOCK_DGRAM);
         let (done, records) = it.act(libc::SYS_sendto, args![fd, "x", 1, 0, 0, 0]);
         assert!(done.ret < 0 && records[0]["peer"].is_null() && records[0]["success"] == false, "{records:#?}");
@@ -202,7 +213,8 @@ fn unix() {
         let nameless = json!({ "family": "unix", "path": "" });
         let by_path = |path: &Path| json!({ "family": "unix", "path": path });
         let fields = |kind: &str, call: &str, local: &Value, more: Value| {
-            let mut fields = json!({ "kind": kind, "call": call, "protocol": null, "socket": "stream", "local": local });
+            let mut fields =
+                json!({ "kind": kind, "call": call, "protocol": null, "socket": "stream", "local": local });
             let Value::Object(mut more) = more else { unreachable!() };
             fields.as_object_mut().unwrap().append(&mut more);
             fields
@@ -224,7 +236,12 @@ fn unix() {
         let raw = raw_unix(&[b"\0", name.as_bytes()].concat());
         let listener = socket(&mut it, AF_UNIX, SOCK_STREAM);
         let (addr, len) = with_len(&raw);
-        it.check("bind, abstract", libc::SYS_bind, &[listener.into(), addr, len], fields("bind", "bind", &told, json!({})));
+        it.check(
+            "bind, abstract",
+            libc::SYS_bind,
+            &[listener.into(), addr, len],
+            fields("bind", "bind", &told, json!({})),
+        );
         let expected = fields("listen", "listen", &told, json!({ "backlog": 1 }));
         it.check("listen, abstract", libc::SYS_listen, args![listener, 1], expected);
         let fd = socket(&mut it, AF_UNIX, SOCK_STREAM);
@@ -287,6 +304,9 @@ fn calls_of_32_bit_programs() {
         let (addr, len) = with_len(&raw(server.local_addr().unwrap()));
         let done = it.actor.compat(362, &[done.ret.into(), addr, len]);
         let records = it.records(done);
-        assert_eq!((&records[0]["kind"], &records[0]["peer"]), (&json!("connect"), &told(server.local_addr().unwrap())));
+        assert_eq!(
+            (&records[0]["kind"], &records[0]["peer"]),
+            (&json!("connect"), &told(server.local_addr().unwrap()))
+        );
     }
 }

@@ -18,12 +18,11 @@ use crate::{
     actor::{Actor, Done, Stage, args, header, stat, status},
 };
 
-const OLD: [&str; 8] =
-    ["old_uid", "old_gid", "old_suid", "old_sgid", "old_euid", "old_egid", "old_fsuid", "old_fsgid"];
+const OLD: [&str; 8] = ["old_uid", "old_gid", "old_suid", "old_sgid", "old_euid", "old_egid", "old_fsuid", "old_fsgid"];
 const NEW: [&str; 8] = ["uid", "gid", "suid", "sgid", "euid", "egid", "fsuid", "fsgid"];
 
 /// The fields of an exec by a process that was `before`, which is in `/` and has this program.
-fn started(before: &serde_json::Map<String, Value>, file: &Path, argv: &[&str], more: Value) -> Value {
+fn started(before: &serde_json::Map<String, Value>, file: &Path, argv: &[&str], others: Value) -> Value {
     let (dev, inode, mode) = if file.exists() { stat(file) } else { (json!(null), json!(null), json!(null)) };
     let len: usize = argv.iter().map(|it| it.len() + 1).sum();
     let mut fields = json!({
@@ -34,8 +33,8 @@ fn started(before: &serde_json::Map<String, Value>, file: &Path, argv: &[&str], 
     for (old, new) in OLD.iter().zip(NEW) {
         fields[old] = before[new].clone();
     }
-    let Value::Object(mut more) = more else { unreachable!() };
-    fields.as_object_mut().unwrap().append(&mut more);
+    let Value::Object(mut others) = others else { unreachable!() };
+    fields.as_object_mut().unwrap().append(&mut others);
     fields
 }
 
@@ -150,12 +149,20 @@ fn failed_exec() {
         it.check("EACCES", libc::SYS_execve, args![&file, argv, empty], failed("execve", &file));
         let dir = it.quiet(libc::SYS_open, args![&it.dir.clone(), libc::O_PATH, 0]);
         it.check("execveat", libc::SYS_execveat, args![dir, "file", argv, empty, 0], failed("execveat", &file));
-        it.check("relative", libc::SYS_execve, args!["tmp/../etc/none", argv, empty], failed("execve", Path::new("/etc/none")));
+        it.check(
+            "relative",
+            libc::SYS_execve,
+            args!["tmp/../etc/none", argv, empty],
+            failed("execve", Path::new("/etc/none")),
+        );
 
         let many: Vec<Vec<u8>> = (0..200).map(|number: u32| number.to_string().into_bytes()).collect();
         let (_, records) = it.act(libc::SYS_execve, args![none, many, empty]);
         let told = records[0]["argv"].as_array().unwrap();
-        assert!(told.len() >= 64 && told.iter().enumerate().all(|(at, it)| it == at.to_string().as_str()), "{records:#?}");
+        assert!(
+            told.len() >= 64 && told.iter().enumerate().all(|(at, it)| it == at.to_string().as_str()),
+            "{records:#?}"
+        );
         assert_eq!(records[0]["evidence"]["truncated"], json!(["argv"]));
         assert!(records[0]["argc"].is_null());
     }
@@ -202,8 +209,16 @@ fn fork_and_exit() {
             let exits = of(child, "exit");
             assert_eq!(exits.len(), 1, "{name}: {exits:#?}");
             let exit = &exits[0];
-            assert_eq!((&exit["code"], &exit["signal"], &exit["core"]), (&json!(7), &json!(null), &json!(false)), "{name}");
-            assert_eq!((&exit["ppid"], &exit["mnt_ns"], &exit["comm"]), (&parent, &us["mnt_ns"], &us["comm"]), "{name}");
+            assert_eq!(
+                (&exit["code"], &exit["signal"], &exit["core"]),
+                (&json!(7), &json!(null), &json!(false)),
+                "{name}"
+            );
+            assert_eq!(
+                (&exit["ppid"], &exit["mnt_ns"], &exit["comm"]),
+                (&parent, &us["mnt_ns"], &us["comm"]),
+                "{name}"
+            );
         }
     }
 }
@@ -255,6 +270,34 @@ fn ends() {
     }
 }
 
+/// Login and terminal: who sits where.
+#[test]
+fn login() {
+    const TIOCSPTLCK: i64 = 0x4004_5431; // ioctl_tty(2)
+    const TIOCGPTPEER: i64 = 0x5441;
+    for family in FAMILIES {
+        let mut it = Stage::new(family);
+        let file = it.quiet(libc::SYS_open, args!["/proc/self/loginuid", libc::O_WRONLY, 0]);
+        let done = it.actor.call(libc::SYS_write, args![file, "65534", 5]);
+        let front = it.quiet(libc::SYS_open, args!["/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY, 0]);
+        it.quiet(libc::SYS_ioctl, args![front, TIOCSPTLCK, vec![0; 4]]);
+        let terminal = it.quiet(libc::SYS_ioctl, args![front, TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY]);
+        it.quiet(libc::SYS_ioctl, args![terminal, 0x540e, 0]); // TIOCSCTTY
+        let name = fs::read_link(format!("/proc/{}/fd/{terminal}", it.actor.pid())).unwrap();
+        let name = name.to_str().unwrap().trim_start_matches("/dev/").replace('/', "");
+        let record = it.check(
+            "on a terminal",
+            libc::SYS_unlink,
+            args!["/no-such-place/file"],
+            json!({ "kind": "unlink", "call": "unlink", "path": "/no-such-place/file", "user_copy": ["path"], "tty": name }),
+        );
+        // where login ids cannot be set (already set, or no audit), the comparison with /proc is what there is
+        if done.ret == 5 {
+            assert_eq!(record["auid"], 65534, "{record}");
+        }
+    }
+}
+
 /// The process of a record: itself, its parent, and those before it.
 #[test]
 fn ancestry() {
@@ -272,7 +315,11 @@ fn ancestry() {
         for (at, told) in process["ancestors"].as_array().unwrap().iter().enumerate() {
             let exe = fs::read_link(format!("/proc/{ancestor}/exe")).map(|it| it.to_str().unwrap().to_owned());
             let exe = exe.unwrap_or_default();
-            let exe = exe.trim_end_matches(" (deleted)").trim_start_matches(if exe.starts_with("/memfd:") { "/" } else { "-" });
+            let exe = exe.trim_end_matches(" (deleted)").trim_start_matches(if exe.starts_with("/memfd:") {
+                "/"
+            } else {
+                "-"
+            });
             assert_eq!(told, exe, "ancestor {at}, process {ancestor}");
             ancestor = status(ancestor, "PPid:")[0];
         }
