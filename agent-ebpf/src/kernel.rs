@@ -5,6 +5,8 @@ use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
 use aya_ebpf::helpers::generated as helper;
 use common::layout::{Layout, MISSING};
 
+use crate::path::Walk;
+
 /// Where the running kernel keeps what we read. Set by the user half before load.
 #[unsafe(no_mangle)]
 pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
@@ -38,6 +40,20 @@ pub trait Memory {
     fn load<T: Copy>(at: usize, id: u32, offset: u32) -> T;
     /// The current task.
     fn task() -> usize;
+    /// Takes all turns of a walk.
+    fn walk(walk: Walk);
+}
+
+/// Most turns of a walk in the base family: the verifier follows each. A deeper path is marked as truncated.
+const BASE_TURNS: usize = 256;
+/// Most turns of a walk in the fast family: a path of `PATH_MAX` bytes has no more components, and some mounts.
+const FAST_TURNS: u32 = 4096;
+
+/// A turn, as `bpf_loop` (5.17) calls it. Returns 1 at the end.
+#[inline(never)]
+extern "C" fn fast_turn(_turn: u64, walk: *mut c_void) -> i64 {
+    // SAFETY: `Fast::walk` gives a walk of its own stack.
+    i64::from(unsafe { &*walk.cast::<Walk>() }.turn::<Fast>())
 }
 
 /// Typed loads that the kernel checks: no call for each field.
@@ -59,6 +75,11 @@ impl Memory for Fast {
         // SAFETY: takes nothing, returns a pointer.
         unsafe { helper::bpf_get_current_task_btf() as usize }
     }
+    #[inline(always)]
+    fn walk(mut walk: Walk) {
+        // SAFETY: the walk lives until the loop ends.
+        unsafe { helper::bpf_loop(FAST_TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
+    }
 }
 
 impl Memory for Base {
@@ -73,6 +94,14 @@ impl Memory for Base {
     fn task() -> usize {
         // SAFETY: takes nothing, returns a number.
         unsafe { helper::bpf_get_current_task() as usize }
+    }
+    #[inline(always)]
+    fn walk(walk: Walk) {
+        for _ in 0..BASE_TURNS {
+            if walk.turn::<Base>() {
+                break;
+            }
+        }
     }
 }
 

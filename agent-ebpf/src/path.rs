@@ -9,9 +9,6 @@ use crate::{
 };
 use common::Record;
 
-/// Components that are looked at; a longer path is marked as truncated at its root.
-const DEPTH: usize = 128;
-
 /// `AT_FDCWD` (fcntl.h).
 pub const CWD: i32 = -100;
 
@@ -72,30 +69,29 @@ pub fn file_of<M: Memory>(task: usize, descriptor: u32) -> usize {
     kernel::read::<usize>(slots + descriptor as usize * size_of::<usize>())
 }
 
-/// Appends the components of a place, leaf first.
-#[inline(always)]
-pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, place: Place) -> Path {
-    const POS: usize = 0;
-    const ENTRY: usize = 1;
-    const MOUNT: usize = 2;
-    const ROOT: usize = 3;
-    const MARKS: usize = 4;
-    const { assert!(ROOM >= 5 * TEXT) };
+/// Where a walk stands: words of the draft's state. They are in map memory, so the verifier forgets their values
+/// between two turns and checks each turn once.
+const POS: usize = 0;
+const ENTRY: usize = 1;
+const MOUNT: usize = 2;
+const ROOT: usize = 3;
+const MARKS: usize = 4;
 
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: the state and the tail are parts of the draft; the verifier checks each access.
-    unsafe {
-        let tail = (&raw mut draft.tail).cast::<u8>().add(start as usize);
-        let state = (&raw mut draft.state).cast::<u64>();
-        let set = |at: usize, value: u64| state.add(at).write_volatile(value);
-        let see = |at: usize| state.add(at).read_volatile();
-        let mount = place.mount.wrapping_sub(layout!(mount.mnt) as usize);
-        set(POS, 0);
-        set(ENTRY, place.entry as u64);
-        set(MOUNT, mount as u64);
-        set(ROOT, load!(M, u64, place.mount, vfsmount.root));
-        set(MARKS, u64::from(mark::TRUNCATED));
-        for _ in 0..DEPTH {
+/// A walk from a directory entry up to the root: its state, and where the components go.
+#[repr(C)]
+pub struct Walk {
+    state: *mut u64,
+    tail: *mut u8,
+}
+
+impl Walk {
+    /// Takes one component, or crosses one mount. Returns whether the walk is over.
+    #[inline(always)]
+    pub fn turn<M: Memory>(&self) -> bool {
+        // SAFETY: state and tail are parts of a draft; the verifier checks each access.
+        unsafe {
+            let set = |at: usize, value: u64| self.state.add(at).write_volatile(value);
+            let see = |at: usize| self.state.add(at).read_volatile();
             let entry = see(ENTRY) as usize;
             let root = see(ROOT) as usize;
             let parent = load!(M, usize, entry, dentry.parent);
@@ -105,28 +101,48 @@ pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROO
                 if entry != root || above == mount || above == 0 {
                     // the root of all, or an entry in no tree: its name is all there is
                     set(MARKS, if entry == root { 0 } else { u64::from(mark::DETACHED) });
-                    break;
+                    return true;
                 }
                 set(ENTRY, load!(M, u64, mount, mount.mountpoint));
                 set(MOUNT, above as u64);
                 set(ROOT, load!(M, u64, above + layout!(mount.mnt) as usize, vfsmount.root));
-                continue;
+                return false;
             }
             // struct qstr { u32 hash; u32 len; const unsigned char *name; }
             let len = mask::<0xff>(u64::from(M::load::<u32>(entry, layout!(dentry.id), layout!(dentry.name) + 4)));
             let name = M::load::<usize>(entry, layout!(dentry.id), layout!(dentry.name) + 8);
             if see(POS) + len + 1 > TEXT as u64 {
-                break;
+                return true;
             }
             let pos = mask::<{ TEXT as i32 - 1 }>(see(POS));
-            let to = tail.add(pos as usize);
+            let to = self.tail.add(pos as usize);
             copy(to, len, name);
             *to.add(len as usize) = 0;
             set(POS, pos + len + 1);
             set(ENTRY, parent as u64);
+            false
         }
-        let len = clamp::<{ TEXT as i32 }>(see(POS));
-        let marks = see(MARKS) as u32;
+    }
+}
+
+/// Appends the components of a place, leaf first.
+#[inline(always)]
+pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, place: Place) -> Path {
+    const { assert!(ROOM >= 5 * TEXT) };
+
+    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    // SAFETY: the state and the tail are parts of the draft; the verifier checks each access.
+    unsafe {
+        let tail = (&raw mut draft.tail).cast::<u8>().add(start as usize);
+        let state = (&raw mut draft.state).cast::<u64>();
+        state.add(POS).write_volatile(0);
+        state.add(ENTRY).write_volatile(place.entry as u64);
+        state.add(MOUNT).write_volatile(place.mount.wrapping_sub(layout!(mount.mnt) as usize) as u64);
+        state.add(ROOT).write_volatile(load!(M, u64, place.mount, vfsmount.root));
+        state.add(MARKS).write_volatile(u64::from(mark::TRUNCATED));
+        M::walk(Walk { state, tail });
+        let len = clamp::<{ TEXT as i32 }>(state.add(POS).read_volatile());
+        let marks = state.add(MARKS).read_volatile() as u32;
         draft.used = start + len;
         draft.note(marks);
         Path { start: start as u32, len: len as u32, marks, ..Path::default() }

@@ -60,7 +60,9 @@ fn open<M: Memory>(it: &Return) {
     let wish = Wish::of(it);
     let mut class = filter::class_of(it.ret);
     let file = if it.is_error() { 0 } else { file_of::<M>(it.task, it.ret as u32) };
-    let created = file != 0 && wish.flags & (O_CREAT | O_TMPFILE) != 0 && load!(M, u32, file, file.mode) & CREATED != 0;
+    // a file without a name is always new, and the kernel does not say so
+    let creates = wish.flags & O_CREAT != 0 && file != 0 && load!(M, u32, file, file.mode) & CREATED != 0;
+    let created = file != 0 && wish.flags & O_TMPFILE != 0 || creates;
     let reads = wish.flags & O_ACCMODE == 0 || wish.flags & O_PATH != 0;
     if class == class::SUCCESS && reads && !created && wish.flags & O_TRUNC == 0 {
         class = class::READ;
