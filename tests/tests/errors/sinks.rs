@@ -31,14 +31,14 @@ impl Drop for SmallDisk {
 /// Makes so many events whose names do not compress well.
 fn noise(host: &Host, count: u64) {
     let mut state = 1_u64;
+    let mut word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
     for _ in 0..count {
-        let mut name = String::new();
-        while name.len() < 192 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            name += &format!("{state:016x}");
-        }
+        let name: String = (0..12).map(|_| word()).collect();
         let file = host.path("load").join(name);
         fs::write(&file, "").unwrap();
         fs::remove_file(&file).unwrap();

@@ -31,7 +31,9 @@ pub fn read(path: &Path) -> Vec<Vec<u8>> {
 /// Writes a stream.
 pub fn write(path: &Path, events: &[Vec<u8>]) {
     let mut bytes = Vec::new();
-    events.iter().for_each(|event| replay::record(event, &mut bytes).unwrap());
+    for event in events {
+        replay::record(event, &mut bytes).unwrap();
+    }
     fs::write(path, bytes).unwrap();
 }
 
