@@ -91,3 +91,70 @@ impl Batch {
         std::mem::replace(&mut self.bytes, spare)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const LIMITS: Limits = Limits {
+        age: Duration::from_secs(5),
+        alert_age: Duration::from_secs(1),
+        lines: 3,
+        bytes: 30,
+        heartbeat: Duration::from_mins(1),
+    };
+
+    fn at(seconds: u64) -> Now {
+        Now { boot: seconds * SECOND, wall: 0 }
+    }
+
+    fn batch(lines: &[(u64, bool)]) -> Batch {
+        let mut batch = Batch::new(LIMITS, at(100));
+        for (second, is_alert) in lines {
+            batch.add(second * SECOND, *is_alert, |out| out.extend_from_slice(b"{}")).unwrap();
+        }
+        batch
+    }
+
+    /// Lines: when, and whether it is an alert.
+    #[test]
+    fn the_first_limit_decides() {
+        let check = |lines: &[(u64, bool)], expected: u64| {
+            assert_eq!(batch(lines).deadline(), expected * SECOND, "{lines:?}");
+        };
+        check(&[], 160);
+        check(&[(110, false)], 115);
+        check(&[(110, false), (114, false)], 115);
+        check(&[(110, true)], 111);
+        check(&[(110, false), (112, true), (112, true)], 113);
+        check(&[(110, false), (114, true)], 115);
+        check(&[(159, false)], 160);
+    }
+
+    #[test]
+    fn a_batch_is_full_by_lines_or_bytes() {
+        assert!(!batch(&[(100, false); 2]).is_full());
+        assert!(batch(&[(100, false); 3]).is_full());
+        let mut long = batch(&[]);
+        long.add(0, false, |out| out.extend_from_slice(br#"{"a":"bcdefghijklmnopqrstuvw"}"#)).unwrap();
+        assert!(long.is_full());
+    }
+
+    #[test]
+    fn a_line_that_is_refused_leaves_no_trace() {
+        let mut batch = batch(&[]);
+        assert!(batch.add(101 * SECOND, true, |out| out.extend_from_slice(b"{\n}")).is_err());
+        assert_eq!((&batch.bytes[..], batch.lines().len(), batch.deadline()), (&b""[..], 0, 160 * SECOND));
+        batch.add(102 * SECOND, false, |out| out.extend_from_slice(b"{}")).unwrap();
+        assert_eq!((&batch.bytes[..], batch.lines().len(), batch.deadline()), (&b"{}\n"[..], 1, 107 * SECOND));
+    }
+
+    #[test]
+    fn after_a_seal_all_begins_anew() {
+        let mut batch = batch(&[(100, true); 3]);
+        assert_eq!(batch.take(at(200), b"old".to_vec()), b"{}\n{}\n{}\n");
+        assert_eq!((&batch.bytes[..], batch.lines().is_empty(), batch.opened()), (&b""[..], true, at(200)));
+        assert_eq!((batch.is_full(), batch.deadline()), (false, 260 * SECOND));
+    }
+}

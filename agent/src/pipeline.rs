@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
 pub use status::{HookStatus, Status, hook_status};
-pub use tally::{Closed, Marks, Tally};
+pub use tally::{Closed, Tally};
 
 use crate::{
     clock::Now,
@@ -137,9 +137,9 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
 /// Closes the account of the batch, seals it and makes it durable. While the disk refuses, nothing more is taken from
 /// the ring: what then finds no room there is counted by the kernel half.
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
-    let marks = front.marks()?;
+    let sequences = front.sequences()?;
     let empty = gather(front, log, ties, Now::read()?);
-    let account = front.close(marks, empty);
+    let account = front.close(sequences, empty)?;
     let now = Now::read()?;
     for lost in account.lost_records() {
         log.own(&lost, now)?;

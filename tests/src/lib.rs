@@ -1,5 +1,6 @@
 //! Support for the tests from outside.
 
+pub mod agent;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod host;
 pub mod nginx;

@@ -131,9 +131,9 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         front.follow(Now::read().map_err(daemon::DaemonError::from)?);
     }
     front.detach();
-    let marks = front.marks()?;
+    let sequences = front.sequences()?;
     let empty = front.drain(|_, _, _, _| ControlFlow::Continue(()));
-    let closed = front.close(marks, empty);
+    let closed = front.close(sequences, empty)?;
     if closed.lost > 0 {
         eprintln!("sigtrail: {} events were lost", closed.lost);
     }

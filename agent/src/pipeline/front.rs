@@ -18,7 +18,7 @@ use crate::{
     enrich::Enrich,
     policy::{Policy, Scratch},
     record::{Judgement, Record},
-    source::{Source, SourceError},
+    source::{Kernel, Source, SourceError},
 };
 
 /// A wall clock that moved by less than this has not stepped, it was steered.
@@ -100,11 +100,20 @@ impl Front {
         self.policy.digest()
     }
 
-    /// What the kernel half says, to close an account with.
-    pub fn marks(&self) -> Result<Marks, SourceError> {
-        let Some(kernel) = self.source.kernel() else { return Ok(Marks::default()) };
-        // the numbers first: a loss that is counted later is told later
-        let sequences = kernel.sequences()?;
+    /// The next sequence number of each CPU, to close an account with after the events before are taken.
+    pub fn sequences(&self) -> Result<Vec<u64>, SourceError> {
+        self.source.kernel().map_or(Ok(Vec::new()), Kernel::sequences)
+    }
+
+    /// Closes the account of a batch. `sequences`: see [`Front::sequences`]; `empty`: all events before are taken.
+    pub fn close(&mut self, sequences: Vec<u64>, empty: bool) -> Result<Closed, SourceError> {
+        // the counts last: of every gap that shows, the loss is counted by now
+        let marks = self.marks(sequences)?;
+        Ok(self.tally.close(marks, empty))
+    }
+
+    fn marks(&self, sequences: Vec<u64>) -> Result<Marks, SourceError> {
+        let Some(kernel) = self.source.kernel() else { return Ok(Marks { sequences, ..Marks::default() }) };
         let sum = |counts: Vec<Counts>| {
             counts.iter().fold(Counts::default(), |sum, it| Counts {
                 seen: sum.seen + it.seen,
@@ -116,11 +125,6 @@ impl Front {
         };
         let counts = kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
         Ok(Marks { counts, sequences, skipped: kernel.skipped() })
-    }
-
-    /// Closes the account of a batch.
-    pub fn close(&mut self, marks: Marks, empty: bool) -> Closed {
-        self.tally.close(marks, empty)
     }
 
     /// Publishes the state for `status`.

@@ -7,7 +7,7 @@ use seal::{Account, Cpu};
 
 use crate::{record::Record, source::Own};
 
-/// What the kernel half said before the last events of a batch were taken.
+/// What the kernel half said at the end of a batch: `sequences` before its last events were taken, the counts after.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// Counts of each hook over all CPUs, since load.
@@ -105,7 +105,7 @@ impl Tally {
         self.hooks.entry(record.event.hook as u8).or_default().unwritten += 1;
     }
 
-    /// Closes the account. `empty`: all events from before the marks are received.
+    /// Closes the account. `empty`: all events from before the sequence numbers of the marks are received.
     pub fn close(&mut self, marks: Marks, empty: bool) -> Closed {
         let mut closed = Closed::default();
         if empty {
@@ -184,5 +184,145 @@ impl Closed {
     /// The records that say what was lost.
     pub fn lost_records(&self) -> impl Iterator<Item = Own> + '_ {
         self.causes.iter().map(|(hook, cause, count)| Own::Lost { hook, cause, count: *count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use common::{Header, Kind, Prefix, event::Unlink, wire::Path};
+    use fastrand::Rng;
+    use zerocopy::IntoBytes as _;
+
+    use super::*;
+    use crate::record::{Context, sample};
+
+    /// The kernel half as far as its account goes.
+    #[derive(Default)]
+    struct Kernel {
+        sequences: [u64; 2],
+        counts: [Counts; 2],
+        ring: VecDeque<(Hook, Header)>,
+    }
+
+    impl Kernel {
+        /// An event on one CPU: it finds room, or it does not, or nobody wants it.
+        fn happens(&mut self, cpu: usize, hook: usize, fate: u8) {
+            let counts = &mut self.counts[hook];
+            counts.seen += 1;
+            if fate == 0 {
+                counts.filtered += 1;
+                return;
+            }
+            let seq = self.sequences[cpu];
+            self.sequences[cpu] += 1;
+            if fate == 1 {
+                counts.lost += 1;
+            } else {
+                counts.sent += 1;
+                self.ring.push_back((Hook::ALL[hook], Header { seq, cpu: cpu as u32, ..Header::default() }));
+            }
+        }
+
+        fn is_busy(&mut self, random: &mut Rng) {
+            for _ in 0..random.usize(..30) {
+                self.happens(random.usize(..2), random.usize(..2), random.u8(..6));
+            }
+        }
+
+        fn marks(&self, sequences: [u64; 2]) -> Marks {
+            let counts = Hook::ALL.iter().copied().zip(self.counts).collect();
+            Marks { counts, sequences: sequences.to_vec(), skipped: 0 }
+        }
+    }
+
+    /// Takes an event; makes it a record when it is kept.
+    fn take(tally: &mut Tally, (hook, header): (Hook, Header), keep: bool, marks: u32) {
+        let prefix = Prefix { hook: hook as u8, ..sample::prefix(Kind::Unlink) };
+        let body = Unlink { path: Path { marks, ..Path::default() } };
+        let words = sample::event(prefix, &header, body.as_bytes(), b"");
+        let event = Event::decode(words.as_bytes()).unwrap();
+        tally.received(&event);
+        if keep {
+            tally.emitted(&Record { event, context: Context::default() });
+        }
+    }
+
+    /// Both sides of a header say the same, and over all batches they say what the kernel half says: nothing twice,
+    /// nothing never.
+    #[test]
+    fn the_accounts_of_all_batches_add_up() {
+        for seed in 0..300 {
+            let mut random = Rng::with_seed(seed);
+            let (mut kernel, mut tally) = (Kernel::default(), Tally::default());
+            let (mut lost, mut seen, mut filtered) = (0, [0; 2], [0; 2]);
+            let mut next = [0; 2];
+            for batch in 0..20 {
+                kernel.is_busy(&mut random);
+                let (mut sequences, mut waiting) = (kernel.sequences, kernel.ring.len());
+                kernel.is_busy(&mut random);
+                // the last batch is closed when nothing comes any more
+                let is_last = batch == 19;
+                if is_last {
+                    (sequences, waiting) = (kernel.sequences, kernel.ring.len());
+                }
+                let empty = is_last || random.bool();
+                let count = random.usize(if empty { waiting } else { 0 }..=kernel.ring.len());
+                for event in kernel.ring.drain(..count) {
+                    take(&mut tally, event, random.bool(), 0);
+                }
+                if !is_last {
+                    // the counts may be ahead of the gaps
+                    kernel.is_busy(&mut random);
+                }
+                let closed = tally.close(kernel.marks(sequences), empty);
+
+                let by_cpu: u64 = closed.cpus.iter().map(|cpu| cpu.lost).sum();
+                let by_hook: u64 = closed.accounts.iter().map(|account| account.lost).sum();
+                assert_eq!((by_cpu, by_hook), (closed.lost, closed.lost), "seed {seed}, batch {batch}");
+                assert_eq!(
+                    closed.lost_records().count() as u64,
+                    closed.accounts.iter().filter(|it| it.lost > 0).count() as u64
+                );
+                for cpu in &closed.cpus {
+                    assert_eq!(cpu.first, next[cpu.id as usize], "no number is left out between batches");
+                    next[cpu.id as usize] = cpu.last + 1;
+                }
+                for account in &closed.accounts {
+                    let hook = Hook::ALL.iter().position(|hook| hook.name() == account.hook).unwrap();
+                    assert_eq!(account.seen, account.kfilter + account.lost + account.recv);
+                    assert_eq!(account.recv, account.ufilter + account.emit);
+                    seen[hook] += account.seen;
+                    filtered[hook] += account.kfilter;
+                }
+                lost += closed.lost;
+            }
+            assert_eq!(next, kernel.sequences, "seed {seed}");
+            assert_eq!(lost, kernel.counts.iter().map(|counts| counts.lost).sum::<u64>(), "seed {seed}");
+            assert_eq!(tally.total.lost, lost);
+            assert_eq!(filtered, kernel.counts.map(|counts| counts.filtered), "seed {seed}");
+            assert_eq!(seen.iter().sum::<u64>(), kernel.counts.iter().map(|counts| counts.seen).sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn what_is_lost_has_a_cause() {
+        let causes = |closed: &Closed| closed.causes.clone();
+        let mut tally = Tally::default();
+        let header = |seq| Header { seq, ..Header::default() };
+        let sequences = |next: u64| Marks { sequences: vec![next], ..Marks::default() };
+        // a gap that no count explains
+        take(&mut tally, (Hook::Fork, header(2)), true, mark::TRUNCATED);
+        assert_eq!(causes(&tally.close(sequences(0), false)), [("all", "uncounted", 2)]);
+        // numbers beyond the last event count only when the ring was emptied
+        assert_eq!(causes(&tally.close(sequences(5), false)), []);
+        assert_eq!(causes(&tally.close(sequences(5), true)), [("all", "uncounted", 2)]);
+        // what the kernel left out, once; bytes that are no event
+        let skipped = Marks { skipped: 3, ..sequences(5) };
+        tally.undecodable();
+        assert_eq!(causes(&tally.close(skipped.clone(), true)), [("all", "skipped", 3), ("all", "undecodable", 1)]);
+        assert_eq!(causes(&tally.close(skipped, true)), []);
+        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8 });
     }
 }

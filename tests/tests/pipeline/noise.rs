@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sigtrail::{
     clock::Now,
     enrich::Enrich,
-    pipeline::{Front, Marks},
+    pipeline::Front,
     policy::Policy,
     record::json,
     source::{Replay, Source},
@@ -31,7 +31,7 @@ fn front(events: &[Vec<u8>], policy: Policy) -> (usize, u64) {
         ControlFlow::Continue(())
     });
     assert!(empty);
-    let closed = front.close(Marks::default(), true);
+    let closed = front.close(Vec::new(), true).unwrap();
     let undecodable =
         closed.lost_records().map(|lost| serde_json::from_str::<serde_json::Value>(&lost.line("")).unwrap());
     let undecodable = undecodable.filter(|lost| lost["cause"] == "undecodable");

@@ -2,7 +2,7 @@
 
 use common::{
     Event, Header, Kind, Prefix,
-    call::OPEN_FLAGS,
+    call::{OPEN_FLAGS, RENAME_FLAGS},
     event::{Connect, Exec, Truncate, Unlink},
     wire::{Addr, Path, TextList, family, mark},
 };
@@ -58,14 +58,16 @@ fn values_are_written_as_plain_text() {
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:?}");
     };
     let flags = |bits| Value::Flags(bits, OPEN_FLAGS);
-    check(flags(0), "0");
+    check(flags(0), "O_RDONLY");
+    check(Value::Flags(0, RENAME_FLAGS), "0");
+    check(Value::Flags(5, RENAME_FLAGS), "RENAME_NOREPLACE|RENAME_WHITEOUT");
     check(flags(0o102), "O_RDWR|O_CREAT");
-    check(flags(0o10000), "O_DSYNC");
+    check(flags(0o10000), "O_RDONLY|O_DSYNC");
     // O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY
-    check(flags(0o4_010_000), "O_SYNC");
+    check(flags(0o4_010_000), "O_RDONLY|O_SYNC");
     check(flags(0o20_200_002), "O_RDWR|O_TMPFILE");
     check(flags(0x8000_0001), "O_WRONLY|0x80000000");
-    check(flags(0x8000_0000), "0x80000000");
+    check(flags(0x8000_0000), "O_RDONLY|0x80000000");
     check(Value::Octal(0o100_644), "100644");
     check(Value::Octal(0o7), "0007");
     check(Value::Device(8 << 20 | 1), "8:1");

@@ -1,0 +1,104 @@
+//! As many events as this machine makes: none lost, or each lost one counted and signed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Instant,
+};
+
+use serde_json::Value;
+use tests::agent::Agent;
+
+/// The agent, with a directory of its own.
+struct Run {
+    agent: Agent,
+    dir: tempfile::TempDir,
+}
+
+impl Run {
+    fn start(policy: Option<&str>) -> Self {
+        let dir = tempfile::Builder::new().prefix("load-").tempdir().unwrap();
+        let mut more = String::new();
+        if let Some(policy) = policy {
+            let file = dir.path().join("policy.yaml");
+            fs::write(&file, policy).unwrap();
+            more = format!("policy: [{}]\n", file.display());
+        }
+        let agent = Agent::start(dir.path(), &more).unwrap();
+        Self { agent, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Ends the agent. Returns the number of records of `kind` with this path, of all lost events, and the report.
+    fn count(self, kind: &str, path: &Path) -> (u64, u64, Value) {
+        let report = self.agent.stop().unwrap();
+        let (kind, path) = (format!("\"kind\":\"{kind}\""), format!("\"path\":\"{}\"", path.display()));
+        let mut count = 0;
+        Agent::log(self.dir.path(), |line| count += u64::from(line.contains(&kind) && line.contains(&path))).unwrap();
+        (count, report["lost"].as_u64().unwrap(), report)
+    }
+}
+
+/// Two workers at a time, each `times`.
+fn both(times: u32, work: impl Fn() + Sync) -> f64 {
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..times).for_each(|_| work()));
+        }
+    });
+    f64::from(2 * times) / began.elapsed().as_secs_f64()
+}
+
+fn is_whole(report: &Value) {
+    let findings = &report["findings"]["list"];
+    let tampered = findings.as_array().unwrap().iter().any(|it| it["severity"] == "tampered");
+    assert!(!tampered && report["gaps"]["count"] == 0 && report["missing"]["count"] == 0, "{report:#}");
+}
+
+#[test]
+fn every_exec_of_twenty_thousand() {
+    const EACH: u32 = 10_000;
+    let run = Run::start(None);
+    let nothing = run.path("nothing");
+    let source = run.path("nothing.c");
+    fs::write(&source, "void _start(void) { __asm__(\"xor %edi, %edi\\n mov $60, %eax\\n syscall\"); }\n").unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-static", "-nostdlib", "-O2"]).arg(&source).arg("-o").arg(&nothing);
+    assert!(cc.status().unwrap().success());
+    let rate = both(EACH, || assert!(Command::new(&nothing).stdin(Stdio::null()).status().unwrap().success()));
+    let (count, lost, report) = run.count("exec", &nothing);
+    println!("exec: {count} recorded of {}, {lost} lost, {rate:.0} a second", 2 * EACH);
+    assert_eq!((count, lost), (u64::from(2 * EACH), 0), "{report:#}");
+    is_whole(&report);
+}
+
+/// Other programs of this host may lose events, too: so the account may be more than exact, never less.
+fn opens(policy: Option<&str>, write: bool, each: u32) {
+    let run = Run::start(policy);
+    let file = run.path("opened");
+    fs::write(&file, "").unwrap();
+    // the first open is that of the line above
+    let rate = both(each, || drop(fs::File::options().read(!write).write(write).open(&file).unwrap()));
+    let status = run.agent.status().unwrap();
+    let (count, lost, report) = run.count("open", &file);
+    let made = u64::from(2 * each) + 1;
+    println!("open: {count} recorded of {made}, {lost} lost, {rate:.0} a second; {}", status["counts"]);
+    assert!(count <= made && count + lost >= made, "{count} recorded and {lost} lost of {made}: {report:#}");
+    is_whole(&report);
+}
+
+#[test]
+fn every_open_for_writing_is_recorded_or_counted() {
+    opens(None, true, 100_000);
+}
+
+#[test]
+fn every_open_for_reading_is_recorded_or_counted() {
+    opens(Some("version: 1\ndefault: keep\n"), false, 100_000);
+}

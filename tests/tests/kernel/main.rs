@@ -1,0 +1,14 @@
+//! Real system calls on this kernel, and the records that the agent makes of them: as root, one test at a time.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod actor;
+mod differential;
+mod files;
+mod load;
+mod lossless;
+mod network;
+mod programs;
+mod quiet;
+
+/// The two ways in which programs read kernel memory: both must tell the same.
+const FAMILIES: [&str; 2] = ["fast", "base"];
