@@ -62,7 +62,8 @@ fn a_policy_that_makes_no_sense_ends_with_3_and_says_where() {
     };
     let policy = |text: &str, words: &[&str]| {
         check(&[("p.yaml", text)], "policy check {dir}/p.yaml", 3, words);
-        let files = [("p.yaml", text), ("c.yaml", "state_dir: {dir}/state\nruntime_dir: {dir}\npolicy: [{dir}/p.yaml]\n")];
+        let files =
+            [("p.yaml", text), ("c.yaml", "state_dir: {dir}/state\nruntime_dir: {dir}\npolicy: [{dir}/p.yaml]\n")];
         check(&files, "run --config {dir}/c.yaml", 3, words);
         check(&files, "tail --policy {dir}/p.yaml --for 1s", 3, words);
     };
@@ -106,7 +107,8 @@ fn without_rights_it_says_which_are_missing() {
     fs::copy(sigtrail(), &program).unwrap();
     let config = dir.path().join("c.yaml");
     let below = dir.path().display();
-    fs::write(&config, format!("state_dir: {below}/state\nruntime_dir: {below}\nspool: {{ min_free: 0MiB }}\n")).unwrap();
+    fs::write(&config, format!("state_dir: {below}/state\nruntime_dir: {below}\nspool: {{ min_free: 0MiB }}\n"))
+        .unwrap();
     let nobody = |args: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).args(args);

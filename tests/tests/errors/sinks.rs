@@ -68,7 +68,10 @@ fn a_full_disk_costs_the_oldest_batches_and_the_log_says_which() {
     });
     // another fills what is left: it goes on when there is room again, and loses nothing of what it sealed
     let other = disk.0.join("other");
-    assert_ne!(run(Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", other.display()))).code, Some(0));
+    assert_ne!(
+        run(Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", other.display()))).code,
+        Some(0)
+    );
     noise(&host, 200);
     assert!(host.status()["trouble"].is_string() || last(&host) > 0);
     fs::remove_file(&other).unwrap();
