@@ -14,7 +14,7 @@ use sigtrail::spool::{Next, Reader};
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The agent under test.
 pub fn sigtrail() -> PathBuf {
