@@ -14,7 +14,7 @@ use sigtrail::spool::{Next, Reader};
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The agent under test.
 pub fn sigtrail() -> PathBuf {
@@ -129,7 +129,7 @@ impl Host {
             "sigtrail.yaml",
             &format!(
                 "state_dir: {dir}/state\nruntime_dir: {dir}/run\norigin: test.example.org/sigtrail\n\
-                 policy: [{dir}/policy.yaml]\nseal: {{ max_age: 50ms, heartbeat: 1s }}\n{more}\n"
+                 policy: [{dir}/policy.yaml]\nseal: {{ max_age: 50ms, max_bytes: 64KiB, heartbeat: 1s }}\n{more}\n"
             ),
         );
         host

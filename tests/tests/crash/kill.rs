@@ -18,7 +18,7 @@ fn a_kill_costs_what_was_not_sealed_and_is_told() {
 }
 
 #[test]
-#[ignore = "a minute and more"]
+#[ignore = "four minutes"]
 fn a_hundred_kills() {
     rounds(100);
 }
