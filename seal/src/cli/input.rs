@@ -129,7 +129,10 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Input>, InputError> {
     Ok(inputs)
 }
 
-/// All regular files below a directory, by name; of a spool, its segments: the rest of it is no log.
+/// What a spool holds beside its segments: no log.
+const SPOOL: &[&str] = &["ballast", "cursors", "quarantine"];
+
+/// All regular files below a directory, by name; of a spool, those of its log.
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
     let wrong = |error| InputError::Path { path: dir.display().to_string(), error };
     let mut entries: Vec<_> = fs::read_dir(dir).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
@@ -140,7 +143,7 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
         starts && path.extension().is_some_and(|end| end == "stl")
     };
     if entries.iter().any(is_segment) {
-        entries.retain(is_segment);
+        entries.retain(|entry| !SPOOL.iter().any(|name| entry.file_name() == *name));
     }
     for entry in entries {
         let kind = entry.file_type().map_err(wrong)?;
