@@ -123,7 +123,7 @@ settings! {
         /// Number of events.
         max_events: u32 [8192],
         /// Bytes of the events.
-        max_bytes: Size [Size(4 << 20)],
+        max_bytes: Size [Size(2 << 20)],
         /// A batch is sealed at least this often, empty if need be, so that silence is seen.
         heartbeat: Duration [Duration::from_mins(1)],
     }

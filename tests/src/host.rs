@@ -165,7 +165,12 @@ impl Host {
 
     /// Starts the agent and waits until it seals.
     pub fn start(&self) -> Agent {
-        let mut agent = self.launch();
+        self.start_as(self.command("run"))
+    }
+
+    /// Starts the agent by a command of the test's own, and waits until it seals.
+    pub fn start_as(&self, command: Command) -> Agent {
+        let mut agent = self.launch_as(command);
         until("the agent to be ready", || {
             if let Some(status) = agent.child.try_wait().unwrap() {
                 panic!("the agent ended ({status}): {}", agent.said());
@@ -177,9 +182,13 @@ impl Host {
 
     /// Starts the agent.
     pub fn launch(&self) -> Agent {
+        self.launch_as(self.command("run"))
+    }
+
+    fn launch_as(&self, mut command: Command) -> Agent {
         let said = self.path("agent.log");
         let log = fs::OpenOptions::new().create(true).append(true).open(&said).unwrap();
-        let child = self.command("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Agent { child, said }
     }
 

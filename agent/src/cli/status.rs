@@ -61,6 +61,7 @@ fn show(status: &AgentStatus) {
     for (hook, why) in down {
         println!("  {} {}: {why}", paint.text(Colour::Red, &hook.program), hook.at);
     }
+    println!("rate     {} events a second", pipeline.rate);
     println!("process  {} known", pipeline.processes);
     let none = || "none".to_owned();
     let sealed = pipeline.last_sealed.clone().unwrap_or_else(none);

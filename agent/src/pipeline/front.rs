@@ -3,7 +3,7 @@
 use std::{
     ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{Event, filter::Counts};
@@ -33,7 +33,12 @@ pub struct Front {
     stamp: Stamp,
     offset: i64,
     tally: Tally,
+    /// When the rate was worked out, and how many events there were then.
+    published: (Instant, u64),
 }
+
+/// A rate is taken over at least this time.
+const RATE_AGE: Duration = Duration::from_millis(500);
 
 /// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
 pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
@@ -51,6 +56,7 @@ impl Front {
             stamp,
             offset: now.offset(),
             tally: Tally::default(),
+            published: (Instant::now(), 0),
         }
     }
 
@@ -128,10 +134,16 @@ impl Front {
     }
 
     /// Publishes the state for `status`.
-    pub fn publish(&self, log: &Log, trouble: Option<String>, status: &Arc<Mutex<Status>>) {
+    pub fn publish(&mut self, log: &Log, trouble: Option<String>, status: &Arc<Mutex<Status>>) {
+        let (since, before) = self.published;
+        let age = since.elapsed();
         let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
         self.source.kernel().inspect(|kernel| describe(kernel, &mut status));
         status.total = self.tally.total;
+        if age >= RATE_AGE {
+            status.rate = (self.tally.total.received - before) * 1000 / (age.as_millis() as u64);
+            self.published = (Instant::now(), self.tally.total.received);
+        }
         status.processes = self.enrich.processes();
         log.describe(&mut status);
         status.trouble = trouble;

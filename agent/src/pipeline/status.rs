@@ -47,6 +47,8 @@ pub struct Status {
     pub skipped: u64,
     /// Totals since the start.
     pub total: Total,
+    /// Events from the kernel half in the last second or so, per second.
+    pub rate: u64,
     /// Processes in the table.
     pub processes: usize,
     /// Name of the log.

@@ -337,6 +337,9 @@ fn load_error(error: EbpfError) -> SourceError {
 /// Why a program was refused, in one line.
 fn refusal(error: &ProgramError) -> String {
     let text = match error {
+        ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(nix::libc::EPERM) => {
+            "not permitted: CAP_PERFMON or CAP_BPF is missing, or the kernel forbids programs of this type".to_owned()
+        }
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             let why = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
