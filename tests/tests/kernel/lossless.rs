@@ -178,8 +178,8 @@ fn path_of_300_components() {
         for record in by_name.iter().chain(&relative) {
             let told = bytes(&record["path"]);
             let what = format!("{} of {} bytes: {}", record["call"], told.len(), record["evidence"]);
-            // the base family takes 256 steps at most, and says that there is more
-            if family == "base" {
+            // the base family takes 256 steps of a walk at most, and says that there is more
+            if family == "base" && told.len() < path.as_os_str().len() {
                 assert!(path.as_os_str().as_bytes().ends_with(&told) && told.len() > 1000, "{what}");
                 assert_eq!(record["evidence"]["truncated"][0], "path", "{what}");
                 continue;
