@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use sigtrail::sealed::Batch;
 use sigtrail::sink::{FileConfig, FileSink, Outcome};
 
 use crate::{Host, batch, batches, files, text, unpack};
 
 fn sealed(numbers: impl IntoIterator<Item = u64>) -> Vec<Batch> {
-    numbers.into_iter().map(|number| Batch { number, bytes: batch(number).into() }).collect()
+    numbers.into_iter().map(|number| Batch { number, bytes: batch(number).into(), frame: Bytes::new() }).collect()
 }
 
 async fn write(sink: &mut FileSink, numbers: impl IntoIterator<Item = u64>) -> Option<String> {
