@@ -309,3 +309,74 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
     }
     out.push(b'}');
 }
+
+#[cfg(test)]
+mod tests {
+    use common::{Event, wire::Id};
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::record::sample;
+
+    #[test]
+    fn no_two_fields_of_a_kind_have_one_name() {
+        for kind in Kind::ALL {
+            let members = plan(*kind).iter().flat_map(|part| match part {
+                Part::Steady(members) => members.as_slice(),
+                Part::Moving(member) => std::slice::from_ref(member),
+            });
+            let keys: Vec<_> = members.map(|(key, _)| String::from_utf8_lossy(key)).collect();
+            assert!(keys.is_sorted_by(|one, after| one < after), "{kind:?}: {keys:?}");
+        }
+    }
+
+    fn event(kind: Kind, header: &Header) -> Vec<u64> {
+        sample::event(sample::prefix(kind), header, &[0; 512], &[])
+    }
+
+    /// Each header field in turn is another one, for two records each: what is remembered must not be told of another.
+    #[test]
+    fn what_is_remembered_is_what_would_be_written() {
+        let mut writer = Writer::default();
+        let mut check = |kind, header: &Header, user| {
+            let words = event(kind, header);
+            let context = Context { user, ..Context::default() };
+            let record = Record { event: Event::decode(words.as_bytes()).unwrap(), context };
+            let (mut is, mut expected) = (Vec::new(), Vec::new());
+            writer.line(&record, Judgement::default(), "now", &mut is);
+            line(&record, Judgement::default(), "now", &mut expected);
+            assert_eq!(String::from_utf8_lossy(&is), String::from_utf8_lossy(&expected));
+        };
+        for kind in Kind::ALL {
+            for byte in 0..size_of::<Header>() {
+                let mut header = Header::default();
+                header.as_mut_bytes()[byte] = 7;
+                check(*kind, &header, None);
+                check(*kind, &Header { seq: 8, ktime: 9, ret: -2, cpu: 1, ..header }, None);
+                check(*kind, &header, Some("somebody"));
+                check(*kind, &header, Some("else"));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_left_out_when_they_are_the_usual_ones() {
+        let check = |header: Header, expected: &[(&str, Option<u32>)]| {
+            let words = event(Kind::Unlink, &header);
+            let record = Record { event: Event::decode(words.as_bytes()).unwrap(), context: Context::default() };
+            let mut out = Vec::new();
+            line(&record, Judgement::default(), "now", &mut out);
+            let found: Json = serde_json::from_slice(&out).unwrap();
+            for (name, expected) in expected {
+                let found = found.get(*name).map(|it| it.as_u64().map(|it| it as u32));
+                assert_eq!(found, expected.map(Some), "{name}");
+            }
+        };
+        let all = |id| Header { euid: Id(id), suid: Id(id), fsuid: Id(id), ..Header::default() };
+        let nothing = [("suid", None), ("fsuid", None), ("sgid", None), ("fsgid", None)];
+        check(all(1000), &nothing);
+        check(all(common::wire::UNSET), &nothing);
+        check(Header { suid: Id(0), ..all(1000) }, &[("euid", Some(1000)), ("suid", Some(0)), ("fsuid", None)]);
+        check(Header { fsgid: Id(5), ..all(1000) }, &[("egid", Some(0)), ("sgid", None), ("fsgid", Some(5))]);
+    }
+}
