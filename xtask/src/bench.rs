@@ -18,11 +18,13 @@ pub struct Options {
     pub workload: String,
     pub peer: String,
     pub rounds: u32,
+    /// Recorded events in place of real ones: tests/benches/replay.rs.
+    pub replay: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workload: "all".into(), peer: "sigtrail,auditd".into(), rounds: 5 }
+        Self { workload: "all".into(), peer: "sigtrail,auditd".into(), rounds: 5, replay: false }
     }
 }
 
@@ -31,6 +33,11 @@ const PROGRAMS: &[(&str, &str)] = &[("python3", "python3-minimal"), ("bpftool", 
 
 /// The verb.
 pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
+    if options.replay {
+        let mut cargo = command::cargo();
+        cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package", "tests", "--bench", "replay"]);
+        return command::run("measuring recorded events", &mut cargo);
+    }
     build::run(tree, Profile::Release, Scope::Tests, consent)?;
     let audit = options.peer.split(',').any(|peer| peer == "auditd");
     let mut missing: Vec<&str> = PROGRAMS

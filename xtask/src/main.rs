@@ -34,6 +34,7 @@ cargo xtask VERB [OPTIONS]
   check                    formatting, lints, layers, and the rules about files
   bench [--workload NAMES] [--peer NAMES] [--rounds N]
                            what the agent costs, beside auditd, on this machine; writes docs/performance.md (root)
+  bench --replay           what one event costs in the hot half, stage by stage, by recorded events
 
   --yes, -y                use sudo without a question";
 
@@ -104,6 +105,7 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                     "workload" => bench.workload = line.value()?.string()?,
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
+                    "replay" => bench.replay = true,
                     _ => return Ok(false),
                 }
                 Ok(true)
