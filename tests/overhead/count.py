@@ -43,6 +43,23 @@ def auditd(files):
     return c, {"events_total": total}
 
 
+def bpftrace(files):
+    """Lines of cov.bt: `kind pid comm ... ret`; what it lost, it says without the kind."""
+    c = collections.Counter()
+    total = lost = 0
+    for f in files:
+        for line in lines(f):
+            words = line.split()
+            if words[:1] == [b"Lost"]:
+                lost += int(words[1])
+            if len(words) < 4 or words[0].decode() not in (*KINDS, "open_w"):
+                continue
+            total += 1
+            if words[2].decode(errors="replace") in OURS and int(words[-1]) >= 0:
+                c[words[0].decode()] += 1
+    return c, {"events_total": total, "lost": lost}
+
+
 def sigtrail(files):
     c = collections.Counter()
     total = lost = 0
@@ -65,6 +82,6 @@ def sigtrail(files):
 
 
 if __name__ == "__main__":
-    count = {"auditd": auditd, "sigtrail": sigtrail}[sys.argv[1]]
+    count = {"auditd": auditd, "bpftrace": bpftrace, "sigtrail": sigtrail}[sys.argv[1]]
     captured, extra = count([f for f in sys.argv[2:] if os.path.isfile(f)])
     print(json.dumps({"captured": dict(captured), **extra}))
