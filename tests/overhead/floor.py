@@ -79,8 +79,7 @@ def rounds(args):
         order = list(got)
         order = order[number % len(order):] + order[:number % len(order)]
         for way in order:
-            if peer.foreign_bpf():
-                raise RuntimeError("BPF tracing programs of others are attached: every call would pay for them")
+            peer.alone()
             if way == "sigtrail":
                 with Agent():
                     one = measure("none", args, calls)
@@ -101,8 +100,8 @@ def cell(got, way, call):
 
 
 def show(title, cells):
-    print("%-20s %s" % (title, "  ".join("%s %7.1f (+%.1f best, +%.1f median)" % (way, c["best"], c["added_best"], c["added_median"])
-                                          for way, c in cells.items() if isinstance(c, dict))))
+    print("%-20s" % title + "  ".join("%s %.1f (%+.1f best, %+.1f median)" % (way, c["best"], c["added_best"], c["added_median"])
+                                       for way, c in cells.items()))
 
 
 def calls_and_hooks(args):

@@ -171,3 +171,12 @@ def foreign_bpf():
     """BPF programs of others on hooks every system call or process passes: they tax A and B alike."""
     r = subprocess.run(["bpftool", "prog", "list"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return len(re.findall(r"^\d+: (?:raw_tracepoint|tracepoint|tracing|kprobe|lsm|perf_event)", r, re.M))
+
+
+def alone(limit=60):
+    """Waits until no BPF tracing program of others is attached; an error when that does not happen."""
+    late = time.monotonic() + limit
+    while foreign_bpf():
+        if time.monotonic() > late:
+            raise RuntimeError("BPF tracing programs of others are attached: a baseline with them would be false")
+        time.sleep(0.5)
