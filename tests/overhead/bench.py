@@ -33,8 +33,11 @@ WORKLOADS = {
     "multi": ["{bin}/wl", "multi", "700", SCRATCH, "{bin}/nop"],
     "build": ["sh", "-c", "cd %s/src && make -s clean && make -s -j2" % SCRATCH],
     "targz": ["sh", "-c", "tar cf - /usr/include 2>/dev/null | gzip -1 > %s/t.gz; rm %s/t.gz" % (SCRATCH, SCRATCH)],
+    "idle": ["sleep", "3"],
     "find": ["sh", "-c", "find /usr -xdev -type f -size +1k -print > /dev/null"],
 }
+
+TABLE = ["exec", "file", "tcp", "noise", "openro", "multi", "build", "idle"]  # what `all` is
 
 
 def prepare():
@@ -159,7 +162,7 @@ def summary(base, runs, told, args):
         "rounds": args.rounds, "inner": args.inner,
         "base_wall_s": round(med(x[1] for x in base), 4), "base_cpu_s": round(med(x[2] for x in base), 4),
         "wall_ratio": triple([x[0] for x in ratios]), "cpu_ratio": triple([x[1] for x in ratios]),
-        "peer_cpu_s": round(cpu, 3), "rss_mib": round(max(one["rss"] for one in told) / 2**20, 1),
+        "peer_cpu_s": round(cpu, 3), "up_s": round(sum(one["up_s"] for one in told), 1), "rss_mib": round(max(one["rss"] for one in told) / 2**20, 1),
         "expected": expected, "captured": captured, "events_total": total, "lost": lost,
         "books": books(expected, captured, lost), "drain_s": max(one["drain_s"] for one in told),
         "errors": [one["count_error"] for one in told if "count_error" in one],
@@ -213,7 +216,7 @@ def main():
                             "log": args.log or [], **{k: getattr(args, k) for k in ("lost", "setup", "teardown", "stop") if getattr(args, k)}}
     prepare()
     names = [p for p in peers if not peers[p].get("skip")] if args.peer == "all" else args.peer.split(",")
-    for wname in list(WORKLOADS) if args.workload == "all" else args.workload.split(","):
+    for wname in TABLE if args.workload == "all" else args.workload.split(","):
         begun = time.monotonic()
         argv, got, failed, loads = measure(wname, names, peers, args)
         for name in names:

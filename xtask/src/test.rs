@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     generate,
     rights::{Consent, as_root, is_root},
-    setup::Scope,
+    setup::{self, Scope},
     tree::Tree,
 };
 
@@ -24,6 +24,9 @@ pub enum Length {
     Long,
 }
 
+/// What the long tests call, and the package that has it.
+const STRESS: &[(&str, &str)] = &[("stress-ng", "stress-ng"), ("trinity", "trinity")];
+
 /// What cargo's test binaries reported, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -34,6 +37,9 @@ struct Tally {
 /// The verb. A broken rule does not hide the result of the tests; the last line counts them all.
 pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     build::run(tree, Profile::Release, Scope::Tests, consent)?;
+    if length == Length::Long {
+        setup::programs(STRESS.iter().copied(), consent)?;
+    }
     let rules = check::run(tree, consent).and_then(|()| generate::check(tree));
     if let Err(error) = &rules {
         eprintln!("xtask: {error}");
@@ -65,7 +71,8 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
     cargo.args(["--package", "tests"]);
     if !is_root() {
         let triple = build::host()?;
-        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
+        let variables =
+            "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
         // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
         let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
         command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
