@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set-up, build, rules, and every test. CI runs this and nothing else.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
 };
@@ -24,6 +24,8 @@ pub enum Length {
     Long,
 }
 
+/// How long the tests of tests/tests/stress load the machine; ten minutes each with `--long`, if nobody says otherwise.
+const STRESS_SECONDS: &str = "SIGTRAIL_STRESS_SECONDS";
 /// What the long tests call, and the package that has it.
 const STRESS: &[(&str, &str)] = &[("stress-ng", "stress-ng"), ("trinity", "trinity")];
 
@@ -93,6 +95,9 @@ fn end_of_line(cargo: &mut Command, length: Length, options: &[&str]) {
     cargo.arg("--").args(options);
     if length == Length::Long {
         cargo.arg("--include-ignored");
+        if env::var_os(STRESS_SECONDS).is_none() {
+            cargo.env(STRESS_SECONDS, "600");
+        }
     }
 }
 
