@@ -4,7 +4,8 @@
 Each round measures every call (the table in floor.c) without a tracer, with an empty tp_btf program on sys_exit, and
 with the agent attached, and getppid with the other hooks; the order turns from round to round. Nanoseconds of thread
 CPU time on one core; the agent runs on the others and prints its records to /dev/null. Reported: the best batch of all
-rounds, and the median over the rounds of (with - without) of the round's medians.
+rounds, and the median over the rounds of (with - without), each the best batch of its round: what disturbs a batch only
+makes it longer.
 
   floor.py [--rounds 9] [--batches 7] [--call unlink,rename]
   floor.py --program      shares of the kernel half's programs, from the kernel's own statistics
@@ -92,10 +93,10 @@ def rounds(args):
 
 
 def cell(got, way, call):
-    """[best with, median of the rounds' differences to no tracer, best difference]"""
+    """The best, and the differences to no tracer: of the best, and the median of the rounds' differences."""
     mine, base = got[way][call], got["none"][call]
     best, least = min(map(min, mine)), min(map(min, base))
-    added = [statistics.median(a) - statistics.median(b) for a, b in zip(mine, base)]
+    added = [min(a) - min(b) for a, b in zip(mine, base)]
     return {"best": round(best, 1), "added_best": round(best - least, 1), "added_median": round(statistics.median(added), 1)}
 
 
@@ -112,10 +113,13 @@ def calls_and_hooks(args):
         for hook, row in rows.items():
             show(hook, row)
         results.merge("hooks", rows)
-    rows = {}
+    rows, earlier = {}, results.load().get("calls", {})
     for call in calls:
         rows[call] = {"none": cell(got, "none", call), "empty": cell(got, "tp_btf", call), "sigtrail": cell(got, "sigtrail", call)}
         show(call, rows[call])
+        if call in earlier:  # a regression shows its place
+            a, b = (row["sigtrail"]["added_median"] - row["empty"]["added_median"] for row in (earlier[call], rows[call]))
+            print("%-20sover the empty hook %+.1f, in the earlier results (build %s) %+.1f" % ("", b, earlier[call]["build"], a))
     results.merge("calls", {call: {**row, "rounds": args.rounds} for call, row in rows.items()})
 
 

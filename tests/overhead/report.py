@@ -84,7 +84,7 @@ def main():
             ("Hooks", "Nanoseconds of thread CPU time for one call (`tests/overhead/floor.c`): what each hook costs while it "
              "does nothing, on a call that nobody asks for.\n\n", hooks),
             ("The kernel half, call by call", "*getppid* and *write* are calls nobody asks for, *open-read* is left out by "
-             "the policy, all others are sent if sigtrail has their kind. *fork* and *exec* are the time of the parent.\n\n", calls),
+             "the policy, all others are sent if sigtrail has their kind. *fork* and *exec* count the child, too.\n\n", calls),
             ("Programs", "Shares by the kernel's own statistics (`kernel.bpf_stats_enabled`), which add some 40 ns to each "
              "run. What `sys_exit` jumps to counts as `sys_exit`.\n\n", programs)):
         body = list(rows(every))

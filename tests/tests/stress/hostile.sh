@@ -9,7 +9,7 @@ case $1 in
 stress-ng)
     exec unshare --user --map-user=1000 --map-group=1000 \
         stress-ng --timeout "$2" --temp-path /tmp --metrics-brief \
-        --exec 1 --fork 1 --vfork 1 --clone 1 --open 1 --chmod 1 --chown 1 --link 1 --symlink 1 --rename 1 --dir 1 \
+        --exec 1 --fork 1 --vfork 1 --clone 1 --open 1 --chmod 1 --link 1 --symlink 1 --rename 1 --dir 1 \
         --sock 1 --sockfd 1 --udp 1 --enosys 1 --sysbadaddr 1 --kill 1 --mmap 1 --mmap-bytes 64m
     ;;
 trinity)
