@@ -171,36 +171,6 @@ impl From<u64> for Inode {
     }
 }
 
-/// Flags of open(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct OpenFlags(pub u32);
-
-/// Flags of renameat2(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct RenameFlags(pub u32);
-
-/// What an open file may be used for: the access mode of open(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Access(pub u32);
-
-/// A signal by number; 0 is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Signal(pub u32);
-
-/// An internet protocol (`IPPROTO_*`) of a socket; 0 (as unix sockets have it) is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Protocol(pub u32);
-
-/// The type of a socket (`SOCK_*`); 0 is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct SocketType(pub u32);
-
 /// Bytes of the tail, by position.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -42,4 +42,4 @@ fn chmod<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_return!(chmod_fast, chmod_base, chmod);
+on_return!(chmod_fast, chmod_base, chmod_perf, chmod);

@@ -42,4 +42,4 @@ fn chown<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_return!(chown_fast, chown_base, chown);
+on_return!(chown_fast, chown_base, chown_perf, chown);

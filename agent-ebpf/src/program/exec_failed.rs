@@ -40,7 +40,7 @@ fn exec_failed<M: Memory>(it: &Return) {
         arguments(draft, argv, if it.is_compat() { 4 } else { 8 });
     });
 }
-on_return!(exec_failed_fast, exec_failed_base, exec_failed);
+on_return!(exec_failed_fast, exec_failed_base, exec_failed_perf, exec_failed);
 
 /// Copies the arguments from the caller's memory: a list of pointers that ends with a null.
 #[inline(always)]

@@ -28,7 +28,7 @@ fn link<M: Memory>(it: &Return) {
         draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
     });
 }
-on_return!(link_fast, link_base, link);
+on_return!(link_fast, link_base, link_perf, link);
 
 #[inline(always)]
 fn symlink<M: Memory>(it: &Return) {
@@ -42,7 +42,7 @@ fn symlink<M: Memory>(it: &Return) {
         draft.body.content = given(draft, it.arg::<0>());
     });
 }
-on_return!(symlink_fast, symlink_base, symlink);
+on_return!(symlink_fast, symlink_base, symlink_perf, symlink);
 
 /// A text in the caller's memory.
 #[inline(always)]

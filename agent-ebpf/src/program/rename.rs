@@ -1,6 +1,6 @@
 //! rename, renameat, renameat2.
 
-use common::{Call, Kind, event::Rename, wire::RenameFlags};
+use common::{Call, Kind, event::Rename, names::RenameFlags};
 
 use crate::{
     kernel::Memory,
@@ -24,4 +24,4 @@ fn rename<M: Memory>(it: &Return) {
         draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
     });
 }
-on_return!(rename_fast, rename_base, rename);
+on_return!(rename_fast, rename_base, rename_perf, rename);

@@ -36,4 +36,4 @@ fn truncate<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_return!(truncate_fast, truncate_base, truncate);
+on_return!(truncate_fast, truncate_base, truncate_perf, truncate);

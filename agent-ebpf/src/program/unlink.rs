@@ -29,4 +29,4 @@ fn unlink<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
     });
 }
-on_return!(unlink_fast, unlink_base, unlink);
+on_return!(unlink_fast, unlink_base, unlink_perf, unlink);

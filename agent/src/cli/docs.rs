@@ -73,10 +73,10 @@ fn section(title: &str, about: &str, fields: impl Iterator<Item = Field>) -> Str
             Type::Text | Type::Path => "text",
             Type::List => "texts",
             Type::Addr => "address",
-            Type::Flags => "names joined by `\\|`",
+            Type::Flags(_) => "names joined by `\\|`",
             Type::Octal => "octal, null",
             Type::Device => "major:minor, null",
-            Type::Name => "name, null",
+            Type::Name(_) => "name, null",
         };
         rows + &format!("| `{}` | {ty} | {} |\n", field.name, field.doc.concat().trim())
     });
@@ -150,11 +150,11 @@ fn property(field: Field) -> Value {
         Type::Text | Type::Path => json!({ "$ref": "#/$defs/text" }),
         Type::List => json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/text" } }),
         Type::Addr => json!({ "$ref": "#/$defs/address" }),
-        Type::Flags => json!({ "type": "string" }),
+        Type::Flags(_) => json!({ "type": "string" }),
         Type::Octal => json!({ "type": ["string", "null"], "pattern": "^[0-7]+$" }),
         Type::Device => json!({ "type": ["string", "null"], "pattern": "^[0-9]+:[0-9]+$" }),
         // a number without a name is told as a number
-        Type::Name => json!({ "type": ["string", "integer", "null"] }),
+        Type::Name(_) => json!({ "type": ["string", "integer", "null"] }),
     };
     property["description"] = json!(field.doc.concat().trim());
     property
