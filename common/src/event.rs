@@ -82,9 +82,20 @@ impl Kind {
     /// The lane of its events.
     pub const fn lane(self) -> Lane {
         match self {
-            Kind::Open | Kind::Unlink | Kind::Rmdir | Kind::Rename | Kind::Link | Kind::Symlink => Lane::Bulk,
-            Kind::Chmod | Kind::Chown | Kind::Truncate => Lane::Bulk,
-            Kind::Connect | Kind::Bind | Kind::Listen | Kind::Accept | Kind::Send => Lane::Bulk,
+            Kind::Open
+            | Kind::Unlink
+            | Kind::Rmdir
+            | Kind::Rename
+            | Kind::Link
+            | Kind::Symlink
+            | Kind::Chmod
+            | Kind::Chown
+            | Kind::Truncate
+            | Kind::Connect
+            | Kind::Bind
+            | Kind::Listen
+            | Kind::Accept
+            | Kind::Send => Lane::Bulk,
             _ => Lane::Critical,
         }
     }
