@@ -18,6 +18,7 @@ use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
     filter::{self, control},
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
+    notes,
     path::{self, Place, Subject},
 };
 
@@ -54,6 +55,7 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     if load!(M, u32, task, task.tgid) == control!(agent) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
         return;
     }
+    notes::forget(load!(M, u32, task, task.pid));
     let Some(draft) = EXEC_DRAFT.get_ptr_mut(kernel::cpu()) else { return };
     // SAFETY: the slot of this CPU, and no exec interrupts an exec.
     let draft = unsafe { &mut *draft };
