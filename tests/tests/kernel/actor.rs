@@ -259,7 +259,7 @@ impl Stage {
             let is_name = |field: &Value| field == "path" || field == "target";
             user_copy.as_array_mut().unwrap().retain(|field| !is_name(field) || is_copied(field));
             fields.retain(|name, _| name != "inode" && name != "dev");
-            ["inode", "dev"].map(|name| fields.insert(name.to_owned(), record[name].clone()));
+            fields.extend(["inode", "dev"].map(|name| (name.to_owned(), record[name].clone())));
         }
         let truncated = fields.remove("truncated").unwrap_or(json!([]));
         let hook = fields.remove("hook").unwrap_or(json!("sys_exit"));
