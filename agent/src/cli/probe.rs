@@ -12,7 +12,10 @@ use super::{
 use crate::{
     config::Config,
     pipeline::hook_status,
-    source::{Kernel, Options, kernel::BTF},
+    source::{
+        Kernel, Options,
+        kernel::{BTF, LSM_LIST},
+    },
 };
 
 /// Look at this kernel.
@@ -33,6 +36,8 @@ struct Report {
     programs: Vec<crate::pipeline::HookStatus>,
     /// Members of kernel structs that are missing.
     missing: Vec<String>,
+    /// Why there is no security tier.
+    no_lsm: Option<String>,
     /// Why nothing can be collected.
     error: Option<String>,
 }
@@ -59,7 +64,7 @@ fn probe() -> Report {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mounts = read("/proc/mounts");
     let mounted = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
-    let lsm = read("/sys/kernel/security/lsm");
+    let lsm = read(LSM_LIST);
     let fact = |name, there, why| Fact { name, there, why };
     let facts = vec![
         fact(
@@ -85,7 +90,7 @@ fn probe() -> Report {
         fact(
             "BPF LSM",
             lsm.split(',').any(|it| it.trim() == "bpf"),
-            "not used yet: path-only calls (unlink, chmod …) are told with names copied from the caller",
+            "without, names of path-only calls (unlink, chmod …) are copied from the caller, and marked so",
         ),
         fact(
             "cgroup v2 mounted",
@@ -109,12 +114,14 @@ fn probe() -> Report {
         wanted: everything,
     };
     let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
-    let report = Report { kernel, facts, family: None, programs: Vec::new(), missing: Vec::new(), error: None };
+    let report =
+        Report { kernel, facts, family: None, programs: Vec::new(), missing: Vec::new(), no_lsm: None, error: None };
     match Kernel::open(&options) {
         Ok(kernel) => Report {
             family: Some(kernel.family().name()),
             programs: hook_status(&kernel),
             missing: kernel.missing().to_vec(),
+            no_lsm: kernel.lsm().map(str::to_owned),
             ..report
         },
         Err(error) => Report { error: Some(error.to_string()), ..report },
@@ -140,6 +147,9 @@ fn show(report: &Report) {
     for program in &report.programs {
         let why = program.degraded.as_deref().unwrap_or_default();
         println!("  {} {:<16} {:<22} {why}", mark(program.degraded.is_none()), program.program, program.at);
+    }
+    if let Some(why) = &report.no_lsm {
+        println!("  {} security hooks: {why}", mark(false));
     }
     for member in &report.missing {
         println!("  {} {member} is not in this kernel: what it would tell is null", paint.text(Colour::Yellow, "no "));

@@ -81,7 +81,7 @@ pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
     let programs = kernel.attached().iter().map(|attached| HookStatus {
         program: attached.program.name.to_owned(),
         at: match attached.program.entry {
-            Entry::Tracepoint(at) => at.to_owned(),
+            Entry::Tracepoint(_, at) | Entry::Lsm(at) => at.to_owned(),
             Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
         },
         degraded: attached.failed.clone(),

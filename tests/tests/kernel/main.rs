@@ -10,5 +10,5 @@ mod network;
 mod programs;
 mod quiet;
 
-/// The two ways in which programs read kernel memory: both must tell the same.
-const FAMILIES: [&str; 2] = ["fast", "base"];
+/// The ways in which programs read kernel memory: all must tell the same.
+const FAMILIES: [&str; 3] = ["fast", "base", "perf"];
