@@ -216,9 +216,14 @@ def main():
                             "log": args.log or [], **{k: getattr(args, k) for k in ("lost", "setup", "teardown", "stop") if getattr(args, k)}}
     prepare()
     names = [p for p in peers if not peers[p].get("skip")] if args.peer == "all" else args.peer.split(",")
+    undone = []
     for wname in TABLE if args.workload == "all" else args.workload.split(","):
         begun = time.monotonic()
-        argv, got, failed, loads = measure(wname, names, peers, args)
+        try:
+            argv, got, failed, loads = measure(wname, names, peers, args)
+        except RuntimeError as e:  # the others may still be measured
+            undone.append("%s: %s" % (wname, e))
+            continue
         for name in names:
             if name in failed:
                 row = {"failed": failed[name]}
@@ -232,6 +237,8 @@ def main():
             results.merge("paired", {"%s/%s" % (wname, name): {
                 **row, "peer": name, "workload": wname, "argv": " ".join(argv), "other_load": round(med(loads), 2) if loads else None}})
         print("%s: %.0f s" % (wname, time.monotonic() - begun), flush=True)
+    if undone:
+        sys.exit("not measured:\n" + "\n".join(undone))
 
 
 if __name__ == "__main__":
