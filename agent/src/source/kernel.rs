@@ -62,6 +62,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// The fast family was asked for, and cannot be.
+    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
+    NoCast,
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -115,6 +118,9 @@ impl Kernel {
         let cast = types.cast();
         let best = if cast.is_some() { Family::Fast } else { Family::Base };
         let family = options.family.unwrap_or(best);
+        if family == Family::Fast && cast.is_none() {
+            return Err(SourceError::NoCast);
+        }
         let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
         let (wide, narrow) = call_tables(&options.wanted);
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
@@ -274,6 +280,11 @@ impl Kernel {
     pub fn skipped(&self) -> u64 {
         let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
         names.map(|name| self.misses(name).unwrap_or(0)).sum()
+    }
+
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.attached.iter().any(|it| self.misses(it.program.name).is_some())
     }
 
     fn misses(&self, name: &str) -> Option<u64> {
