@@ -14,6 +14,7 @@ mod setup;
 mod test;
 mod toolchain;
 mod tree;
+mod vm;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
@@ -34,6 +35,9 @@ cargo xtask VERB [OPTIONS]
   check                    formatting, lints, layers, and the rules about files
   bench [--workload NAMES] [--peer NAMES] [--rounds N]
                            what the agent costs, beside auditd, on this machine; writes docs/performance.md (root)
+
+  vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
+                           the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
   --yes, -y                use sudo without a question";
 
@@ -129,6 +133,10 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 Ok(name == "long")
             })?;
             test::run(&tree, length, consent)
+        }
+        "vm" => {
+            let options = vm::Options::read(&mut line, &mut consent)?;
+            vm::run(&tree, &options, consent)
         }
         "help" => {
             println!("{HELP}");
