@@ -14,6 +14,7 @@ mod setup;
 mod test;
 mod toolchain;
 mod tree;
+mod vm;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
@@ -38,6 +39,9 @@ cargo xtask VERB [OPTIONS]
                            what the agent costs, beside auditd and bpftrace, on this machine: all of it, or a part,
                            which is added to the results that are there; writes docs/performance.md (root)
   bench --report           docs/performance.md again, from the results that are there
+
+  vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
+                           the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
   --yes, -y                use sudo without a question";
 
@@ -142,6 +146,10 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 Ok(name == "long")
             })?;
             test::run(&tree, length, consent)
+        }
+        "vm" => {
+            let options = vm::Options::read(&mut line, &mut consent)?;
+            vm::run(&tree, &options, consent)
         }
         "help" => {
             println!("{HELP}");

@@ -32,6 +32,8 @@ pub enum Scope {
     Agent,
     /// The tests and `run`: a real receiver, and the programs that check us.
     Tests,
+    /// `vm`: an emulator, and what an initramfs is made of.
+    Vm,
 }
 
 const PACKAGES: &[(Scope, &str, Sign)] = &[
@@ -43,6 +45,9 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "strace", Sign::Program("strace")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
+    (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
+    (Scope::Vm, "busybox-static", Sign::Program("busybox")),
+    (Scope::Vm, "cpio", Sign::Program("cpio")),
 ];
 
 /// Debian's compiler with a built `core` for BPF, and what bpf-linker is linked with.

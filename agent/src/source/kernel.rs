@@ -21,7 +21,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, LSM, PROGRAMS, Program},
+    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
@@ -68,6 +68,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// The fast family was asked for, and cannot be.
+    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
+    NoCast,
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -119,6 +122,9 @@ impl Kernel {
         let (layout, missing) = types.layout()?;
         let cast = types.cast();
         let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
+        if family != Family::Base && cast.is_none() {
+            return Err(SourceError::NoCast);
+        }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
         let mut ebpf = EbpfLoader::new()
@@ -160,7 +166,7 @@ impl Kernel {
         };
         kernel.attach_lsm(&options.wanted, &btf);
         for program in PROGRAMS {
-            if is_needed(program, &options.wanted) {
+            if is_needed(program, &options.wanted) && (program.name != BINPRM || family == Family::Perf) {
                 let failed = kernel.attach(program, &btf).err();
                 kernel.attached.push(Attached { program: *program, failed });
             }
@@ -284,8 +290,14 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let running = self.attached.iter().filter(|it| it.failed.is_none());
+        // a skip of this one costs a detail and no event
+        let running = self.attached.iter().filter(|it| it.failed.is_none() && it.program.name != BINPRM);
         running.map(|it| self.misses(&self.name(&it.program)).unwrap_or(0)).sum()
+    }
+
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.attached.iter().any(|it| self.misses(&self.name(&it.program)).is_some())
     }
 
     fn misses(&self, name: &str) -> Option<u64> {
