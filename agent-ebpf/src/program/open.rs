@@ -2,10 +2,11 @@
 
 use common::{
     Call, Hook, Kind,
-    call::ACCESS_PATH,
     event::Open,
     filter::class,
-    wire::{Access, Bool, Device, Inode, Mode, OpenFlags, UNSET},
+    names::ACCESS_PATH,
+    names::{Access, OpenFlags},
+    wire::{Bool, Device, Inode, Mode, UNSET},
 };
 
 use crate::{
@@ -55,6 +56,24 @@ impl Wish {
     }
 }
 
+/// Whether an open is certainly not wanted: most opens are for reading, and they should not even jump to the program.
+#[inline(always)]
+pub fn is_left_out(it: &Return) -> bool {
+    let class = if it.is_error() {
+        filter::class_of(it.ret)
+    } else if it.is(Call::Openat) && reads_only(it.arg::<2>()) || it.is(Call::Open) && reads_only(it.arg::<1>()) {
+        class::READ
+    } else {
+        return false;
+    };
+    !filter::is_wanted(Kind::Open, class)
+}
+
+#[inline(always)]
+fn reads_only(flags: u64) -> bool {
+    flags as u32 & (O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE) == 0
+}
+
 #[inline(always)]
 fn open<M: Memory>(it: &Return) {
     let wish = Wish::of(it);
@@ -94,4 +113,4 @@ fn open<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_return!(open_fast, open_base, open);
+on_return!(open_fast, open_base, open_perf, open);

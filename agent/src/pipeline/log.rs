@@ -17,7 +17,7 @@ use crate::{
     batch::{Batch, Limits},
     clock::Now,
     keys::{Keys, KeysError},
-    record::{Judgement, Record, Verdict, json},
+    record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
     spool::{self, Spool, SpoolError},
 };
@@ -181,7 +181,11 @@ impl Log {
     ) -> Result<(), LineError> {
         let Self { batch, writer, .. } = self;
         let is_alert = judgement.verdict == Verdict::Alert;
-        batch.add(now.boot, is_alert, |out| writer.line(record, judgement, time, out))
+        batch.add(now.boot, is_alert, |out| writer.line(record, judgement, time, out))?;
+        for (field, path) in record::mismatches(record) {
+            batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;
+        }
+        Ok(())
     }
 
     /// Adds a record of the agent's own.

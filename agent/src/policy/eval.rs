@@ -322,7 +322,8 @@ mod tests {
     /// Patterns and texts short, long and alike: together they say what each says alone.
     #[test]
     fn many_patterns_say_what_each_of_them_says() {
-        let words = ["", "/", "/e", "/etc", "/etc/", "/etc/pas", "/etc/passwd", "/etc/passwd-", "/etc/pass", "/usr/lib/x", "a"];
+        let words =
+            ["", "/", "/e", "/etc", "/etc/", "/etc/pas", "/etc/passwd", "/etc/passwd-", "/etc/pass", "/usr/lib/x", "a"];
         let texts = words.iter().map(|it| it.as_bytes()).chain([&b"/e\0"[..], b"/etc\0\0\0\0", b"\xff/etc"]);
         for text in texts {
             for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other))) {

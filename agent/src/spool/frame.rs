@@ -6,7 +6,10 @@
 use std::fmt;
 use std::io::{self, Read as _};
 
-use zstd::{bulk::Compressor, zstd_safe::{compress_bound, get_frame_content_size}};
+use zstd::{
+    bulk::Compressor,
+    zstd_safe::{compress_bound, get_frame_content_size},
+};
 
 use crate::sealed;
 

@@ -9,7 +9,7 @@ use seal::MAX_LINE;
 use zerocopy::IntoBytes as _;
 
 use super::{list, text, value};
-use crate::record::{Context, ContextField, Derived, Judgement, Record, Slot};
+use crate::record::{Context, ContextField, Derived, Judgement, Record, Slot, mismatches};
 
 /// Room for the name of a list among the truncated fields.
 const NAME: usize = 64;
@@ -98,15 +98,17 @@ fn make_plan(kind: Kind) -> Vec<Part> {
 /// Whether an item follows from what [`Steady`] compares.
 fn is_steady(item: Item) -> bool {
     match item {
-        Item::Slot(Slot::Header(at)) | Item::Unlike(Slot::Header(at), _) => {
-            !MOVING.contains(&Header::FIELDS[at].name)
-        }
+        Item::Slot(Slot::Header(at)) | Item::Unlike(Slot::Header(at), _) => !MOVING.contains(&Header::FIELDS[at].name),
         Item::Slot(Slot::Derived(it)) => matches!(it, Derived::Call | Derived::Kind),
         Item::Slot(Slot::Context(it)) => {
             matches!(it, ContextField::Auser | ContextField::Euser | ContextField::Group | ContextField::User)
         }
-        Item::Slot(Slot::Body(_) | Slot::BodyPart(..)) | Item::Unlike(..) => false,
-        Item::Evidence | Item::Policy | Item::Process | Item::Time => false,
+        Item::Slot(Slot::Body(_) | Slot::BodyPart(..))
+        | Item::Unlike(..)
+        | Item::Evidence
+        | Item::Policy
+        | Item::Process
+        | Item::Time => false,
     }
 }
 
@@ -300,6 +302,14 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"hook\":\"");
     out.extend_from_slice(record.event.hook.name().as_bytes());
     out.push(b'"');
+    let start = out.len();
+    for (field, _) in mismatches(record) {
+        out.extend_from_slice(if out.len() == start { b",\"mismatch\":[" } else { b"," });
+        text(field.as_bytes(), out);
+    }
+    if out.len() > start {
+        out.push(b']');
+    }
     let all = (0..kind.fields().len()).fold(0, |all, at| all | record.event.body_marks(at));
     if all & mark::TRUNCATED != 0 || cut_list.is_some() {
         marked(b",\"truncated\":[", mark::TRUNCATED, out);
