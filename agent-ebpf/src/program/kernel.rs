@@ -109,7 +109,9 @@ fn bpf<M: Memory>(it: &Return) {
                 body.prog_type = User(BpfProgType(word(0)));
                 body.instructions = User(Id(word(4)));
                 body.object_name = User(name(48));
-                body.attach_type = User(BpfAttachType(word(68)));
+                // most types expect none, and 0 stands for that
+                let expected = word(68);
+                body.attach_type = User(BpfAttachType(if expected == 0 { UNSET } else { expected }));
             }
             MAP_CREATE => {
                 body.map_type = User(BpfMapType(word(0)));

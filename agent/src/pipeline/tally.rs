@@ -84,6 +84,11 @@ impl Tally {
         numbers.next = numbers.next.max(event.header.seq.saturating_add(1));
     }
 
+    /// An event was made of one that came. It has no number of its own: in the account it stands with those of its hook.
+    pub fn made(&mut self, event: &Event<'_>) {
+        self.hooks.entry(event.hook as u8).or_default().received += 1;
+    }
+
     /// Bytes came that are no event.
     pub fn undecodable(&mut self) {
         self.undecodable += 1;

@@ -127,7 +127,7 @@ impl Draft {
     }
 
     fn protocol(&self) -> Protocol {
-        Protocol(self.find("protocol").map_or(0, |name| Protocol::NAMES.iter().find(|(_, it)| *it == name).unwrap().0))
+        Protocol(self.find("protocol").map_or(0, |name| number(Protocol::NAMES, name)))
     }
 
     fn socket(&self) -> SocketType {
