@@ -86,11 +86,12 @@ fn record() {
 }
 
 /// No event of the kernel half is a change of credentials that no call made: it would take a hole in the kernel. So
-/// this stream is made up: a real fork, a real exec, and a real call of the same process, edited to be root's of the
-/// initial namespaces after the others were edited to be nobody's.
+/// this stream is edited: a real fork, a real exec, and a real call of the same process, as root did them, of which the
+/// fork and the exec are made those of nobody.
 fn changed(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let call = events[2..].iter().find(|event| decode(event).kind() == Kind::MemfdCreate);
     let worker = decode(&events[1]).header.pid;
+    let is_call = |event: &Event<'_>| event.kind() == Kind::MemfdCreate && event.header.pid == worker;
+    let call = events[2..].iter().find(|event| is_call(&decode(event)));
     let mut chosen = vec![events[0].clone(), events[1].clone(), call.unwrap().clone()];
     for event in &mut chosen[..2] {
         let ids = |header: &mut Header| {
@@ -100,9 +101,6 @@ fn changed(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
         };
         stream::change(event, ids);
     }
-    stream::change(&mut chosen[2], |header| (header.pid, header.tid) = (worker, worker));
-    let start = chosen[1][..8].to_vec();
-    chosen[2][..8].copy_from_slice(&start);
     stream::number(&mut chosen);
     chosen
 }
