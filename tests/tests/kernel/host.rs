@@ -62,7 +62,7 @@ fn denied() {
             (264, "clock_settime", args![0, words(&[1, 2])], "1000000002"),
             (404, "clock_settime", args![0, longs(&[1, 2])], "1000000002"),
             (79, "settimeofday", args![words(&[3, 4]), 0], "3000004000"),
-            (25, "stime", args![words(&[5])], "5000000000"),
+            (25, "stime", args![words(&[5]), 0], "5000000000"),
         ] {
             let done = it.actor.compat(number, list);
             let records = it.records(done);

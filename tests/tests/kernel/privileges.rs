@@ -60,9 +60,10 @@ fn ids() {
 
         let expected = setid("setresuid", json!({ "asked_effective": 5 }));
         it.check("setresuid", libc::SYS_setresuid, args![-1, 5, -1], expected);
+        let back = it.check("setuid, back", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
+        assert_eq!(back["euid"], 0);
         let expected = setid("setreuid", json!({ "asked_real": 5 }));
         it.check("setreuid", libc::SYS_setreuid, args![5, -1], expected);
-        it.check("setuid, back", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
         it.check("setuid, for good", libc::SYS_setuid, args![NOBODY], setid("setuid", json!({ "asked_effective": NOBODY })));
         let done = it.check("denied", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
         assert_eq!((&done["errno"], &done["euid"]), (&json!("EPERM"), &json!(NOBODY)));
