@@ -10,6 +10,7 @@ pub mod fork;
 pub mod identity;
 pub mod kernel;
 pub mod link;
+pub mod lsm;
 pub mod open;
 pub mod rename;
 pub mod send;

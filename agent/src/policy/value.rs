@@ -347,6 +347,7 @@ impl Target<'_> {
             // a set that this place does not know yet: any text may be right
             _ => return Ok(Check::Text(Pattern::Is(text.as_bytes().into()))),
         };
+        // two numbers may have one name
         known.dedup();
         match known.iter().find(|name| **name == text) {
             Some(name) => Ok(Check::Name(name)),

@@ -21,7 +21,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, PROGRAMS, Program},
+    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
@@ -31,6 +31,12 @@ use super::{
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The security modules that are asked, once securityfs is mounted.
+pub const LSM_LIST: &str = "/sys/kernel/security/lsm";
+
+/// Threads whose notes of security hooks are kept at once.
+const NOTES: u32 = 128;
 
 /// The map of the kernel half's writable globals: it holds one [`common::filter::Control`].
 const CONTROL: &str = ".bss";
@@ -62,6 +68,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// The fast family was asked for, and cannot be.
+    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
+    NoCast,
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -101,6 +110,7 @@ pub struct Kernel {
     family: Family,
     attached: Vec<Attached>,
     missing: Vec<String>,
+    lsm: Option<String>,
 }
 
 impl Kernel {
@@ -112,6 +122,9 @@ impl Kernel {
         let (layout, missing) = types.layout()?;
         let cast = types.cast();
         let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
+        if family != Family::Base && cast.is_none() {
+            return Err(SourceError::NoCast);
+        }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
         let mut ebpf = EbpfLoader::new()
@@ -122,6 +135,7 @@ impl Kernel {
             .map_max_entries("CRITICAL", options.ring_bytes / 2)
             .map_max_entries("BULK", options.ring_bytes)
             .map_max_entries("EXEC_DRAFT", cpus)
+            .map_max_entries("NOTES", if is_lsm_on() { NOTES } else { 1 })
             .load(&object::bound(cast))
             .map_err(load_error)?;
 
@@ -148,9 +162,11 @@ impl Kernel {
             family,
             attached: Vec::new(),
             missing,
+            lsm: (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned()),
         };
+        kernel.attach_lsm(&options.wanted, &btf);
         for program in PROGRAMS {
-            if is_needed(program, &options.wanted) {
+            if is_needed(program, &options.wanted) && (program.name != BINPRM || family == Family::Perf) {
                 let failed = kernel.attach(program, &btf).err();
                 kernel.attached.push(Attached { program: *program, failed });
             }
@@ -158,8 +174,25 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
+    /// copied from the caller's memory, and marked so.
+    fn attach_lsm(&mut self, wanted: &[u8; KINDS], btf: &Btf) {
+        for program in LSM.iter().filter(|program| is_needed(program, wanted)) {
+            if let Err(why) = self.attach(program, btf) {
+                self.lsm = Some(why);
+                return;
+            }
+            self.attached.push(Attached { program: *program, failed: None });
+        }
+    }
+
+    /// Why the security tier is not there; `None` when it is.
+    pub fn lsm(&self) -> Option<&str> {
+        self.lsm.as_deref()
+    }
+
     fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
-        let name = format!("{}_{}", program.name, self.family.name());
+        let name = self.name(program);
         let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
         load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
         match (program.entry, loaded) {
@@ -173,8 +206,18 @@ impl Kernel {
             (Entry::Tracepoint(group, name), AyaProgram::TracePoint(loaded)) => {
                 loaded.attach(group, name).map(|_| ()).map_err(|error| refusal(&error))
             }
+            (Entry::Lsm(_), AyaProgram::Lsm(loaded)) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
             _ => Err(format!("program {name} is of another type")),
         }
+    }
+
+    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
+    fn name(&self, program: &Program) -> String {
+        let family = match (program.entry, self.family) {
+            (Entry::Lsm(_), Family::Perf) => Family::Fast,
+            (_, family) => family,
+        };
+        format!("{}_{}", program.name, family.name())
     }
 
     /// How the programs read kernel memory.
@@ -229,11 +272,13 @@ impl Kernel {
 
     /// Stops making events; those that are waiting stay readable.
     pub fn detach(&mut self) {
-        for program in PROGRAMS.iter().filter(|program| matches!(program.entry, Entry::Tracepoint(..))) {
-            let name = format!("{}_{}", program.name, self.family.name());
+        let sit = |program: &&Program| !matches!(program.entry, Entry::Call(_));
+        for program in PROGRAMS.iter().chain(LSM).filter(sit) {
+            let name = self.name(program);
             let unloaded = match self.ebpf.program_mut(&name) {
                 Some(AyaProgram::BtfTracePoint(loaded)) => loaded.unload(),
                 Some(AyaProgram::TracePoint(loaded)) => loaded.unload(),
+                Some(AyaProgram::Lsm(loaded)) => loaded.unload(),
                 _ => Ok(()),
             };
             if let Err(error) = unloaded {
@@ -245,16 +290,27 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
-        names.map(|name| self.misses(name).unwrap_or(0)).sum()
+        // a skip of this one costs a detail and no event
+        let running = self.attached.iter().filter(|it| it.failed.is_none() && it.program.name != BINPRM);
+        running.map(|it| self.misses(&self.name(&it.program)).unwrap_or(0)).sum()
+    }
+
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.attached.iter().any(|it| self.misses(&self.name(&it.program)).is_some())
     }
 
     fn misses(&self, name: &str) -> Option<u64> {
-        let program = self.ebpf.program(&format!("{name}_{}", self.family.name()))?;
+        let program = self.ebpf.program(name)?;
         let fd = program.fd().ok()?.as_fd().as_raw_fd();
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
+}
+
+/// Whether the kernel asks programs of security hooks at all; where it does not say, they are tried.
+fn is_lsm_on() -> bool {
+    std::fs::read_to_string(LSM_LIST).map_or(true, |list| list.trim().split(',').any(|name| name == "bpf"))
 }
 
 fn ring(ebpf: &mut Ebpf, name: &str) -> Option<RingBuf<MapData>> {
@@ -269,9 +325,13 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
     match program {
         AyaProgram::BtfTracePoint(program) => match entry {
             Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) => program.load("sys_exit", btf),
+            Entry::Call(_) | Entry::Lsm(_) => program.load("sys_exit", btf),
         },
         AyaProgram::TracePoint(program) => program.load(),
+        AyaProgram::Lsm(program) => match entry {
+            Entry::Lsm(name) => program.load(name, btf),
+            Entry::Tracepoint(..) | Entry::Call(_) => Err(ProgramError::UnexpectedProgramType),
+        },
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -283,6 +343,7 @@ fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
         (Entry::Tracepoint(_, "sys_exit"), _) => {
             Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
         }
+        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(is_wanted),
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
