@@ -80,7 +80,6 @@ impl Front {
             tally.received(&event);
             let (time, mut full) = (event.header.ktime, false);
             if let Some(event) = credentials.follow(&event) {
-                tally.made(&event);
                 let record = Record { event, context: enrich.context(&event) };
                 let judgement = policy.judge(&record, scratch);
                 // the event that shows it follows in any case

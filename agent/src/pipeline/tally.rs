@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::{Event, Hook, filter::Counts, wire::mark};
+use common::{Event, Hook, Kind, filter::Counts, wire::mark};
 use seal::{Account, Cpu};
 
 use crate::{record::Record, source::Own};
@@ -84,11 +84,6 @@ impl Tally {
         numbers.next = numbers.next.max(event.header.seq.saturating_add(1));
     }
 
-    /// An event was made of one that came. It has no number of its own: in the account it stands with those of its hook.
-    pub fn made(&mut self, event: &Event<'_>) {
-        self.hooks.entry(event.hook as u8).or_default().received += 1;
-    }
-
     /// Bytes came that are no event.
     pub fn undecodable(&mut self) {
         self.undecodable += 1;
@@ -96,6 +91,10 @@ impl Tally {
 
     /// An event became a line.
     pub fn emitted(&mut self, record: &Record<'_>) {
+        // the agent made it: no hook has sent it, and no CPU has numbered it
+        if record.event.kind() == Kind::CredChange {
+            return;
+        }
         let hook = self.hooks.entry(record.event.hook as u8).or_default();
         hook.emitted += 1;
         self.total.kept += 1;
@@ -196,7 +195,7 @@ impl Closed {
 mod tests {
     use std::collections::VecDeque;
 
-    use common::{Header, Kind, Prefix, event::Unlink, wire::Path};
+    use common::{Header, Prefix, event::Unlink, wire::Path};
     use fastrand::Rng;
     use zerocopy::IntoBytes as _;
 
