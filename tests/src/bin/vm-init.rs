@@ -62,6 +62,10 @@ fn main() {
     let word = |name: &str| words.split_whitespace().find_map(|word| word.strip_prefix(name));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned();
     println!("vm: boot {release}");
+    // getpwuid(3) fails without these, and does not say that there is no such user
+    fs::create_dir_all("/etc").unwrap();
+    fs::write("/etc/passwd", "root:x:0:0:root:/:/bin/sh\n").unwrap();
+    fs::write("/etc/group", "root:x:0:\n").unwrap();
     run("ip", &["link", "set", "lo", "up"]);
 
     if word("vm.shell").is_some() {
@@ -79,9 +83,8 @@ fn main() {
     sync();
     // the last lines leave the console
     thread::sleep(Duration::from_millis(200));
-    if let Err(error) = reboot(RebootMode::RB_POWER_OFF) {
-        println!("vm: cannot power off: {error}");
-    }
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    println!("vm: cannot power off: {error}");
 }
 
 /// The environment of everything that runs here.
