@@ -103,7 +103,8 @@ pub fn page(runs: &[Run]) -> String {
     for (number, note) in notes.0.iter().enumerate() {
         write!(page, "{}{}. {note}\n", if number == 0 { "\n" } else { "" }, number + 1).ok();
     }
-    let mut skips: Vec<_> = runs.iter().flat_map(|run| &run.tests).filter(|test| test.outcome == Outcome::Skip).collect();
+    let mut skips: Vec<_> =
+        runs.iter().flat_map(|run| &run.tests).filter(|test| test.outcome == Outcome::Skip).collect();
     skips.dedup_by(|a, b| a.name == b.name);
     skips.sort_by(|a, b| a.name.cmp(&b.name));
     skips.dedup_by(|a, b| a.name == b.name);
@@ -187,7 +188,11 @@ fn programs(runs: &[Run], family: &str, notes: &mut Notes) -> Vec<(String, Vec<S
     let title = |program: &Value| {
         let kinds: Vec<_> = program["kinds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let what = if kinds.is_empty() { "(for the others)".to_owned() } else { kinds.join(", ") };
-        format!("`{}` {}: {what}", program["program"].as_str().unwrap_or_default(), program["at"].as_str().unwrap_or_default())
+        format!(
+            "`{}` {}: {what}",
+            program["program"].as_str().unwrap_or_default(),
+            program["at"].as_str().unwrap_or_default()
+        )
     };
     let of = |run: &Run| all_programs(run).filter(|it| it["family"] == family).cloned().collect::<Vec<_>>();
     let titles: Vec<String> = runs.iter().flat_map(of).map(|program| title(&program)).collect();

@@ -133,13 +133,7 @@ impl fmt::Display for Tally {
 }
 
 /// Runs one machine to its end. All it said is in `target/vm/KERNEL.log`.
-fn boot(
-    folder: &Path,
-    kernel: Kernel,
-    image: &Path,
-    initramfs: &Initramfs,
-    options: &Options,
-) -> Result<Tally, Error> {
+fn boot(folder: &Path, kernel: Kernel, image: &Path, initramfs: &Initramfs, options: &Options) -> Result<Tally, Error> {
     let results = folder.join(format!("{kernel}.json"));
     let log = folder.join(format!("{kernel}.log"));
     let mut qemu = Command::new("timeout");
@@ -153,7 +147,8 @@ fn boot(
         return command::run("running a virtual machine", &mut qemu).map(|()| Tally::default());
     }
     // a comma ends a file name, two are one
-    qemu.args(["-serial", "stdio", "-serial"]).arg(format!("file:{}", results.display().to_string().replace(',', ",,")));
+    qemu.args(["-serial", "stdio", "-serial"])
+        .arg(format!("file:{}", results.display().to_string().replace(',', ",,")));
     println!("{kernel}: {}", command::shown(&qemu));
 
     let mut tally = Tally::default();
