@@ -8,19 +8,23 @@ use aya_ebpf::{
     maps::{PerCpuArray, RingBuf},
 };
 use common::{
-    Call, Header, Hook, Kind, Prefix, Record,
+    Call, Header, Hook, Kind, Lane, Prefix, Record,
     layout::MISSING,
     wire::{Id, Name16, Text, UNSET, mark},
 };
 
 use crate::{
-    filter,
+    filter::{self, control},
     kernel::{self, Memory, clamp, layout, load},
 };
 
-/// Events for the user half. Its size is set at load.
+/// Events of [`Lane::Critical`]. The sizes of both are set at load.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+static CRITICAL: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Events of [`Lane::Bulk`].
+#[map]
+static BULK: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 /// The next sequence number of each CPU.
 #[map]
@@ -112,7 +116,11 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
 
     /// Sends the event, or counts it as lost.
     #[inline(always)]
-    pub fn send<const MAX: i32>(&mut self, hook: Hook) {
+    pub fn send<const MAX: i32>(&mut self, hook: Hook, lane: Lane) {
+        if !filter::is_ours(self.header.ktime) {
+            filter::count(hook, |counts| counts.seen -= 1);
+            return;
+        }
         let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
         // SAFETY: a slot of this CPU.
         unsafe {
@@ -124,13 +132,11 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         let size = Self::FIXED as u64 + used;
         // SAFETY: the verifier checks that the event is within the draft.
         let sent = unsafe {
-            let ring = (&raw const EVENTS).cast_mut().cast();
-            let waiting = helper::bpf_ringbuf_query(ring, AVAILABLE);
-            let threshold = u64::from(read_volatile(&raw const filter::SETTINGS.wake_bytes));
-            // once, when the line is crossed: a wake-up is an interrupt, and the reader looks by itself now and then
-            let wake = if waiting < threshold && waiting + size >= threshold { FORCE_WAKEUP } else { NO_WAKEUP };
             let event = (&raw mut *self).cast::<u8>().add(Self::START);
-            helper::bpf_ringbuf_output(ring, event.cast(), size, wake) == 0
+            match lane {
+                Lane::Critical => output(&raw const CRITICAL, event, size),
+                Lane::Bulk => output(&raw const BULK, event, size),
+            }
         };
         let truncated = self.marks & u64::from(mark::TRUNCATED) != 0;
         filter::count(hook, |counts| {
@@ -149,6 +155,20 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         self.note(marks);
         self.used = start + len;
         Text { start: start as u32, len: len as u32, marks }
+    }
+}
+
+/// Copies an event into a ring buffer. `event` must have `size` bytes.
+#[inline(always)]
+unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64) -> bool {
+    let threshold = u64::from(control!(wake_bytes));
+    // SAFETY: the caller's event, the verifier checks it.
+    unsafe {
+        let ring = ring.cast_mut().cast();
+        let waiting = helper::bpf_ringbuf_query(ring, AVAILABLE);
+        // once, when the line is crossed: a wake-up is an interrupt, and the reader looks by itself now and then
+        let wake = if waiting < threshold && waiting + size >= threshold { FORCE_WAKEUP } else { NO_WAKEUP };
+        helper::bpf_ringbuf_output(ring, event.cast(), size, wake) == 0
     }
 }
 

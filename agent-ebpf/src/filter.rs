@@ -6,37 +6,69 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use common::{
     Hook, Kind,
     call::TABLE,
-    filter::{Counts, Settings, class},
+    filter::{Control, Counts, Filter, class},
 };
 
-/// What the user half decided before load.
-#[unsafe(no_mangle)]
-pub static SETTINGS: Settings = unsafe { core::mem::zeroed() };
+use crate::kernel;
 
-/// Calls by number: a [`common::Call`], or 0 where nobody wants the call.
+/// What the user half tells us: in writable memory, so that it can say something new.
 #[unsafe(no_mangle)]
-pub static CALLS_X86_64: [u8; TABLE] = [0; TABLE];
+pub static mut CONTROL: Control = unsafe { core::mem::zeroed() };
 
-/// Calls of 32-bit programs by number.
-#[unsafe(no_mangle)]
-pub static CALLS_I386: [u8; TABLE] = [0; TABLE];
+/// Reads a part of [`CONTROL`].
+macro_rules! control {
+    ($($part:tt)+) => {{
+        // SAFETY: plain numbers, changed by the user half only.
+        unsafe { core::ptr::read_volatile(&raw const $crate::filter::CONTROL.$($part)+) }
+    }};
+}
+pub(crate) use control;
+
+/// The filter that holds, as an offset into [`CONTROL`].
+#[inline(always)]
+fn chosen() -> usize {
+    kernel::mask::<1>(u64::from(control!(chosen))) as usize * size_of::<Filter>()
+}
+
+/// What a table of calls says about a number: a [`common::Call`], or 0.
+#[inline(always)]
+pub fn call_of(number: u64, table: Table) -> u8 {
+    if number >= TABLE as u64 {
+        return 0;
+    }
+    // SAFETY: within a table of one of the filters.
+    unsafe {
+        let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
+        read_volatile(filter.add(table as usize + number as usize))
+    }
+}
+
+/// Which of the tables of a filter, as its offset.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub enum Table {
+    Wide = core::mem::offset_of!(Filter, x86_64),
+    Narrow = core::mem::offset_of!(Filter, i386),
+}
 
 /// Counts by [`Hook`].
 #[map]
 static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(Hook::ALL.len() as u32, 0);
 
-/// The agent's own process.
-#[inline(always)]
-pub fn agent() -> u32 {
-    // SAFETY: a static of plain numbers.
-    unsafe { read_volatile(&raw const SETTINGS.agent) }
-}
-
 /// Whether a kind has a class that is wanted.
 #[inline(always)]
 pub fn is_wanted(kind: Kind, class: u8) -> bool {
     // SAFETY: kinds are numbered below the length.
-    unsafe { read_volatile((&raw const SETTINGS.wanted).cast::<u8>().add(kind as usize)) & class != 0 }
+    unsafe {
+        let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
+        read_volatile(filter.add(core::mem::offset_of!(Filter, wanted) + kind as usize)) & class != 0
+    }
+}
+
+/// Whether events of this time are ours: another agent's programs may be there until we take over, or from then on.
+#[inline(always)]
+pub fn is_ours(ktime: u64) -> bool {
+    ktime >= control!(from) && ktime < control!(until)
 }
 
 /// The class of what a call returned.

@@ -7,6 +7,7 @@ pub mod exec_failed;
 pub mod exit;
 pub mod fork;
 pub mod link;
+pub mod lsm;
 pub mod open;
 pub mod rename;
 pub mod send;
@@ -15,19 +16,31 @@ pub mod sys_exit;
 pub mod truncate;
 pub mod unlink;
 
-/// Declares the two families of a program on `sys_exit` that another one jumps to.
+/// Declares the families of a program on `sys_exit` that another one jumps to.
 macro_rules! on_return {
-    ($fast:ident, $base:ident, $body:ident) => {
+    ($fast:ident, $base:ident, $perf:ident, $body:ident) => {
         #[aya_ebpf::macros::btf_tracepoint(function = "sys_exit")]
         #[doc = concat!("Typed loads, see [`", stringify!($body), "`].")]
         pub fn $fast(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
-            $body::<$crate::kernel::Fast>(&$crate::program::sys_exit::Return::of::<$crate::kernel::Fast>(&ctx));
+            if let Some(it) = $crate::program::sys_exit::Return::of::<$crate::kernel::Fast>(&ctx) {
+                $body::<$crate::kernel::Fast>(&it);
+            }
             0
         }
         #[aya_ebpf::macros::btf_tracepoint(function = "sys_exit")]
         #[doc = concat!("Helper calls, see [`", stringify!($body), "`].")]
         pub fn $base(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
-            $body::<$crate::kernel::Base>(&$crate::program::sys_exit::Return::of::<$crate::kernel::Base>(&ctx));
+            if let Some(it) = $crate::program::sys_exit::Return::of::<$crate::kernel::Base>(&ctx) {
+                $body::<$crate::kernel::Base>(&it);
+            }
+            0
+        }
+        #[aya_ebpf::macros::tracepoint]
+        #[doc = concat!("Typed loads behind a perf event, see [`", stringify!($body), "`].")]
+        pub fn $perf(ctx: aya_ebpf::programs::TracePointContext) -> u32 {
+            if let Some(it) = $crate::program::sys_exit::Return::of::<$crate::kernel::Fast>(&ctx) {
+                $body::<$crate::kernel::Fast>(&it);
+            }
             0
         }
     };

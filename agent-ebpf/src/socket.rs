@@ -2,7 +2,7 @@
 
 use common::{
     Record,
-    wire::{Addr, Protocol, SocketType, family, mark},
+    names::{Protocol, SocketType}, wire::{Addr, family, mark},
 };
 
 use crate::{

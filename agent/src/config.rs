@@ -104,11 +104,11 @@ settings! {
 settings! {
     /// The way of the events out of the kernel.
     pub struct Kernel {
-        /// Size of the ring buffer; a power of two.
+        /// Size of the ring buffer of files and network; a power of two. That of everything else has half of it.
         ring_bytes: Size [Size(8 << 20)],
         /// Events that may wait in memory when more come than can be worked on, in bytes.
         backlog_bytes: Size [Size(32 << 20)],
-        /// The reader is woken when this much waits in the ring buffer; less than `ring_bytes`.
+        /// The reader is woken when this much waits in one of them; less than half of `ring_bytes`.
         wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [50],

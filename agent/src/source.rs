@@ -3,11 +3,13 @@
 mod backlog;
 pub mod hooks;
 pub mod kernel;
+mod lanes;
 pub mod object;
 pub mod offsets;
 pub mod own;
 pub mod replay;
 mod speech;
+mod steering;
 
 pub use hooks::Family;
 pub use kernel::{Kernel, Options, SourceError};

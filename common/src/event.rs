@@ -69,7 +69,37 @@ kinds! {
     17 = send::Send,
 }
 
+/// The way of an event to the user half: a flood in one lane takes no room from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Processes, privileges, the kernel itself: few, and never to be lost.
+    Critical,
+    /// Files and network: as many as programs like.
+    Bulk,
+}
+
 impl Kind {
+    /// The lane of its events.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Kind::Open
+            | Kind::Unlink
+            | Kind::Rmdir
+            | Kind::Rename
+            | Kind::Link
+            | Kind::Symlink
+            | Kind::Chmod
+            | Kind::Chown
+            | Kind::Truncate
+            | Kind::Connect
+            | Kind::Bind
+            | Kind::Listen
+            | Kind::Accept
+            | Kind::Send => Lane::Bulk,
+            _ => Lane::Critical,
+        }
+    }
+
     /// The kind of a name.
     pub fn from_name(name: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|kind| kind.name() == name)

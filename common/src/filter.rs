@@ -1,5 +1,6 @@
 //! What the kernel half may leave out, and what it counts.
 
+use crate::call::TABLE;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.
@@ -17,18 +18,44 @@ pub mod class {
 }
 
 /// Kinds are numbered below this.
-pub const KINDS: usize = 32;
+pub const KINDS: usize = 96;
 
-/// What the kernel half is told once, before it starts.
+/// What is wanted: one of two, so that a new one is written beside the one in use and then chosen by one number.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Settings {
-    /// The agent's own process, in the initial pid namespace: its events are not made.
-    pub agent: u32,
-    /// Bytes waiting in the ring buffer at which the reader is woken before its time.
-    pub wake_bytes: u32,
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Filter {
+    /// Calls of 64-bit programs by number: a [`crate::Call`], or 0 where nobody wants the call.
+    pub x86_64: [u8; TABLE],
+    /// The same for calls of 32-bit programs.
+    pub i386: [u8; TABLE],
     /// The bits of [`class`] that are wanted, by [`crate::Kind`].
     pub wanted: [u8; KINDS],
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { x86_64: [0; TABLE], i386: [0; TABLE], wanted: [0; KINDS] }
+    }
+}
+
+/// What the user half tells the kernel half, before it starts and while it runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Control {
+    /// Events from this time on are made: nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub from: u64,
+    /// Events from this time on are no longer made. Two agents that hand over agree on one time.
+    pub until: u64,
+    /// The agent's own process, in the initial pid namespace: its events are not made.
+    pub agent: u32,
+    /// Bytes waiting in a ring buffer at which the reader is woken before its time.
+    pub wake_bytes: u32,
+    /// Which of the filters holds: 0 or 1.
+    pub chosen: u32,
+    /// Nothing.
+    pub reserved: u32,
+    /// The filters.
+    pub filters: [Filter; 2],
 }
 
 /// What happened to the events of one hook on one CPU. `seen = filtered + sent + lost`.

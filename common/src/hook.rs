@@ -25,4 +25,8 @@ hooks! {
     1 Exec "sched_process_exec" "A new program image is in place and has not run yet.",
     2 Fork "sched_process_fork" "A child is made and has not run yet.",
     3 Exit "sched_process_exit" "A thread ends.",
+    4 IoUring "io_uring_complete" "An operation of io_uring(7) is done: no system call returns for it.",
+    5 Lsm "lsm" "A security hook is asked, with the objects that the kernel resolved.",
+    6 Module "module_load" "A module is in place and has not run yet.",
+    7 Egress "cgroup_skb/egress" "A packet leaves.",
 }

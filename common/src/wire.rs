@@ -60,6 +60,9 @@ pub mod mark {
     pub const DETACHED: u32 = 8;
     /// There is no such value in this event.
     pub const ABSENT: u32 = 16;
+    /// Of a path: a security hook was asked with this very object. The name beside it is what the memory of the caller
+    /// said when the call returned; it tells nothing about the object.
+    pub const OBJECT: u32 = 32;
 }
 
 /// The number that stands for "unset" in ids, as in `loginuid` (see `audit_getloginuid` and auditctl(8)).
@@ -170,36 +173,6 @@ impl From<u64> for Inode {
         Self([number as u32, (number >> 32) as u32])
     }
 }
-
-/// Flags of open(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct OpenFlags(pub u32);
-
-/// Flags of renameat2(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct RenameFlags(pub u32);
-
-/// What an open file may be used for: the access mode of open(2).
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Access(pub u32);
-
-/// A signal by number; 0 is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Signal(pub u32);
-
-/// An internet protocol (`IPPROTO_*`) of a socket; 0 (as unix sockets have it) is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Protocol(pub u32);
-
-/// The type of a socket (`SOCK_*`); 0 is null.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct SocketType(pub u32);
 
 /// Bytes of the tail, by position.
 #[repr(C)]

@@ -172,6 +172,7 @@ fn facts(runs: &[Run]) -> Vec<(String, Vec<String>)> {
         ("family that is used".to_owned(), cells(&|probe| text(&probe["family"]))),
         ("struct members that are missing".to_owned(), cells(&|probe| words(&probe["missing"]))),
         ("skipped programs are counted (`recursion_misses`)".to_owned(), cells(&|probe| yes(&probe["counts_skips"]))),
+        ("security tier, or why not".to_owned(), cells(&|probe| probe["no_lsm"].as_str().unwrap_or("yes").to_owned())),
         ("security modules".to_owned(), cells(&|probe| words(&probe["lsm"]))),
     ]
 }

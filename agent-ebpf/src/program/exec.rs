@@ -1,11 +1,12 @@
 //! A new program image is in place.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, map},
+    EbpfContext,
+    macros::{btf_tracepoint, map, tracepoint},
     maps::{Array, LruHashMap},
-    programs::BtfTracePointContext,
+    programs::{BtfTracePointContext, TracePointContext},
 };
-use aya_log_ebpf::{debug, trace};
+use aya_log_ebpf::trace;
 use common::{
     Call, Hook, Kind,
     event::Exec,
@@ -15,8 +16,9 @@ use common::{
 
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
-    filter,
+    filter::{self, control},
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
+    notes,
     path::{self, Place, Subject},
 };
 
@@ -36,8 +38,7 @@ static OLD_CREDENTIALS: LruHashMap<u32, [u32; 8]> = LruHashMap::with_max_entries
 /// The name of the current thread changes: in an exec that is the last moment with the old credentials
 /// (`begin_new_exec` in `fs/exec.c`).
 #[inline(always)]
-fn rename<M: Memory>(ctx: &BtfTracePointContext) {
-    let task: usize = ctx.arg(0);
+fn rename<M: Memory>(task: usize) {
     if task != M::task() {
         return;
     }
@@ -45,18 +46,16 @@ fn rename<M: Memory>(ctx: &BtfTracePointContext) {
     let tid = load!(M, u32, task, task.pid);
     if OLD_CREDENTIALS.insert(&tid, &ids, 0).is_err() {
         // without them the record says null, which is true
-        debug!(ctx, "no room for the credentials of thread {}", tid);
         filter::count(Hook::Exec, |counts| counts.truncated += 1);
     }
 }
 
 #[inline(always)]
-fn exec<M: Memory>(ctx: &BtfTracePointContext) {
-    let task: usize = ctx.arg(0);
-    let bprm: usize = ctx.arg(2);
-    if load!(M, u32, task, task.tgid) == filter::agent() || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
+fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
+    if load!(M, u32, task, task.tgid) == control!(agent) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
         return;
     }
+    notes::forget(load!(M, u32, task, task.pid));
     let Some(draft) = EXEC_DRAFT.get_ptr_mut(kernel::cpu()) else { return };
     // SAFETY: the slot of this CPU, and no exec interrupts an exec.
     let draft = unsafe { &mut *draft };
@@ -86,12 +85,12 @@ fn exec<M: Memory>(ctx: &BtfTracePointContext) {
         draft.body.script = path::kernel_named::<M, _, _>(draft, task, asked);
         draft.body.interpreter = interpreter_text(draft, interpreter);
     }
-    draft.body.argc = Id(load!(M, u32, bprm, bprm.argc));
+    draft.body.argc = Id(if bprm == 0 { UNSET } else { load!(M, u32, bprm, bprm.argc) });
     let start = load!(M, u64, mm, mm.arg_start);
     let len = load!(M, u64, mm, mm.arg_end).wrapping_sub(start);
     draft.body.argv_len = Id(len as u32);
     draft.body.argv = arguments(draft, start, len);
-    draft.send::<{ ROOM as i32 }>(Hook::Exec);
+    draft.send::<{ ROOM as i32 }>(Hook::Exec, Kind::Exec.lane());
     trace!(ctx, "exec in thread {}, {} bytes of arguments", tid, len);
 }
 
@@ -133,27 +132,42 @@ pub fn set_old(body: &mut Exec, old: [u32; 8]) {
 /// Typed loads.
 #[btf_tracepoint(function = "task_rename")]
 pub fn old_credentials_fast(ctx: BtfTracePointContext) -> i32 {
-    rename::<Fast>(&ctx);
+    rename::<Fast>(ctx.arg(0));
     0
 }
 
 /// Helper calls.
 #[btf_tracepoint(function = "task_rename")]
 pub fn old_credentials_base(ctx: BtfTracePointContext) -> i32 {
-    rename::<Base>(&ctx);
+    rename::<Base>(ctx.arg(0));
     0
 }
 
 /// Typed loads.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_fast(ctx: BtfTracePointContext) -> i32 {
-    exec::<Fast>(&ctx);
+    exec::<Fast>(&ctx, ctx.arg(0), ctx.arg(2));
     0
 }
 
 /// Helper calls.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_base(ctx: BtfTracePointContext) -> i32 {
-    exec::<Base>(&ctx);
+    exec::<Base>(&ctx, ctx.arg(0), ctx.arg(2));
+    0
+}
+
+/// Typed loads, behind a perf event. It fires in a rename of another thread too: that is of no use to anybody, and is
+/// overwritten by the next.
+#[tracepoint]
+pub fn old_credentials_perf(_: TracePointContext) -> u32 {
+    rename::<Fast>(Fast::task());
+    0
+}
+
+/// Typed loads, behind a perf event, which does not tell the interpreter.
+#[tracepoint]
+pub fn exec_perf(ctx: TracePointContext) -> u32 {
+    exec::<Fast>(&ctx, Fast::task(), 0);
     0
 }

@@ -1,15 +1,15 @@
 //! A thread ends: a process ends with its last one.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, map},
+    macros::{btf_tracepoint, map, tracepoint},
     maps::PerCpuArray,
-    programs::BtfTracePointContext,
+    programs::{BtfTracePointContext, TracePointContext},
 };
 use common::{
     Call, Hook, Kind,
     event::Exit,
     filter::class,
-    wire::{Bool, Signal},
+    names::Signal, wire::Bool,
 };
 
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
 static EXIT_DRAFT: PerCpuArray<Draft<Exit, 8>> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
-fn exit<M: Memory>(ctx: &BtfTracePointContext) {
-    let task: usize = ctx.arg(0);
+fn exit<M: Memory>() {
+    let task = M::task();
     let signal = load!(M, usize, task, task.signal);
     // the count of living threads goes down before the tracepoint
     if load!(M, u32, signal, signal.live) != 0 || !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
@@ -38,19 +38,26 @@ fn exit<M: Memory>(ctx: &BtfTracePointContext) {
     draft.body.code = status >> 8 & 0xff;
     draft.body.signal = Signal(status & 0x7f);
     draft.body.core = Bool(status >> 7 & 1);
-    draft.send::<0>(Hook::Exit);
+    draft.send::<0>(Hook::Exit, Kind::Exit.lane());
 }
 
 /// Typed loads.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_fast(ctx: BtfTracePointContext) -> i32 {
-    exit::<Fast>(&ctx);
+pub fn exit_fast(_: BtfTracePointContext) -> i32 {
+    exit::<Fast>();
     0
 }
 
 /// Helper calls.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn exit_base(ctx: BtfTracePointContext) -> i32 {
-    exit::<Base>(&ctx);
+pub fn exit_base(_: BtfTracePointContext) -> i32 {
+    exit::<Base>();
+    0
+}
+
+/// Typed loads, behind a perf event.
+#[tracepoint]
+pub fn exit_perf(_: TracePointContext) -> u32 {
+    exit::<Fast>();
     0
 }

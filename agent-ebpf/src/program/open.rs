@@ -2,10 +2,10 @@
 
 use common::{
     Call, Hook, Kind,
-    call::ACCESS_PATH,
+    names::ACCESS_PATH,
     event::Open,
     filter::class,
-    wire::{Access, Bool, Device, Inode, Mode, OpenFlags, UNSET},
+    names::{Access, OpenFlags}, wire::{Bool, Device, Inode, Mode, UNSET},
 };
 
 use crate::{
@@ -94,4 +94,4 @@ fn open<M: Memory>(it: &Return) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_return!(open_fast, open_base, open);
+on_return!(open_fast, open_base, open_perf, open);

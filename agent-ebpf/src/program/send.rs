@@ -40,4 +40,4 @@ fn send<M: Memory>(it: &Return) {
         draft.body.peer = if at == 0 { sock.peer::<M, _, _>(draft) } else { given(draft, at, len) };
     });
 }
-on_return!(send_fast, send_base, send);
+on_return!(send_fast, send_base, send_perf, send);

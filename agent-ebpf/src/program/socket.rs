@@ -3,7 +3,7 @@
 use common::{
     Kind,
     event::{Accept, Bind, Connect, Listen},
-    wire::{Addr, Protocol, SocketType},
+    names::{Protocol, SocketType}, wire::Addr,
 };
 
 use crate::{
@@ -39,7 +39,7 @@ fn connect<M: Memory>(it: &Return) {
         }
     });
 }
-on_return!(connect_fast, connect_base, connect);
+on_return!(connect_fast, connect_base, connect_perf, connect);
 
 #[inline(always)]
 fn bind<M: Memory>(it: &Return) {
@@ -58,7 +58,7 @@ fn bind<M: Memory>(it: &Return) {
         }
     });
 }
-on_return!(bind_fast, bind_base, bind);
+on_return!(bind_fast, bind_base, bind_perf, bind);
 
 #[inline(always)]
 fn listen<M: Memory>(it: &Return) {
@@ -77,7 +77,7 @@ fn listen<M: Memory>(it: &Return) {
         }
     });
 }
-on_return!(listen_fast, listen_base, listen);
+on_return!(listen_fast, listen_base, listen_perf, listen);
 
 #[inline(always)]
 fn accept<M: Memory>(it: &Return) {
@@ -101,7 +101,7 @@ fn accept<M: Memory>(it: &Return) {
         }
     });
 }
-on_return!(accept_fast, accept_base, accept);
+on_return!(accept_fast, accept_base, accept_perf, accept);
 
 #[inline(always)]
 fn described(sock: Option<Sock>) -> (Protocol, SocketType) {

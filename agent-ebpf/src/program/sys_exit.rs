@@ -4,17 +4,19 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, map},
+    EbpfContext,
+    helpers::generated as helper,
+    macros::{btf_tracepoint, map, tracepoint},
     maps::{PerCpuArray, ProgramArray},
-    programs::BtfTracePointContext,
+    programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use common::{Call, Hook, Kind, Record, call::TABLE, filter::KINDS};
+use common::{Call, Hook, Kind, Record, filter::KINDS};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
-    filter,
-    kernel::{Base, Fast, Memory, load},
+    filter::{self, Table, call_of, control},
+    kernel::{Base, Fast, Memory, Registers, load},
 };
 
 /// The program of each kind.
@@ -25,25 +27,55 @@ static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 #[map]
 static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
 
-/// `struct pt_regs` of x86_64 (`arch/x86/include/asm/ptrace.h`).
-#[repr(C)]
-struct Registers {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    bp: u64,
-    bx: u64,
-    r11: u64,
-    r10: u64,
-    r9: u64,
-    r8: u64,
-    ax: u64,
-    cx: u64,
-    dx: u64,
-    si: u64,
-    di: u64,
-    orig_ax: u64,
+/// Whether a task is in a call of a 32-bit program.
+#[inline(always)]
+pub fn is_compat<M: Memory>(task: usize) -> bool {
+    load!(M, u32, task, task.status) & COMPAT != 0
+}
+
+/// How a program learns of a call that returns.
+pub trait Source: EbpfContext {
+    /// The number of the call.
+    fn number(&self) -> u64;
+    /// What it returns.
+    fn result(&self) -> i64;
+    /// The registers of the caller.
+    fn registers(&self, task: usize) -> *const Registers;
+}
+
+impl Source for BtfTracePointContext {
+    #[inline(always)]
+    fn number(&self) -> u64 {
+        // SAFETY: the tracepoint gives a pointer that the verifier knows.
+        unsafe { (*self.registers(0)).orig_ax }
+    }
+    #[inline(always)]
+    fn result(&self) -> i64 {
+        self.arg(1)
+    }
+    #[inline(always)]
+    fn registers(&self, _task: usize) -> *const Registers {
+        self.arg(0)
+    }
+}
+
+/// `struct trace_event_raw_sys_exit`: eight bytes of every event, the number, the result.
+impl Source for TracePointContext {
+    #[inline(always)]
+    fn number(&self) -> u64 {
+        // SAFETY: within the event.
+        unsafe { self.as_ptr().cast::<u64>().add(1).read() }
+    }
+    #[inline(always)]
+    fn result(&self) -> i64 {
+        // SAFETY: within the event.
+        unsafe { self.as_ptr().cast::<i64>().add(2).read() }
+    }
+    #[inline(always)]
+    fn registers(&self, task: usize) -> *const Registers {
+        // SAFETY: the current task, as `Memory::task` gives it; the result is a pointer that the verifier knows.
+        unsafe { helper::bpf_task_pt_regs(task as *mut _) as *const Registers }
+    }
 }
 
 /// A system call that returns.
@@ -53,7 +85,7 @@ pub struct Return {
     pub task: usize,
     /// What the call returns.
     pub ret: i64,
-    /// The call, as [`Call`] numbers it; 0 when nobody wants it.
+    /// The call, as [`Call`] numbers it.
     pub call: u8,
     compat: bool,
 }
@@ -61,30 +93,22 @@ pub struct Return {
 /// `TS_COMPAT` of `thread_info.status`: the call came by the 32-bit way.
 const COMPAT: u32 = 2;
 
-#[inline(always)]
-fn look_up(table: *const [u8; TABLE], number: u64) -> u8 {
-    if number >= TABLE as u64 {
-        return 0;
-    }
-    // SAFETY: within the table.
-    unsafe { read_volatile(table.cast::<u8>().add(number as usize)) }
-}
-
 impl Return {
+    /// The call that returns; `None` when nobody wants it.
     #[inline(always)]
-    pub fn of<M: Memory>(ctx: &BtfTracePointContext) -> Return {
-        let registers: *const Registers = ctx.arg(0);
-        let ret: i64 = ctx.arg(1);
-        // SAFETY: the tracepoint gives a pointer that the verifier knows.
-        let number = unsafe { (*registers).orig_ax };
-        let wide = look_up(&raw const filter::CALLS_X86_64, number);
-        let narrow = look_up(&raw const filter::CALLS_I386, number);
+    pub fn of<M: Memory>(ctx: &impl Source) -> Option<Return> {
+        let (number, ret) = (ctx.number(), ctx.result());
+        let (wide, narrow) = (call_of(number, Table::Wide), call_of(number, Table::Narrow));
         if wide | narrow == 0 {
-            return Return { registers, task: 0, ret, call: 0, compat: false };
+            return None;
         }
         let task = M::task();
-        let compat = load!(M, u32, task, task.status) & COMPAT != 0;
-        Return { registers, task, ret, call: if compat { narrow } else { wide }, compat }
+        let compat = is_compat::<M>(task);
+        let call = if compat { narrow } else { wide };
+        if call == 0 {
+            return None;
+        }
+        Some(Return { registers: ctx.registers(task), task, ret, call, compat })
     }
 
     /// An argument of the call.
@@ -149,22 +173,21 @@ impl Return {
         let call = Call::from_number(self.call).unwrap_or(Call::None);
         draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
         fill(draft, self);
-        draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit);
+        draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
     }
 }
 
 #[inline(always)]
-fn dispatch<M: Memory>(ctx: &BtfTracePointContext) {
-    let it = Return::of::<M>(ctx);
-    if it.call == 0 || load!(M, u32, it.task, task.tgid) == filter::agent() {
+fn dispatch<M: Memory>(ctx: &impl Source) {
+    let Some(it) = Return::of::<M>(ctx) else { return };
+    if load!(M, u32, it.task, task.tgid) == control!(agent) {
         return;
     }
-    let kind = if (it.is(Call::Execve) || it.is(Call::Execveat)) && !it.is_error() {
+    if (it.is(Call::Execve) || it.is(Call::Execveat)) && !it.is_error() {
         // the tracepoint of exec has told it already, with the new program
         return;
-    } else {
-        kind_of(it.call)
-    };
+    }
+    let kind = kind_of(it.call);
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind
@@ -176,8 +199,8 @@ fn dispatch<M: Memory>(ctx: &BtfTracePointContext) {
 }
 
 /// The kind of each call, as a table: a match would be a jump per call.
-static KIND_OF_CALL: [u8; 64] = {
-    let mut kinds = [0; 64];
+static KIND_OF_CALL: [u8; 256] = {
+    let mut kinds = [0; 256];
     let mut at = 0;
     while at < Call::ALL.len() {
         if let Some(kind) = Call::ALL[at].kind() {
@@ -188,10 +211,11 @@ static KIND_OF_CALL: [u8; 64] = {
     kinds
 };
 
+/// The kind of a call, as a number; 0 for no call.
 #[inline(always)]
-fn kind_of(call: u8) -> u32 {
-    // SAFETY: masked to the length of the table.
-    u32::from(unsafe { read_volatile((&raw const KIND_OF_CALL).cast::<u8>().add(usize::from(call & 63))) })
+pub fn kind_of(call: u8) -> u32 {
+    // SAFETY: the table has an entry for every byte.
+    u32::from(unsafe { read_volatile((&raw const KIND_OF_CALL).cast::<u8>().add(usize::from(call))) })
 }
 
 /// Typed loads.
@@ -205,5 +229,12 @@ pub fn sys_exit_fast(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_base(ctx: BtfTracePointContext) -> i32 {
     dispatch::<Base>(&ctx);
+    0
+}
+
+/// Typed loads, behind a perf event.
+#[tracepoint]
+pub fn sys_exit_perf(ctx: TracePointContext) -> u32 {
+    dispatch::<Fast>(&ctx);
     0
 }

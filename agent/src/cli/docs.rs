@@ -47,14 +47,16 @@ fn events() -> String {
          and addresses have the parts `family`, `ip`, `port`, `path` and `abstract`.\n\n`evidence` says how good a \
          record is: `hook` is where the kernel half sat; `user_copy`, when there, names the fields that were copied from the memory \
          of the caller, who may have changed it meanwhile: all others the kernel resolved; `truncated`, when there, names those that \
-         were cut short.\n"
+         were cut short; `mismatch`, when there, names those of which the caller's memory said something else at the end of the call \
+         (a record of kind `mismatch` has both).\n"
     );
     let added = field::CONTEXT.iter().chain(field::DERIVED).map(|(field, _)| *field);
     let kinds = Kind::ALL.iter().map(|kind| section(kind.name(), &kind.doc().concat(), kind.fields().iter().copied()));
     let own = "\n## The agent's own records\n\nThey have `kind` and `time`, and: `agent.start` (`version`, `kernel`, `family`, \
-         `hooks`, `missing`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
+         `hooks`, `missing`, `no_lsm`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
          (`text`), `agent.degraded` (`program`, `kinds`, `why`), `agent.lost` (`hook`, `cause`, `count`), \
-         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`). Batch 0 holds one record of kind `enrol` with the \
+         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
+         same `cpu` and `seq`. Batch 0 holds one record of kind `enrol` with the \
          enrolment note.\n";
     let first =
         [start, section("Every record", "", Header::FIELDS.iter().copied()), section("Added by the agent", "", added)];
@@ -73,10 +75,10 @@ fn section(title: &str, about: &str, fields: impl Iterator<Item = Field>) -> Str
             Type::Text | Type::Path => "text",
             Type::List => "texts",
             Type::Addr => "address",
-            Type::Flags => "names joined by `\\|`",
+            Type::Flags(_) => "names joined by `\\|`",
             Type::Octal => "octal, null",
             Type::Device => "major:minor, null",
-            Type::Name => "name, null",
+            Type::Name(_) => "name, null",
         };
         rows + &format!("| `{}` | {ty} | {} |\n", field.name, field.doc.concat().trim())
     });
@@ -126,7 +128,7 @@ fn schema() -> Value {
                 },
                 "required": ["family"], "additionalProperties": false,
             },
-            "evidence": object(json!({ "hook": { "type": "string" }, "truncated": names, "user_copy": names }), &["hook"]),
+            "evidence": object(json!({ "hook": { "type": "string" }, "mismatch": names, "truncated": names, "user_copy": names }), &["hook"]),
             "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } }), &["rule", "verdict"]),
             "process": object(json!({
                 "ancestors": { "type": "array", "items": text_ref }, "cgroup": text_ref,
@@ -150,11 +152,11 @@ fn property(field: Field) -> Value {
         Type::Text | Type::Path => json!({ "$ref": "#/$defs/text" }),
         Type::List => json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/text" } }),
         Type::Addr => json!({ "$ref": "#/$defs/address" }),
-        Type::Flags => json!({ "type": "string" }),
+        Type::Flags(_) => json!({ "type": "string" }),
         Type::Octal => json!({ "type": ["string", "null"], "pattern": "^[0-7]+$" }),
         Type::Device => json!({ "type": ["string", "null"], "pattern": "^[0-9]+:[0-9]+$" }),
         // a number without a name is told as a number
-        Type::Name => json!({ "type": ["string", "integer", "null"] }),
+        Type::Name(_) => json!({ "type": ["string", "integer", "null"] }),
     };
     property["description"] = json!(field.doc.concat().trim());
     property

@@ -15,7 +15,7 @@ use crate::{
     source::{
         Family, Kernel, Options, SourceError,
         hooks::{self, PROGRAMS},
-        kernel::{Attached, BTF},
+        kernel::{Attached, BTF, LSM_LIST},
     },
 };
 
@@ -42,6 +42,8 @@ struct Report {
     lsm: Vec<String>,
     /// Members of kernel structs that are missing.
     missing: Vec<String>,
+    /// Why there is no security tier.
+    no_lsm: Option<String>,
     /// Why nothing can be collected.
     error: Option<String>,
 }
@@ -94,7 +96,7 @@ fn probe() -> Report {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mounts = read("/proc/mounts");
     let mounted = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
-    let lsm = read("/sys/kernel/security/lsm");
+    let lsm = read(LSM_LIST);
     let fact = |name, there, why| Fact { name, there, why };
     let facts = vec![
         fact(
@@ -120,7 +122,7 @@ fn probe() -> Report {
         fact(
             "BPF LSM",
             lsm.split(',').any(|it| it.trim() == "bpf"),
-            "not used yet: path-only calls (unlink, chmod …) are told with names copied from the caller",
+            "without, names of path-only calls (unlink, chmod …) are copied from the caller, and marked so",
         ),
         fact(
             "cgroup v2 mounted",
@@ -141,12 +143,14 @@ fn probe() -> Report {
         counts_skips: false,
         lsm: lsm.trim().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect(),
         missing: Vec::new(),
+        no_lsm: None,
         error: None,
     };
     match open(None) {
         Ok(kernel) => {
             report.family = Some(kernel.family().name());
             report.missing = kernel.missing().to_vec();
+            report.no_lsm = kernel.lsm().map(str::to_owned);
             report.counts_skips = kernel.counts_skips();
             report.programs = programs(&kernel);
         }
@@ -203,6 +207,9 @@ fn show(report: &Report) {
     for program in &report.programs {
         let why = program.degraded.as_deref().unwrap_or_default();
         println!("  {} {:<16} {:<22} {why}", mark(program.degraded.is_none()), program.program, program.at);
+    }
+    if let Some(why) = &report.no_lsm {
+        println!("  {} security hooks: {why}", mark(false));
     }
     for member in &report.missing {
         println!("  {} {member} is not in this kernel: what it would tell is null", paint.text(Colour::Yellow, "no "));

@@ -11,14 +11,16 @@ impl Config {
         let place = |path: &[&str]| place_of(document, path);
         let kernel = &self.kernel;
         let ring = kernel.ring_bytes.0;
-        if !ring.is_power_of_two() || !(4096..=1 << 30).contains(&ring) {
-            let near = Size(ring.clamp(4096, 1 << 30).next_power_of_two());
-            let what = format!("kernel.ring_bytes is {}, not a power of two from 4KiB to 1GiB", kernel.ring_bytes);
+        if !ring.is_power_of_two() || !(8192..=1 << 30).contains(&ring) {
+            let near = Size(ring.clamp(8192, 1 << 30).next_power_of_two());
+            let what = format!("kernel.ring_bytes is {}, not a power of two from 8KiB to 1GiB", kernel.ring_bytes);
             report.hint(place(&["kernel", "ring_bytes"]), what, format!("write {near}"));
         }
-        if kernel.wake_bytes.0 >= ring {
-            let what =
-                format!("kernel.wake_bytes is {}, not less than ring_bytes, {}", kernel.wake_bytes, kernel.ring_bytes);
+        if kernel.wake_bytes.0 >= ring / 2 {
+            let what = format!(
+                "kernel.wake_bytes is {}, not less than half of ring_bytes, {}",
+                kernel.wake_bytes, kernel.ring_bytes
+            );
             report.add(place(&["kernel", "wake_bytes"]), what);
         }
         if !(1..=1000).contains(&kernel.poll_ms) {

@@ -82,7 +82,7 @@ pub(super) fn describe(kernel: &Kernel, status: &mut Status) {
 /// Where a program sits, in words.
 pub fn place(program: &Program) -> String {
     match program.entry {
-        Entry::Tracepoint(at) => at.to_owned(),
+        Entry::Tracepoint(_, at) | Entry::Lsm(at) => at.to_owned(),
         Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
     }
 }

@@ -207,7 +207,7 @@ impl Scope<'_> {
                 self.wrong(node.place, "the policy has too many values");
                 return None;
             }
-            let target = value::Target { field, ty, operand, kind: self.kind };
+            let target = value::Target { field, ty, operand };
             match target.check(node, modifiers, self.regexes) {
                 Ok((check, turned)) => {
                     negated ^= turned;

@@ -1,9 +1,6 @@
 //! Values of a rule and their modifiers, checked against the type of the field.
 
-use common::{
-    Call, Kind, Type,
-    call::{OPEN_FLAGS, PROTOCOLS, RENAME_FLAGS, SIGNALS, SOCKET_TYPES},
-};
+use common::{Call, Kind, Type};
 
 use super::{
     eval::{Check, Operand, Order},
@@ -34,7 +31,6 @@ const MODIFIERS: &[&str] = &[
     "exists",
     "bits",
 ];
-const ACCESS: &[&str] = &["read", "write", "read-write", "path"];
 const FAMILIES: &[&str] = &["inet", "inet6", "unix", "netlink", "packet", "alg", "vsock"];
 
 /// How the values of a test are compared.
@@ -202,7 +198,6 @@ pub(super) struct Target<'a> {
     pub field: &'a str,
     pub ty: Type,
     pub operand: Operand,
-    pub kind: Kind,
 }
 
 impl Target<'_> {
@@ -231,7 +226,7 @@ impl Target<'_> {
 
     fn typed(&self, text: &str, modifiers: Modifiers, regexes: &mut Regexes) -> Result<Check, ValueError> {
         let op = modifiers.op;
-        if modifiers.nocase && !matches!(self.ty, Type::Text | Type::List | Type::Path | Type::Name) {
+        if modifiers.nocase && !matches!(self.ty, Type::Text | Type::List | Type::Path | Type::Name(_)) {
             return Err(self.unfit(Modifiers { op: Op::Equal, ..modifiers }));
         }
         match (self.ty, op) {
@@ -248,18 +243,18 @@ impl Target<'_> {
                 self.number(text)?.try_into().map(Check::Bits).map_err(|_| self.mistyped(text, None))
             }
             (Type::Device, Op::Equal) => self.device(text).map(|it| Check::Number(Order::Equal, it.into())),
-            (Type::Flags, Op::Equal) => self.flag(text).map(Check::Bits),
+            (Type::Flags(_), Op::Equal) => self.flag(text).map(Check::Bits),
             (Type::Addr, Op::Equal) if self.is_ip() => Ok(Check::Net(Net::parse(text)?)),
             (Type::Addr, Op::Cidr) => Ok(Check::Net(Net::parse(text)?)),
             (Type::Addr, _) if !self.is_ip() => Err(ValueError::Whole { field: self.field.to_owned() }),
-            (Type::Name, Op::Equal) if !modifiers.nocase && !has_wildcard(text) => self.name(text),
-            (Type::Text | Type::List | Type::Path | Type::Name, Op::Equal) => {
+            (Type::Name(_), Op::Equal) if !modifiers.nocase && !has_wildcard(text) => self.name(text),
+            (Type::Text | Type::List | Type::Path | Type::Name(_), Op::Equal) => {
                 self.text(text, Anchor::Whole, modifiers, regexes)
             }
-            (Type::Text | Type::List | Type::Path | Type::Name, Op::Text(anchor)) => {
+            (Type::Text | Type::List | Type::Path | Type::Name(_), Op::Text(anchor)) => {
                 self.text(text, anchor, modifiers, regexes)
             }
-            (Type::Text | Type::List | Type::Path | Type::Name, Op::Regex) => {
+            (Type::Text | Type::List | Type::Path | Type::Name(_), Op::Regex) => {
                 if text.len() > REGEX_TEXT_LIMIT {
                     return Err(ValueError::Regex(format!(
                         "it has {} bytes of at most {REGEX_TEXT_LIMIT}",
@@ -334,28 +329,26 @@ impl Target<'_> {
     }
 
     fn flag(&self, text: &str) -> Result<u32, ValueError> {
-        let names = if self.kind == Kind::Rename { RENAME_FLAGS } else { OPEN_FLAGS };
+        let Type::Flags(names) = self.ty else { return Err(self.mistyped(text, None)) };
         let found = names.iter().find(|(_, name)| *name == text);
         found.map(|(bit, _)| *bit).ok_or_else(|| self.unknown(text, names.iter().map(|(_, name)| *name).collect()))
     }
 
     fn name(&self, text: &str) -> Result<Check, ValueError> {
-        let of = |names: &[(u32, &'static str)]| names.iter().map(|(_, name)| *name).collect();
         let slot = match self.operand {
             Operand::Field(slot) | Operand::Made(slot, _) | Operand::Joined(slot, _) => slot,
         };
-        let (known, numbered): (Vec<&'static str>, bool) = match (slot, self.field) {
+        let (mut known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
             (Slot::Derived(Derived::Kind), _) => (Kind::ALL.iter().map(|kind| kind.name()).collect(), false),
             (Slot::Derived(Derived::Call), _) => (Call::ALL.iter().map(|call| call.name()).collect(), false),
             (Slot::Derived(Derived::Errno), _) => (push::errors().to_vec(), false),
             (Slot::BodyPart(_, Part::Family), _) => (FAMILIES.to_vec(), false),
-            (_, "access") => (ACCESS.to_vec(), false),
-            (_, "signal") => (of(SIGNALS), true),
-            (_, "protocol") => (of(PROTOCOLS), true),
-            (_, "socket") => (of(SOCKET_TYPES), true),
+            (_, Type::Name(names)) if !names.is_empty() => (names.iter().map(|(_, name)| *name).collect(), true),
             // a set that this place does not know yet: any text may be right
             _ => return Ok(Check::Text(Pattern::Is(text.as_bytes().into()))),
         };
+        // two numbers may have one name
+        known.dedup();
         match known.iter().find(|name| **name == text) {
             Some(name) => Ok(Check::Name(name)),
             // values without a name are written as numbers
@@ -395,9 +388,9 @@ fn describe(ty: Type) -> &'static str {
         Type::List => "a list of texts",
         Type::Path => "an absolute path",
         Type::Addr => "an address",
-        Type::Flags => "a set of flags",
+        Type::Flags(_) => "a set of flags",
         Type::Octal => "octal digits",
         Type::Device => "a device as major:minor",
-        Type::Name => "one of a set of names",
+        Type::Name(_) => "one of a set of names",
     }
 }

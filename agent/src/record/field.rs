@@ -84,11 +84,21 @@ pub enum Derived {
     Success,
 }
 
+/// A type by its name; sets of names that are in no table have none.
+macro_rules! wire_type {
+    (Name) => {
+        Type::Name(&[])
+    };
+    ($type:ident) => {
+        Type::$type
+    };
+}
+
 macro_rules! fields {
     ($list:ident: $variant:ident $ty:ident; $($name:literal $field:ident $type:ident $doc:literal,)*) => {
         /// Fields that are not on the wire, with their places.
         pub const $list: &[(Field, Slot)] = &[$(
-            (Field { name: $name, doc: &[$doc], ty: Type::$type }, Slot::$variant($ty::$field)),
+            (Field { name: $name, doc: &[$doc], ty: wire_type!($type) }, Slot::$variant($ty::$field)),
         )*];
     };
 }
@@ -119,7 +129,7 @@ fields! { DERIVED: Derived Derived;
 }
 
 const PARTS: &[(&str, Part, Type)] = &[
-    ("family", Part::Family, Type::Name),
+    ("family", Part::Family, Type::Name(&[])),
     ("ip", Part::Ip, Type::Text),
     ("port", Part::Port, Type::Uint),
     ("path", Part::Path, Type::Text),

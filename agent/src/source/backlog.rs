@@ -25,11 +25,6 @@ impl Backlog {
         Self { parts: VecDeque::new(), at: 0, words: 0, limit: limit_bytes / 8 }
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.words == 0
-    }
-
     /// Whether another event may come.
     pub fn has_room(&self) -> bool {
         self.words < self.limit
@@ -49,6 +44,15 @@ impl Backlog {
             part[start..].as_mut_bytes()[..event.len()].copy_from_slice(event);
             self.words += len + 1;
         }
+    }
+
+    /// The oldest event, which stays.
+    pub fn first(&self) -> Option<&[u8]> {
+        let head = self.parts.front()?;
+        // the part before was still lent to the caller
+        let (part, at) = if self.at < head.len() { (head, self.at) } else { (self.parts.get(1)?, 0) };
+        let len = *part.get(at)? as usize;
+        part[at + 1..].as_bytes().get(..len)
     }
 
     /// Takes the oldest event; valid until the next call.
@@ -93,7 +97,7 @@ mod tests {
             taken += 1;
         }
         assert_eq!(taken, pushed);
-        assert!(backlog.is_empty() && backlog.has_room());
+        assert!(backlog.first().is_none() && backlog.has_room());
     }
 
     #[test]

@@ -9,26 +9,48 @@ pub enum Family {
     Fast,
     /// By a helper call for each field.
     Base,
+    /// By typed loads, in programs behind perf events: after Linux 6.18 the kernel skips typed tracepoints when a task
+    /// is preempted within one (see `docs/threat-model.md`).
+    Perf,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: &'static [Family] = &[Self::Fast, Self::Base];
+    pub const ALL: &'static [Family] = &[Self::Fast, Self::Base, Self::Perf];
+
+    /// The best one for the running kernel. `cast`: it has the kernel function of typed loads.
+    pub fn best(cast: bool) -> Family {
+        match (cast, nix::sys::utsname::uname()) {
+            (false, _) => Self::Base,
+            (true, Ok(it)) if is_after_6_18(it.release().to_string_lossy().as_ref()) => Self::Perf,
+            (true, _) => Self::Fast,
+        }
+    }
 
     /// The end of its programs' names.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Base => "base",
+            Self::Perf => "perf",
         }
     }
+}
+
+/// Whether tracepoints of this kernel can be preempted (see [`Family::Perf`]). Measured: 6.18 not, 7.2 yet; what lies
+/// between was not.
+fn is_after_6_18(release: &str) -> bool {
+    let mut numbers = release.split(|it: char| !it.is_ascii_digit()).map_while(|it| it.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) > (6, 18)
 }
 
 /// How a program is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// It sits on a tracepoint.
-    Tracepoint(&'static str),
+    /// It sits on a tracepoint: its group in tracefs, and its name.
+    Tracepoint(&'static str, &'static str),
+    /// It is asked by a security hook, and takes notes for programs on `sys_exit`.
+    Lsm(&'static str),
     /// Another program on `sys_exit` jumps to it for a kind.
     Call(Kind),
 }
@@ -46,12 +68,26 @@ pub struct Program {
     pub kinds: &'static [Kind],
 }
 
-/// All programs. `sys_exit` comes last: it jumps to the others.
+/// The programs of the security tier, on kernels that let them in: with them no name depends on the caller's memory.
+/// Each is worth loading only for its kinds.
+pub const LSM: &[Program] = &[
+    lsm("lsm_unlink", "path_unlink", &[Kind::Unlink]),
+    lsm("lsm_rmdir", "path_rmdir", &[Kind::Rmdir]),
+    lsm("lsm_symlink", "path_symlink", &[Kind::Symlink]),
+    lsm("lsm_link", "path_link", &[Kind::Link]),
+    lsm("lsm_rename", "path_rename", &[Kind::Rename]),
+    lsm("lsm_chmod", "path_chmod", &[Kind::Chmod]),
+    lsm("lsm_chown", "path_chown", &[Kind::Chown]),
+    lsm("lsm_truncate", "path_truncate", &[Kind::Truncate]),
+    lsm("lsm_exec", "bprm_creds_for_exec", &[Kind::Exec]),
+];
+
+/// All other programs. `sys_exit` comes last: it jumps to the others.
 pub const PROGRAMS: &[Program] = &[
-    tracepoint("fork", "sched_process_fork", Hook::Fork, &[Kind::Fork]),
-    tracepoint("exit", "sched_process_exit", Hook::Exit, &[Kind::Exit]),
-    tracepoint("old_credentials", "task_rename", Hook::Exec, &[]),
-    tracepoint("exec", "sched_process_exec", Hook::Exec, &[Kind::Exec]),
+    tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
+    tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
+    tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
+    tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
     call("unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
@@ -67,13 +103,37 @@ pub const PROGRAMS: &[Program] = &[
     call("listen", Kind::Listen, &[Kind::Listen]),
     call("accept", Kind::Accept, &[Kind::Accept]),
     call("send", Kind::Send, &[Kind::Send]),
-    tracepoint("sys_exit", "sys_exit", Hook::SysExit, &[]),
+    tracepoint("sys_exit", ("raw_syscalls", "sys_exit"), Hook::SysExit, &[]),
 ];
 
-const fn tracepoint(name: &'static str, at: &'static str, hook: Hook, kinds: &'static [Kind]) -> Program {
-    Program { name, entry: Entry::Tracepoint(at), hook, kinds }
+const fn tracepoint(
+    name: &'static str,
+    (group, at): (&'static str, &'static str),
+    hook: Hook,
+    kinds: &'static [Kind],
+) -> Program {
+    Program { name, entry: Entry::Tracepoint(group, at), hook, kinds }
+}
+
+const fn lsm(name: &'static str, at: &'static str, kinds: &'static [Kind]) -> Program {
+    Program { name, entry: Entry::Lsm(at), hook: Hook::Lsm, kinds }
 }
 
 const fn call(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
     Program { name, entry: Entry::Call(kind), hook: Hook::SysExit, kinds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        let check = |release, expected| assert_eq!(is_after_6_18(release), expected, "{release}");
+        check("5.10.0-32-amd64", false);
+        check("6.18.44-fc-v669", false);
+        check("6.19.1", true);
+        check("7.2.13+deb14-amd64", true);
+        check("nonsense", false);
+    }
 }

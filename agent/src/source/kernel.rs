@@ -9,37 +9,43 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{MapData, MapError, PerCpuArray, ProgramArray, RingBuf},
-    programs::{BtfTracePoint, Program as AyaProgram, ProgramError},
+    maps::{Array, MapData, MapError, PerCpuArray, ProgramArray, RingBuf},
+    programs::{Program as AyaProgram, ProgramError},
     util::nr_cpus,
 };
 use common::{
     Call, Hook, Kind,
-    call::TABLE,
-    filter::{Counts, KINDS, Settings, class},
+    filter::{Counts, KINDS, class},
 };
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    backlog::Backlog,
-    hooks::{Entry, Family, PROGRAMS, Program},
+    hooks::{Entry, Family, LSM, PROGRAMS, Program},
+    lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
     speech::{self, Speech},
+    steering::Steering,
 };
-
-/// Events that are read in place before the ring is emptied into the backlog.
-const IN_PLACE: usize = 512;
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// The security modules that are asked, once securityfs is mounted.
+pub const LSM_LIST: &str = "/sys/kernel/security/lsm";
+
+/// Threads whose notes of security hooks are kept at once.
+const NOTES: u32 = 128;
+
+/// The map of the kernel half's writable globals: it holds one [`common::filter::Control`].
+const CONTROL: &str = ".bss";
+
 /// What the kernel half is told before it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Size of the ring buffer in bytes: a power of two, and a multiple of the page size.
+    /// Size of the ring buffer of the bulk lane in bytes: a power of two, and a multiple of two pages. That of the
+    /// critical lane has half of it.
     pub ring_bytes: u32,
     /// Bytes waiting at which the reader is woken before its time.
     pub wake_bytes: u32,
@@ -62,9 +68,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
-    /// The fast family was asked for, and cannot be.
-    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
-    NoCast,
+    /// A family of typed loads was asked for, and cannot be.
+    #[error("the {0} family needs the kernel function {cast} (Linux 6.2)", cast = object::CAST)]
+    NoCast(&'static str),
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -94,11 +100,9 @@ pub struct Attached {
 /// The kernel half, loaded and attached. Dropping it detaches everything.
 pub struct Kernel {
     ebpf: Ebpf,
-    ring: RingBuf<MapData>,
-    backlog: Backlog,
+    lanes: Lanes,
+    steering: Steering,
     speech: Option<Speech>,
-    /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
-    epoll: Epoll,
     counts: PerCpuArray<MapData, [u64; 5]>,
     sequences: PerCpuArray<MapData, u64>,
     /// The programs that `sys_exit` jumps to.
@@ -106,6 +110,7 @@ pub struct Kernel {
     family: Family,
     attached: Vec<Attached>,
     missing: Vec<String>,
+    lsm: Option<String>,
 }
 
 impl Kernel {
@@ -116,37 +121,39 @@ impl Kernel {
         let types = Types::read(&bytes)?;
         let (layout, missing) = types.layout()?;
         let cast = types.cast();
-        let best = if cast.is_some() { Family::Fast } else { Family::Base };
-        let family = options.family.unwrap_or(best);
-        if family == Family::Fast && cast.is_none() {
-            return Err(SourceError::NoCast);
+        let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
+        if family != Family::Base && cast.is_none() {
+            return Err(SourceError::NoCast(family.name()));
         }
-        let settings = Settings { agent: std::process::id(), wake_bytes: options.wake_bytes, wanted: options.wanted };
-        let (wide, narrow) = call_tables(&options.wanted);
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("LAYOUT", layout.as_bytes(), true)
-            .override_global("SETTINGS", settings.as_bytes(), true)
-            .override_global("CALLS_X86_64", &wide[..], true)
-            .override_global("CALLS_I386", &narrow[..], true)
             .override_global(speech::LEVEL, &speech::level(options.speaks), true)
-            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("CRITICAL", options.ring_bytes / 2)
+            .map_max_entries("BULK", options.ring_bytes)
             .map_max_entries("EXEC_DRAFT", cpus)
+            .map_max_entries("NOTES", if is_lsm_on() { NOTES } else { 1 })
             .load(&object::bound(cast))
             .map_err(load_error)?;
 
-        let ring = ebpf.take_map("EVENTS").and_then(|map| RingBuf::try_from(map).ok());
+        let critical = ring(&mut ebpf, "CRITICAL").ok_or(SourceError::Missing("map CRITICAL"))?;
+        let bulk = ring(&mut ebpf, "BULK").ok_or(SourceError::Missing("map BULK"))?;
+        let lanes = Lanes::new((critical, options.backlog_bytes / 2), (bulk, options.backlog_bytes));
+        let control = ebpf.take_map(CONTROL).and_then(|map| Array::try_from(map).ok());
+        let mut steering = Steering::new(control.ok_or(SourceError::Missing("map CONTROL"))?);
+        steering
+            .set(|control| control.wake_bytes = options.wake_bytes)
+            .and_then(|()| steering.want(&options.wanted))
+            .map_err(|error| SourceError::Map("CONTROL", error))?;
         let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
         let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
         let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
-        let ring = ring.ok_or(SourceError::Missing("map EVENTS"))?;
         let mut kernel = Self {
-            epoll: edges_of(&ring).map_err(|error| SourceError::Wait(error.into()))?,
-            ring,
-            backlog: Backlog::new(options.backlog_bytes),
+            lanes: lanes.map_err(|error| SourceError::Wait(error.into()))?,
+            steering,
             speech: if options.speaks { Speech::of(&mut ebpf) } else { None },
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
             sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
@@ -155,7 +162,9 @@ impl Kernel {
             family,
             attached: Vec::new(),
             missing,
+            lsm: (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned()),
         };
+        kernel.attach_lsm(&options.wanted, &btf);
         for program in PROGRAMS {
             if is_needed(program, &options.wanted) {
                 let failed = kernel.attach(program, &btf).err();
@@ -165,25 +174,50 @@ impl Kernel {
         Ok(kernel)
     }
 
-    fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
-        let name = format!("{}_{}", program.name, self.family.name());
-        let Some(AyaProgram::BtfTracePoint(loaded)) = self.ebpf.program_mut(&name) else {
-            return Err(format!("the object has no program {name}"));
-        };
-        let target = match program.entry {
-            Entry::Tracepoint(target) => target,
-            Entry::Call(_) => "sys_exit",
-        };
-        if loaded.fd().is_err() {
-            loaded.load(target, btf).map_err(|error| refusal(&error))?;
+    /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
+    /// copied from the caller's memory, and marked so.
+    fn attach_lsm(&mut self, wanted: &[u8; KINDS], btf: &Btf) {
+        for program in LSM.iter().filter(|program| is_needed(program, wanted)) {
+            if let Err(why) = self.attach(program, btf) {
+                self.lsm = Some(why);
+                return;
+            }
+            self.attached.push(Attached { program: *program, failed: None });
         }
-        match program.entry {
-            Entry::Tracepoint(_) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
-            Entry::Call(kind) => {
-                let fd = BtfTracePoint::fd(loaded).map_err(|error| refusal(&error))?;
+    }
+
+    /// Why the security tier is not there; `None` when it is.
+    pub fn lsm(&self) -> Option<&str> {
+        self.lsm.as_deref()
+    }
+
+    fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
+        let name = self.name(program);
+        let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
+        load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
+        match (program.entry, loaded) {
+            (Entry::Call(kind), loaded) => {
+                let fd = loaded.fd().map_err(|error| refusal(&error))?;
                 self.jumps.set(kind as u32, fd, 0).map_err(|error| error.to_string())
             }
+            (Entry::Tracepoint(..), AyaProgram::BtfTracePoint(loaded)) => {
+                loaded.attach().map(|_| ()).map_err(|error| refusal(&error))
+            }
+            (Entry::Tracepoint(group, name), AyaProgram::TracePoint(loaded)) => {
+                loaded.attach(group, name).map(|_| ()).map_err(|error| refusal(&error))
+            }
+            (Entry::Lsm(_), AyaProgram::Lsm(loaded)) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
+            _ => Err(format!("program {name} is of another type")),
         }
+    }
+
+    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
+    fn name(&self, program: &Program) -> String {
+        let family = match (program.entry, self.family) {
+            (Entry::Lsm(_), Family::Perf) => Family::Fast,
+            (_, family) => family,
+        };
+        format!("{}_{}", program.name, family.name())
     }
 
     /// How the programs read kernel memory.
@@ -201,48 +235,22 @@ impl Kernel {
         &self.missing
     }
 
-    /// Hands over the events that are there, each at an address that is a multiple of 8, until `each` breaks. Returns
-    /// whether there are no more.
-    ///
-    /// A few are read in place. When there are more, the ring is emptied into the backlog again and again while the
-    /// events are worked on: copying is many times faster than the work, so a burst finds room in the ring.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
+    /// Wants other classes of events from now on.
+    pub fn want(&mut self, wanted: &[u8; KINDS]) -> Result<(), SourceError> {
+        self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))
+    }
+
+    /// Hands over the events that are there, see [`Lanes::drain`].
+    pub fn drain(&mut self, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
         if let Some(speech) = &mut self.speech {
             speech.flush();
         }
-        let mut done = 0;
-        loop {
-            done += 1;
-            if done % IN_PLACE == 0 {
-                self.empty_ring();
-            }
-            let more = if self.backlog.is_empty() {
-                self.ring.next().map(|event| each(&event))
-            } else {
-                self.backlog.next().map(&mut each)
-            };
-            match more {
-                None => return true,
-                Some(ControlFlow::Break(())) => return false,
-                Some(ControlFlow::Continue(())) => {}
-            }
-        }
-    }
-
-    fn empty_ring(&mut self) {
-        while self.backlog.has_room() {
-            let Some(event) = self.ring.next() else { return };
-            self.backlog.push(&event);
-        }
+        self.lanes.drain(each)
     }
 
     /// Waits until events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> Result<(), SourceError> {
-        let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
-        match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(SourceError::Wait(error.into())),
-        }
+        self.lanes.wait(time).map_err(|error| SourceError::Wait(error.into()))
     }
 
     /// What happened to the events of each hook on each CPU, since load.
@@ -264,12 +272,16 @@ impl Kernel {
 
     /// Stops making events; those that are waiting stay readable.
     pub fn detach(&mut self) {
-        for program in PROGRAMS {
-            let name = format!("{}_{}", program.name, self.family.name());
-            if let (Entry::Tracepoint(_), Some(AyaProgram::BtfTracePoint(loaded))) =
-                (program.entry, self.ebpf.program_mut(&name))
-                && let Err(error) = loaded.unload()
-            {
+        let sit = |program: &&Program| !matches!(program.entry, Entry::Call(_));
+        for program in PROGRAMS.iter().chain(LSM).filter(sit) {
+            let name = self.name(program);
+            let unloaded = match self.ebpf.program_mut(&name) {
+                Some(AyaProgram::BtfTracePoint(loaded)) => loaded.unload(),
+                Some(AyaProgram::TracePoint(loaded)) => loaded.unload(),
+                Some(AyaProgram::Lsm(loaded)) => loaded.unload(),
+                _ => Ok(()),
+            };
+            if let Err(error) = unloaded {
                 tracing::debug!(program = name, %error, "was not loaded");
             }
         }
@@ -278,55 +290,64 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
-        names.map(|name| self.misses(name).unwrap_or(0)).sum()
+        let running = self.attached.iter().filter(|it| it.failed.is_none());
+        running.map(|it| self.misses(&self.name(&it.program)).unwrap_or(0)).sum()
     }
 
     /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
     pub fn counts_skips(&self) -> bool {
-        self.attached.iter().any(|it| self.misses(it.program.name).is_some())
+        self.attached.iter().any(|it| self.misses(&self.name(&it.program)).is_some())
     }
 
     fn misses(&self, name: &str) -> Option<u64> {
-        let program = self.ebpf.program(&format!("{name}_{}", self.family.name()))?;
+        let program = self.ebpf.program(name)?;
         let fd = program.fd().ok()?.as_fd().as_raw_fd();
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
 }
 
-fn edges_of(ring: &RingBuf<MapData>) -> nix::Result<Epoll> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
-    Ok(epoll)
+/// Whether the kernel asks programs of security hooks at all; where it does not say, they are tried.
+fn is_lsm_on() -> bool {
+    std::fs::read_to_string(LSM_LIST).map_or(true, |list| list.trim().split(',').any(|name| name == "bpf"))
+}
+
+fn ring(ebpf: &mut Ebpf, name: &str) -> Option<RingBuf<MapData>> {
+    RingBuf::try_from(ebpf.take_map(name)?).ok()
+}
+
+/// Loads a program unless it is loaded already: it may serve several kinds.
+fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), ProgramError> {
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    match program {
+        AyaProgram::BtfTracePoint(program) => match entry {
+            Entry::Tracepoint(_, name) => program.load(name, btf),
+            Entry::Call(_) | Entry::Lsm(_) => program.load("sys_exit", btf),
+        },
+        AyaProgram::TracePoint(program) => program.load(),
+        AyaProgram::Lsm(program) => match entry {
+            Entry::Lsm(name) => program.load(name, btf),
+            Entry::Tracepoint(..) | Entry::Call(_) => Err(ProgramError::UnexpectedProgramType),
+        },
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
 fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
     let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
     match (program.entry, program.name) {
-        (Entry::Tracepoint("sys_exit"), _) => {
+        (Entry::Tracepoint(_, "sys_exit"), _) => {
             Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
         }
-        (Entry::Tracepoint(_), _) => true,
+        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(is_wanted),
+        (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
         (Entry::Call(_), _) => program.kinds.iter().any(is_wanted),
     }
-}
-
-/// The calls that somebody wants, by number.
-fn call_tables(wanted: &[u8; KINDS]) -> ([u8; TABLE], [u8; TABLE]) {
-    let (mut wide, mut narrow) = ([0; TABLE], [0; TABLE]);
-    for call in Call::ALL {
-        let Some(kind) = call.kind() else { continue };
-        let both = kind == Kind::Unlink && wanted[Kind::Rmdir as usize] != 0;
-        if wanted[kind as usize] != 0 || both {
-            wide[call.x86_64()] = *call as u8;
-            narrow[call.i386()] = *call as u8;
-        }
-    }
-    (wide, narrow)
 }
 
 /// What the process table needs, whatever the policy wants.
@@ -353,7 +374,9 @@ fn refusal(error: &ProgramError) -> String {
         }
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let why = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
+            let numbers = ["processed", "stack depth", "verification time"];
+            let says = |line: &&str| !line.is_empty() && !numbers.iter().any(|it| line.starts_with(it));
+            let why = log.lines().rev().find(says);
             format!("{io_error}: {}", why.unwrap_or("the verifier says nothing"))
         }
         other => {

@@ -2,16 +2,13 @@
 
 use common::{
     Header, Kind, Prefix, Record as _, Value,
-    call::{OPEN_FLAGS, PROTOCOLS, SOCKET_TYPES},
     event::{
         Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink,
         Truncate, Unlink,
     },
     filter::class,
-    wire::{
-        Access, Addr, Bool, Device, Id, Inode, Mode, Name16, OpenFlags, Path, Protocol, SocketType, Text, TextList,
-        family, mark,
-    },
+    names::{ACCESS_PATH, Access, OpenFlags, Protocol, SocketType},
+    wire::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
 };
 use sigtrail::record::{Context, Process, Record, Relative, errno};
 use zerocopy::IntoBytes;
@@ -130,20 +127,22 @@ impl Draft {
     }
 
     fn protocol(&self) -> Protocol {
-        Protocol(self.find("protocol").map_or(0, |name| PROTOCOLS.iter().find(|(_, it)| *it == name).unwrap().0))
+        Protocol(self.find("protocol").map_or(0, |name| Protocol::NAMES.iter().find(|(_, it)| *it == name).unwrap().0))
     }
 
     fn socket(&self) -> SocketType {
-        SocketType(self.find("socket").map_or(0, |name| SOCKET_TYPES.iter().find(|(_, it)| *it == name).unwrap().0))
+        SocketType(
+            self.find("socket").map_or(0, |name| SocketType::NAMES.iter().find(|(_, it)| *it == name).unwrap().0),
+        )
     }
 
     fn flags(&self) -> OpenFlags {
         let names = self.find("flags").into_iter().flat_map(|text| text.split('|'));
-        OpenFlags(names.map(|name| OPEN_FLAGS.iter().find(|(_, it)| *it == name).unwrap().0).sum())
+        OpenFlags(names.map(|name| OpenFlags::NAMES.iter().find(|(_, it)| *it == name).unwrap().0).sum())
     }
 
     fn access(&self) -> Access {
-        let numbers = [("read", 0), ("write", 1), ("read-write", 2), ("path", common::call::ACCESS_PATH)];
+        let numbers = [("read", 0), ("write", 1), ("read-write", 2), ("path", ACCESS_PATH)];
         Access(self.find("access").map_or(0, |name| numbers.iter().find(|(it, _)| *it == name).unwrap().1))
     }
 

@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Addr, Protocol, SocketType};
+use crate::{names::{Protocol, SocketType}, wire::Addr};
 
 record! {
     /// A socket got an address (bind(2)).

@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Bool, Signal};
+use crate::{names::Signal, wire::Bool};
 
 record! {
     /// A process ended: its last thread is gone.

@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Access, Bool, Device, Inode, Mode, OpenFlags, Path};
+use crate::{names::{Access, OpenFlags}, wire::{Bool, Device, Inode, Mode, Path}};
 
 record! {
     /// A file was opened, or could not be (open(2), openat(2), openat2(2), creat(2)).

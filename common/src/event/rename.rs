@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Path, RenameFlags};
+use crate::{names::RenameFlags, wire::Path};
 
 record! {
     /// A file was renamed (rename(2), renameat(2), renameat2(2)).

@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Addr, Protocol, SocketType};
+use crate::{names::{Protocol, SocketType}, wire::Addr};
 
 record! {
     /// A datagram was sent (sendto(2), sendmsg(2) on internet sockets other than TCP).

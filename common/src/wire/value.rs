@@ -2,10 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{
-    Access, Addr, Bool, Device, Id, Inode, Mode, Name16, OpenFlags, Path, Protocol, RenameFlags, Signal, SocketType,
-    Text, TextList, UNSET, family, mark,
-};
+use super::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, UNSET, family, mark};
+use crate::names::Names;
 
 /// A field as its readers see it: borrowed, never copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub enum Value<'a> {
     /// The address of a socket.
     Addr(SocketAddr<'a>),
     /// Bits with names; the rest is written as a number.
-    Flags(u32, &'static [(u32, &'static str)]),
+    Flags(u32, Names),
     /// Written in octal, as modes are.
     Octal(u32),
     /// `dev_t`, written as `major:minor`.
@@ -44,6 +42,8 @@ pub struct PathParts<'a> {
     components: &'a [u8],
     /// The name that the caller gave; empty when the kernel resolved all of it.
     pub name: &'a [u8],
+    /// Beside an object that a security hook saw: what the caller's memory said at the end of the call.
+    pub said: &'a [u8],
     /// Bits of [`mark`].
     pub marks: u32,
 }
@@ -53,6 +53,14 @@ impl<'a> PathParts<'a> {
     pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let components = self.components.strip_suffix(b"\0").unwrap_or(self.components);
         components.rsplit(|byte| *byte == 0).filter(|component| !component.is_empty())
+    }
+
+    /// Whether the caller's memory named another entry than the one that the call was about. Only for calls that take the
+    /// last component as it is: others follow symbolic links.
+    pub fn differs(&self) -> bool {
+        let said = self.said.rsplit(|byte| *byte == b'/').find(|component| !component.is_empty());
+        let is_entry = |name: &&[u8]| *name != b"." && *name != b"..";
+        said.filter(is_entry).is_some_and(|said| self.components().last() != Some(said))
     }
 
     /// Whether the path is a bare name outside of every directory tree.
@@ -96,13 +104,13 @@ pub enum Type {
     /// An object with `family` and `ip`, `port`, or `path`, or `abstract`.
     Addr,
     /// A string of names joined by `|`.
-    Flags,
+    Flags(Names),
     /// A string of octal digits; or null.
     Octal,
     /// A string `major:minor`; or null.
     Device,
-    /// One of a set of names; or null.
-    Name,
+    /// One of a set of names; a number without a name; or null.
+    Name(Names),
 }
 
 /// A type that may stand in a body.
@@ -137,12 +145,6 @@ wire! {
     Mode => Octal, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Octal(it.0) };
     Device => Device, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Device(it.0) };
     Inode => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { 0 => Value::Null, number => Value::Big(number) };
-    OpenFlags => Flags, |it, _tail| Value::Flags(it.0, crate::call::OPEN_FLAGS);
-    RenameFlags => Flags, |it, _tail| Value::Flags(it.0, crate::call::RENAME_FLAGS);
-    Access => Name, |it, _tail| Value::Name(crate::call::access(it.0));
-    Signal => Name, |it, _tail| name_of(crate::call::SIGNALS, it.0);
-    Protocol => Name, |it, _tail| name_of(crate::call::PROTOCOLS, it.0);
-    SocketType => Name, |it, _tail| name_of(crate::call::SOCKET_TYPES, it.0);
     Text => Text, |it, tail| present(it.marks, Value::Text(slice(tail, it.start, it.len))), marks it.marks;
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
     Path => Path, |it, tail| it.value(tail), marks it.marks;
@@ -164,7 +166,8 @@ impl Path {
         if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && components.is_empty() {
             return Value::Null;
         }
-        Value::Path(PathParts { components, name, marks: self.marks })
+        let (name, said) = if self.marks & mark::OBJECT != 0 { (&[][..], name) } else { (name, &[][..]) };
+        Value::Path(PathParts { components, name, said, marks: self.marks })
     }
 }
 
@@ -206,13 +209,4 @@ fn text(bytes: &[u8]) -> Value<'_> {
 
 fn present(marks: u32, value: Value<'_>) -> Value<'_> {
     if marks & mark::ABSENT != 0 { Value::Null } else { value }
-}
-
-/// A name for a number; null for 0, the number for one without a name.
-fn name_of(names: &'static [(u32, &'static str)], number: u32) -> Value<'static> {
-    match names.iter().find(|(it, _)| *it == number) {
-        Some((_, name)) => Value::Name(name),
-        None if number == 0 => Value::Null,
-        None => Value::Uint(number),
-    }
 }

@@ -2,8 +2,8 @@
 
 use common::{
     Event, Header, Kind, Prefix,
-    call::{OPEN_FLAGS, RENAME_FLAGS},
     event::{Connect, Exec, Truncate, Unlink},
+    names::{OpenFlags, RenameFlags},
     wire::{Addr, Path, TextList, family, mark},
 };
 use serde_json::{Value as Json, json};
@@ -57,10 +57,10 @@ fn values_are_written_as_plain_text() {
         plain(value, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:?}");
     };
-    let flags = |bits| Value::Flags(bits, OPEN_FLAGS);
+    let flags = |bits| Value::Flags(bits, OpenFlags::NAMES);
     check(flags(0), "O_RDONLY");
-    check(Value::Flags(0, RENAME_FLAGS), "0");
-    check(Value::Flags(5, RENAME_FLAGS), "RENAME_NOREPLACE|RENAME_WHITEOUT");
+    check(Value::Flags(0, RenameFlags::NAMES), "0");
+    check(Value::Flags(5, RenameFlags::NAMES), "RENAME_NOREPLACE|RENAME_WHITEOUT");
     check(flags(0o102), "O_RDWR|O_CREAT");
     check(flags(0o10000), "O_RDONLY|O_DSYNC");
     // O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY
