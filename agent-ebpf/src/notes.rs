@@ -88,7 +88,11 @@ pub fn path<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, note: &Not
     let len = clamp::<{ TEXT as i32 }>(u64::from(noted.len));
     // SAFETY: texts of both are within their tails; the verifier checks it.
     let said = unsafe {
-        copy((&raw mut draft.tail).cast::<u8>().add(start as usize), len, (&raw const note.tail) as usize + from as usize);
+        copy(
+            (&raw mut draft.tail).cast::<u8>().add(start as usize),
+            len,
+            (&raw const note.tail) as usize + from as usize,
+        );
         draft.used = start + len;
         let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
         path.name = start as u32;

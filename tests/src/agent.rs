@@ -246,6 +246,11 @@ impl Agent {
         let config = format!(
             "state_dir: {at}/state\nruntime_dir: {at}/run\nsinks:\n  - type: file\n    name: files\n    dir: {at}/log\n    compress: false\n{more}"
         );
+        Self::configured(dir, &config)
+    }
+
+    /// Starts it with this configuration, whose file sink writes to `log` in `dir`, and waits until its log has begun.
+    pub fn configured(dir: &Path, config: &str) -> Result<Self, AgentError> {
         fs::write(dir.join("config.yaml"), config).map_err(io_error("writing the configuration"))?;
         let said = fs::File::create(dir.join("stderr")).map_err(io_error("making a file"))?;
         let mut command = sigtrail("run")?;

@@ -123,6 +123,13 @@ fn absent(packages: &[(Scope, &'static str, Sign)], scope: Scope) -> Vec<&'stati
     packages.iter().filter(|(of, _, sign)| *of <= scope && !there(sign)).map(|(_, name, _)| *name).collect()
 }
 
+/// Installs the packages of programs that are not there: `(program, package)`.
+pub fn programs(needed: impl IntoIterator<Item = (&'static str, &'static str)>, consent: Consent) -> Result<(), Error> {
+    let absent = needed.into_iter().filter(|(program, _)| command::program(program).is_none());
+    let missing: Vec<&str> = absent.map(|(_, package)| package).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing, consent) }
+}
+
 /// llvm-strip of the newest LLVM that is there: it only drops sections, so any version will do.
 pub fn strip() -> Option<PathBuf> {
     let newest = (15..40).rev();

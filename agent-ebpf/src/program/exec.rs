@@ -165,9 +165,32 @@ pub fn old_credentials_perf(_: TracePointContext) -> u32 {
     0
 }
 
-/// Typed loads, behind a perf event, which does not tell the interpreter.
+/// The binary parameters of an exec, by thread: the perf event of the exec does not have them.
+#[map]
+static BINPRM: LruHashMap<u32, usize> = LruHashMap::with_max_entries(1024, 0);
+
+/// An exec passes the point of no return (Linux 6.12). For the perf family alone, though it can be skipped: then the
+/// record of the exec lacks the script and the number of arguments.
+#[btf_tracepoint(function = "sched_prepare_exec")]
+pub fn binprm_perf(ctx: BtfTracePointContext) -> i32 {
+    let tid = load!(Fast, u32, Fast::task(), task.pid);
+    let bprm: usize = ctx.arg(1);
+    if BINPRM.insert(&tid, &bprm, 0).is_err() {
+        filter::count(Hook::Exec, |counts| counts.truncated += 1);
+    }
+    0
+}
+
+/// Typed loads, behind a perf event.
 #[tracepoint]
 pub fn exec_perf(ctx: TracePointContext) -> u32 {
-    exec::<Fast>(&ctx, Fast::task(), 0);
+    let task = Fast::task();
+    let tid = load!(Fast, u32, task, task.pid);
+    // SAFETY: the value is copied at once.
+    let bprm = unsafe { BINPRM.get(&tid) }.copied().unwrap_or(0);
+    exec::<Fast>(&ctx, task, bprm);
+    if bprm != 0 && BINPRM.remove(&tid).is_err() {
+        filter::count(Hook::Exec, |counts| counts.truncated += 1);
+    }
     0
 }

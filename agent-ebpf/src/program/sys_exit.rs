@@ -17,6 +17,7 @@ use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of, control},
     kernel::{Base, Fast, Memory, Registers, load},
+    program::open,
 };
 
 /// The program of each kind.
@@ -188,6 +189,13 @@ fn dispatch<M: Memory>(ctx: &impl Source) {
         return;
     }
     let kind = kind_of(it.call);
+    if kind == Kind::Open as u32 && open::is_left_out(&it) {
+        filter::count(Hook::SysExit, |counts| {
+            counts.seen += 1;
+            counts.filtered += 1;
+        });
+        return;
+    }
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind

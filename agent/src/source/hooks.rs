@@ -82,11 +82,15 @@ pub const LSM: &[Program] = &[
     lsm("lsm_exec", "bprm_creds_for_exec", &[Kind::Exec]),
 ];
 
+/// The program that only [`Family::Perf`] has.
+pub const BINPRM: &str = "binprm";
+
 /// All other programs. `sys_exit` comes last: it jumps to the others.
 pub const PROGRAMS: &[Program] = &[
     tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
     tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
+    tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),

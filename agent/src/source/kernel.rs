@@ -21,7 +21,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, LSM, PROGRAMS, Program},
+    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
@@ -166,7 +166,7 @@ impl Kernel {
         };
         kernel.attach_lsm(&options.wanted, &btf);
         for program in PROGRAMS {
-            if is_needed(program, &options.wanted) {
+            if is_needed(program, &options.wanted) && (program.name != BINPRM || family == Family::Perf) {
                 let failed = kernel.attach(program, &btf).err();
                 kernel.attached.push(Attached { program: *program, failed });
             }
@@ -290,7 +290,8 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let running = self.attached.iter().filter(|it| it.failed.is_none());
+        // a skip of this one costs a detail and no event
+        let running = self.attached.iter().filter(|it| it.failed.is_none() && it.program.name != BINPRM);
         running.map(|it| self.misses(&self.name(&it.program)).unwrap_or(0)).sum()
     }
 

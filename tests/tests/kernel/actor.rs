@@ -285,15 +285,19 @@ impl Stage {
     }
 }
 
-/// Whether the kernel asks our security hooks, and has one for the kind of a record.
-fn is_noted(record: &Value) -> bool {
+/// Whether the kernel asks our security hooks.
+pub fn is_asked() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();
-    let kinds = ["unlink", "rmdir", "rename", "link", "symlink", "chmod", "chown", "truncate", "exec"];
-    let asked = || {
+    *ASKED.get_or_init(|| {
         let probe = Command::new(sigtrail()).args(["probe", "--json"]).output().unwrap();
         serde_json::from_slice::<Value>(&probe.stdout).unwrap()["no_lsm"].is_null()
-    };
-    kinds.contains(&record["kind"].as_str().unwrap()) && *ASKED.get_or_init(asked)
+    })
+}
+
+/// Whether a security hook was asked about the objects of a record's kind.
+fn is_noted(record: &Value) -> bool {
+    let kinds = ["unlink", "rmdir", "rename", "link", "symlink", "chmod", "chown", "truncate", "exec"];
+    kinds.contains(&record["kind"].as_str().unwrap()) && is_asked()
 }
 
 pub fn ktime(record: &Value) -> u64 {

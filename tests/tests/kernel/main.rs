@@ -9,6 +9,7 @@ mod lossless;
 mod network;
 mod programs;
 mod quiet;
+mod race;
 
 /// The ways in which programs read kernel memory: all must tell the same.
 const FAMILIES: Families = Families;
