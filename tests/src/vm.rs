@@ -101,7 +101,7 @@ pub fn page(runs: &[Run]) -> String {
         section(&format!("Programs of the family `{family}`"), "hook: kinds", programs(runs, &family, &mut notes));
     }
     for (number, note) in notes.0.iter().enumerate() {
-        write!(page, "{}{}. {note}\n", if number == 0 { "\n" } else { "" }, number + 1).ok();
+        writeln!(page, "{}{}. {note}", if number == 0 { "\n" } else { "" }, number + 1).ok();
     }
     let mut skips: Vec<_> =
         runs.iter().flat_map(|run| &run.tests).filter(|test| test.outcome == Outcome::Skip).collect();
