@@ -6,6 +6,7 @@ pub mod exec;
 pub mod exec_failed;
 pub mod exit;
 pub mod fork;
+pub mod judge;
 pub mod link;
 pub mod open;
 pub mod rename;

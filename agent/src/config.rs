@@ -112,6 +112,9 @@ settings! {
         wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [50],
+        /// Whether the kernel half leaves out what the policy drops for certain. Without it all events of this host come
+        /// to the user half, at a high cost, and the records are the same.
+        push_down: bool [true],
     }
 }
 

@@ -49,7 +49,7 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
+    source::{Attached, Family, Kernel, Options, Own, Source, SourceError, Wanted},
     spool::{self, SpoolError},
 };
 
@@ -144,6 +144,8 @@ struct Parts {
     gaps: Gaps,
     status: Arc<Mutex<Status>>,
     sinks: control::Sinks,
+    /// A policy that shall hold from now on, with what it leaves to the kernel half.
+    policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
 }
 
 impl Default for Parts {
@@ -156,6 +158,7 @@ impl Default for Parts {
             gaps: Gaps::default(),
             status: Arc::default(),
             sinks: Arc::default(),
+            policy: Arc::default(),
         }
     }
 }
@@ -180,6 +183,7 @@ fn hot(
         },
         gaps: &mut || parts.gaps.take(),
         released: &mut released,
+        policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
@@ -228,7 +232,10 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
             _ = interrupt.recv() => stop("SIGINT"),
-            _ = hangup.recv() => orders.send_modify(|orders| orders.reopen += 1),
+            _ = hangup.recv() => {
+                orders.send_modify(|orders| orders.reopen += 1);
+                reload(config, parts);
+            }
             changed = over.changed() => if changed.is_err() { break },
             ended = &mut control, if listening => {
                 listening = false;
@@ -252,6 +259,17 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
     Ok(())
 }
 
+/// Reads the policy files anew. A policy that makes no sense is refused: the one that holds stays.
+fn reload(config: &Config, parts: &Parts) {
+    match policy(config) {
+        Ok(policy) => {
+            let wanted = wanted(config, &policy);
+            *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the new one is refused: {error}"),
+    }
+}
+
 /// The first records of a run: what it is, what it watches, what it lacks, what was before.
 fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
     if let Some(recovered) = log.take_recovered() {
@@ -269,15 +287,8 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
-    for attached in kernel.attached() {
-        if let Some(why) = &attached.failed {
-            let program = attached.program;
-            tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
-            let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
-            log.own(&Own::Degraded { program: program.name, kinds, why: why.clone() }, now)?;
-        }
-    }
-    Ok(())
+    let degraded: Vec<_> = kernel.attached().iter().filter_map(Attached::degraded).collect();
+    Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
 }
 
 /// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
@@ -302,8 +313,16 @@ pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> 
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: with_processes(policy.wanted()),
+        wanted: wanted(config, policy),
     })
+}
+
+/// What the policy leaves to the kernel half.
+fn wanted(config: &Config, policy: &Policy) -> Wanted {
+    if !config.kernel.push_down {
+        return Wanted::all();
+    }
+    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
 }
 
 /// The id of this boot.

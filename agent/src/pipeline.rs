@@ -30,8 +30,9 @@ pub use tally::{Closed, Tally};
 
 use crate::{
     clock::Now,
+    policy::Policy,
     record::{Judgement, Record, Verdict},
-    source::{Own, SourceError},
+    source::{Own, SourceError, Wanted},
 };
 
 /// Why the pipeline ended before it was told to.
@@ -63,6 +64,8 @@ pub struct Ties<'a> {
     pub gaps: &'a mut dyn FnMut() -> Vec<Gap>,
     /// Asked how far all required sinks are.
     pub released: &'a mut dyn FnMut() -> Option<u64>,
+    /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
+    pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
     /// Shown each record that is kept.
     pub show: Option<Show<'a>>,
     /// Where the state is published.
@@ -82,6 +85,9 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
     let mut published = now.boot;
     seal(&mut front, &mut log, first, &mut ties)?;
     while !ties.stop.load(Ordering::Acquire) {
+        if let Some((policy, wanted)) = (ties.policy)() {
+            exchange(&mut front, &mut log, policy, &wanted, &mut ties)?;
+        }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
         if let Some(step) = front.follow(now) {
@@ -109,6 +115,33 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
     log.own(&Own::Stop { why }, Now::read()?)?;
     seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
+}
+
+/// Puts a policy in place of the one that holds. What that one judged is sealed first, with its digest.
+fn exchange(
+    front: &mut Front,
+    log: &mut Log,
+    policy: Policy,
+    wanted: &Wanted,
+    ties: &mut Ties<'_>,
+) -> Result<(), PipelineError> {
+    if policy.digest() == front.policy_digest() {
+        tracing::info!("the policy is the same as before");
+        return Ok(());
+    }
+    let kind = log.due_kind();
+    seal(front, log, kind, ties)?;
+    let text = policy.text().to_owned();
+    match front.exchange(policy, wanted) {
+        Ok(degraded) => {
+            let now = Now::read()?;
+            log.own(&Own::Policy { text }, now)?;
+            degraded.iter().try_for_each(|it| log.own(it, now))?;
+            tracing::info!("another policy holds");
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the kernel half does not take the new one: {error}"),
+    }
+    Ok(())
 }
 
 /// Takes events until there are no more or the batch is full. Returns whether there are no more.

@@ -22,6 +22,7 @@
 mod compile;
 pub mod condition;
 mod eval;
+mod matcher;
 pub mod pattern;
 mod push;
 mod rule;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use common::{Kind, filter::class};
+use common::Kind;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     pipeline::hook_status,
-    source::{Kernel, Options, kernel::BTF},
+    source::{Kernel, Options, Wanted, kernel::BTF},
 };
 
 /// Look at this kernel.
@@ -98,7 +98,6 @@ fn probe() -> Report {
             "auid and session tell who logged in; without, they are null",
         ),
     ];
-    let everything = [class::ALL; common::filter::KINDS];
     let config = Config::default();
     let options = Options {
         family: None,
@@ -106,7 +105,7 @@ fn probe() -> Report {
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: everything,
+        wanted: Wanted::all(),
     };
     let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
     let report = Report { kernel, facts, family: None, programs: Vec::new(), missing: Vec::new(), error: None };

@@ -18,7 +18,7 @@ use crate::{
     enrich::Enrich,
     policy::{Policy, Scratch},
     record::{Judgement, Record},
-    source::{Kernel, Source, SourceError},
+    source::{Attached, Kernel, Own, Source, SourceError, Wanted},
 };
 
 /// A wall clock that moved by less than this has not stepped, it was steered.
@@ -94,6 +94,14 @@ impl Front {
         self.stamp.set(now);
         self.offset = now.offset();
         (step.abs() >= STEP).then_some(step)
+    }
+
+    /// Puts a policy in place of the one that holds, in the kernel half first. Returns what then is degraded.
+    pub fn exchange(&mut self, policy: Policy, wanted: &Wanted) -> Result<Vec<Own>, SourceError> {
+        let attached = self.source.want(wanted)?;
+        let degraded = attached.iter().filter_map(Attached::degraded).collect();
+        self.policy = policy;
+        Ok(degraded)
     }
 
     /// Stops the kernel half.

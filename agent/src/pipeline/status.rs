@@ -83,6 +83,7 @@ pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
         at: match attached.program.entry {
             Entry::Tracepoint(_, at) => at.to_owned(),
             Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
+            Entry::Judge => "sys_exit, after the others".to_owned(),
         },
         degraded: attached.failed.clone(),
     });
