@@ -204,7 +204,9 @@ impl Compiler {
     }
 
     fn ask(&mut self, question: Question) -> Formula {
-        let at = self.questions.iter().position(|it| *it == question).unwrap_or_else(|| {
+        // what is left open in two tests is not the same
+        let same = |it: &Question| !question.open && *it == question;
+        let at = self.questions.iter().position(same).unwrap_or_else(|| {
             self.questions.push(question);
             self.questions.len() - 1
         });
