@@ -41,7 +41,7 @@ use crate::{
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
     keys::KeysError,
-    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
+    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{
@@ -116,6 +116,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let kernel = open_kernel(config, &policy, None)?;
     let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
     begin(&mut log, &kernel, &policy, now)?;
+    let shed = Shed::new(kernel.pressed(), config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
@@ -123,7 +124,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let ended = {
         let parts = parts.clone();
         let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
+        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show, shed))
     };
     let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -174,6 +175,7 @@ fn hot(
     parts: &Parts,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
+    shed: Shed,
 ) -> Result<(), PipelineError> {
     let ties = Ties {
         stop: &parts.stop,
@@ -183,6 +185,7 @@ fn hot(
         },
         gaps: &mut || parts.gaps.take(),
         released: &mut released,
+        shed,
         policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,

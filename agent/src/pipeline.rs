@@ -7,6 +7,7 @@
 
 mod front;
 mod log;
+mod shed;
 mod status;
 mod tally;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
+pub use shed::Shed;
 pub use status::{HookStatus, Status, hook_status};
 pub use tally::{Closed, Tally};
 
@@ -66,6 +68,8 @@ pub struct Ties<'a> {
     pub released: &'a mut dyn FnMut() -> Option<u64>,
     /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
     pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
+    /// What becomes of a flood.
+    pub shed: Shed,
     /// Shown each record that is kept.
     pub show: Option<Show<'a>>,
     /// Where the state is published.
@@ -156,6 +160,15 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         if let Some(show) = &mut ties.show {
             show(record, judgement, time);
         }
+        match ties.shed.takes(record, judgement, time, tally) {
+            (false, _) => {}
+            (true, gone) => {
+                if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
+                    tracing::warn!(%error, "a summary makes no line");
+                }
+                return ControlFlow::Continue(());
+            }
+        }
         match log.record(record, judgement, time, now) {
             Ok(()) => tally.emitted(record),
             Err(error) => {
@@ -172,6 +185,10 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
     let sequences = front.sequences()?;
     let empty = gather(front, log, ties, Now::read()?);
+    let now = Now::read()?;
+    for summary in front.flush(&mut ties.shed) {
+        log.own(&summary, now)?;
+    }
     let account = front.close(sequences, empty)?;
     let now = Now::read()?;
     for lost in account.lost_records() {

@@ -9,7 +9,7 @@ use std::{
 use common::{Event, filter::Counts};
 
 use super::{
-    Log, Status, Tally,
+    Log, Shed, Status, Tally,
     status::describe,
     tally::{Closed, Marks},
 };
@@ -117,6 +117,11 @@ impl Front {
     /// The next sequence number of each CPU, to close an account with after the events before are taken.
     pub fn sequences(&self) -> Result<Vec<u64>, SourceError> {
         self.source.kernel().map_or(Ok(Vec::new()), Kernel::sequences)
+    }
+
+    /// The summaries of what was merged in this batch.
+    pub fn flush(&mut self, shed: &mut Shed) -> Vec<Own> {
+        shed.flush(&mut self.tally)
     }
 
     /// Closes the account of a batch. `sequences`: see [`Front::sequences`]; `empty`: all events before are taken.

@@ -4,6 +4,7 @@ use std::{
     io,
     ops::ControlFlow,
     os::fd::{AsFd, AsRawFd as _},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -224,6 +225,11 @@ impl Kernel {
         let before = self.attach_needed(wanted, &btf);
         self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))?;
         Ok(&self.attached[before..])
+    }
+
+    /// See [`Lanes::pressed`].
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        self.lanes.pressed()
     }
 
     /// Hands over the events that are there, see [`Lanes::drain`].

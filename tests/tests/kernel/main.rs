@@ -4,10 +4,12 @@
 mod actor;
 mod differential;
 mod files;
+mod flood;
 mod load;
 mod lossless;
 mod network;
 mod programs;
+mod push;
 mod quiet;
 
 /// The ways in which programs read kernel memory: all must tell the same.
