@@ -6,11 +6,12 @@
 //! ```
 
 pub mod control;
+mod guard;
 
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -104,10 +105,10 @@ impl From<Errno> for DaemonError {
 /// Shows a record to a person, from the hot thread.
 pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
+/// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
+pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
-    let policy = policy(config)?;
+    let policy = guarded(config, file)?;
     if enrol_if_new(config)? {
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
@@ -129,7 +130,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
-    runtime.block_on(cold(config, sinks, &parts))?;
+    runtime.block_on(cold(config, file, sinks, &parts))?;
     hot.join().map_err(|_| DaemonError::Panic("the pipeline"))??;
     Ok(())
 }
@@ -200,7 +201,7 @@ fn hot(
 }
 
 /// The cold half: sinks, control socket, signals.
-async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
+async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
     let failed = |doing: &str| {
         let doing = doing.to_owned();
         move |source| DaemonError::System { doing, source }
@@ -237,7 +238,7 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
             _ = interrupt.recv() => stop("SIGINT"),
             _ = hangup.recv() => {
                 orders.send_modify(|orders| orders.reopen += 1);
-                reload(config, parts);
+                reload(config, file, parts);
             }
             changed = over.changed() => if changed.is_err() { break },
             ended = &mut control, if listening => {
@@ -263,8 +264,8 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
 }
 
 /// Reads the policy files anew. A policy that makes no sense is refused: the one that holds stays.
-fn reload(config: &Config, parts: &Parts) {
-    match policy(config) {
+fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
+    match guarded(config, file) {
         Ok(policy) => {
             let wanted = wanted(config, &policy);
             *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
@@ -301,6 +302,11 @@ fn harden() -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     umask(Mode::from_bits_truncate(0o027));
     Ok(())
+}
+
+/// The policy of the config behind the rules that protect the agent itself.
+fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
+    Policy::load_behind(&guard::rules(config, file), &config.policy)
 }
 
 /// The policy of the config, or the built-in one.

@@ -6,6 +6,7 @@ mod differential;
 mod files;
 mod flood;
 mod load;
+mod guard;
 mod lossless;
 mod network;
 mod programs;
