@@ -8,6 +8,7 @@ pub mod exit;
 pub mod fork;
 pub mod judge;
 pub mod link;
+pub mod lsm;
 pub mod open;
 pub mod rename;
 pub mod send;

@@ -288,6 +288,7 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         family: kernel.family().name(),
         hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
+        no_lsm: kernel.lsm().map(str::to_owned),
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;

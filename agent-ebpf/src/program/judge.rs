@@ -102,6 +102,12 @@ impl Subject {
         Subject { end, name: tail + u64::from(path.name), path }
     }
 
+    /// Whether the components are all there is: the name beside an object of a security hook tells nothing about it.
+    #[inline(always)]
+    fn is_resolved(&self) -> bool {
+        self.path.name_len == 0 || self.path.marks & mark::OBJECT != 0
+    }
+
     /// Whether the first components are these.
     #[inline(always)]
     fn is_in(&self, bytes: Bytes, place: &Place, len: u64) -> bool {
@@ -156,7 +162,7 @@ impl Subject {
         let whole = place.whole != 0;
         let yes = if place.loose != 0 { Answer::May } else { Answer::Yes };
         let leaf = u64::from(place.leaf_len);
-        if self.path.name_len == 0 {
+        if self.is_resolved() {
             let same = u64::from(self.path.len) == leaf;
             let is = self.is_in(bytes, place, leaf) && (same == whole || leaf == 0 && !whole);
             return if is { yes } else { Answer::No };
@@ -241,7 +247,7 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
         for path in 0..PATHS {
             if matcher.paths[path] != 0 {
                 let subject = Subject::of(bytes, matcher.paths[path], fixed);
-                let plain = subject.path.name_len != 0 && is_plain(bytes, subject.name, answers);
+                let plain = !subject.is_resolved() && is_plain(bytes, subject.name, answers);
                 (&raw mut (*answers).plain[path]).write_volatile(u64::from(plain));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! When more bulk events wait than half of what may wait, or a control group makes more than its budget, events are
 //! merged: one `summary` a batch for each process, kind, rule, and success or failure. Never merged are events of the
-//! critical lane, alerts, and what was denied. The policy has judged each of them before.
+//! critical lane, alerts, what was denied, and what the caller's memory names otherwise. The policy has judged each of them before.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use common::{Hook, Kind, Lane};
 
 use super::Tally;
 use crate::{
-    record::{Judgement, Record, Verdict, errno, json},
+    record::{Judgement, Record, Verdict, errno, json, mismatches},
     source::Own,
 };
 
@@ -81,6 +81,8 @@ impl Shed {
         let event = &record.event;
         let denied = matches!(errno::name(event.header.ret), Some("EACCES" | "EPERM"));
         let may = judgement.verdict == Verdict::Keep && event.kind().lane() == Lane::Bulk && !denied;
+        // two names for one act are an alert of their own
+        let may = may && mismatches(record).next().is_none();
         // the budget counts all that are told, merged or not
         if !may || !(self.is_over_budget(event.header.cgroup_id, event.header.ktime) | self.is_pressed()) {
             return (false, None);

@@ -22,7 +22,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, PROGRAMS, Program},
+    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
@@ -33,6 +33,12 @@ use super::{
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The security modules that are asked, once securityfs is mounted.
+pub const LSM_LIST: &str = "/sys/kernel/security/lsm";
+
+/// Threads whose notes of security hooks are kept at once.
+const NOTES: u32 = 128;
 
 /// The map of the kernel half's writable globals: it holds one [`common::filter::Control`].
 const CONTROL: &str = ".bss";
@@ -64,6 +70,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// The fast family was asked for, and cannot be.
+    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
+    NoCast,
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -114,6 +123,7 @@ pub struct Kernel {
     family: Family,
     attached: Vec<Attached>,
     missing: Vec<String>,
+    lsm: Option<String>,
 }
 
 impl Kernel {
@@ -125,6 +135,9 @@ impl Kernel {
         let (layout, missing) = types.layout()?;
         let cast = types.cast();
         let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
+        if family != Family::Base && cast.is_none() {
+            return Err(SourceError::NoCast);
+        }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
         let mut ebpf = EbpfLoader::new()
@@ -135,6 +148,7 @@ impl Kernel {
             .map_max_entries("CRITICAL", options.ring_bytes / 2)
             .map_max_entries("BULK", options.ring_bytes)
             .map_max_entries("EXEC_DRAFT", cpus)
+            .map_max_entries("NOTES", if is_lsm_on() { NOTES } else { 1 })
             .load(&object::bound(cast))
             .map_err(load_error)?;
 
@@ -165,7 +179,9 @@ impl Kernel {
             family,
             attached: Vec::new(),
             missing,
+            lsm: (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned()),
         };
+        kernel.attach_lsm(&options.wanted, &btf);
         kernel.attach_needed(&options.wanted, &btf);
         Ok(kernel)
     }
@@ -175,7 +191,7 @@ impl Kernel {
         let before = self.attached.len();
         for program in PROGRAMS {
             let is_there = self.attached.iter().any(|it| it.program.name == program.name && it.program.entry == program.entry);
-            if !is_there && is_needed(program, wanted) {
+            if !is_there && is_needed(program, wanted) && (program.name != BINPRM || self.family == Family::Perf) {
                 let failed = self.attach(program, btf).err();
                 self.attached.push(Attached { program: *program, failed });
             }
@@ -183,8 +199,25 @@ impl Kernel {
         before
     }
 
+    /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
+    /// copied from the caller's memory, and marked so.
+    fn attach_lsm(&mut self, wanted: &Wanted, btf: &Btf) {
+        for program in LSM.iter().filter(|program| is_needed(program, wanted)) {
+            if let Err(why) = self.attach(program, btf) {
+                self.lsm = Some(why);
+                return;
+            }
+            self.attached.push(Attached { program: *program, failed: None });
+        }
+    }
+
+    /// Why the security tier is not there; `None` when it is.
+    pub fn lsm(&self) -> Option<&str> {
+        self.lsm.as_deref()
+    }
+
     fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
-        let name = format!("{}_{}", program.name, self.family.name());
+        let name = self.name(program);
         let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
         load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
         match (program.entry, loaded) {
@@ -199,8 +232,18 @@ impl Kernel {
             (Entry::Tracepoint(group, name), AyaProgram::TracePoint(loaded)) => {
                 loaded.attach(group, name).map(|_| ()).map_err(|error| refusal(&error))
             }
+            (Entry::Lsm(_), AyaProgram::Lsm(loaded)) => loaded.attach().map(|_| ()).map_err(|error| refusal(&error)),
             _ => Err(format!("program {name} is of another type")),
         }
+    }
+
+    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
+    fn name(&self, program: &Program) -> String {
+        let family = match (program.entry, self.family) {
+            (Entry::Lsm(_), Family::Perf) => Family::Fast,
+            (_, family) => family,
+        };
+        format!("{}_{}", program.name, family.name())
     }
 
     /// How the programs read kernel memory.
@@ -264,11 +307,13 @@ impl Kernel {
 
     /// Stops making events; those that are waiting stay readable.
     pub fn detach(&mut self) {
-        for program in PROGRAMS.iter().filter(|program| matches!(program.entry, Entry::Tracepoint(..))) {
-            let name = format!("{}_{}", program.name, self.family.name());
+        let sit = |program: &&Program| !matches!(program.entry, Entry::Call(_));
+        for program in PROGRAMS.iter().chain(LSM).filter(sit) {
+            let name = self.name(program);
             let unloaded = match self.ebpf.program_mut(&name) {
                 Some(AyaProgram::BtfTracePoint(loaded)) => loaded.unload(),
                 Some(AyaProgram::TracePoint(loaded)) => loaded.unload(),
+                Some(AyaProgram::Lsm(loaded)) => loaded.unload(),
                 _ => Ok(()),
             };
             if let Err(error) = unloaded {
@@ -280,16 +325,27 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
-        names.map(|name| self.misses(name).unwrap_or(0)).sum()
+        // a skip of this one costs a detail and no event
+        let running = self.attached.iter().filter(|it| it.failed.is_none() && it.program.name != BINPRM);
+        running.map(|it| self.misses(&self.name(&it.program)).unwrap_or(0)).sum()
+    }
+
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.attached.iter().any(|it| self.misses(&self.name(&it.program)).is_some())
     }
 
     fn misses(&self, name: &str) -> Option<u64> {
-        let program = self.ebpf.program(&format!("{name}_{}", self.family.name()))?;
+        let program = self.ebpf.program(name)?;
         let fd = program.fd().ok()?.as_fd().as_raw_fd();
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
+}
+
+/// Whether the kernel asks programs of security hooks at all; where it does not say, they are tried.
+fn is_lsm_on() -> bool {
+    std::fs::read_to_string(LSM_LIST).map_or(true, |list| list.trim().split(',').any(|name| name == "bpf"))
 }
 
 fn ring(ebpf: &mut Ebpf, name: &str) -> Option<RingBuf<MapData>> {
@@ -304,9 +360,13 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
     match program {
         AyaProgram::BtfTracePoint(program) => match entry {
             Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) | Entry::Judge => program.load("sys_exit", btf),
+            Entry::Call(_) | Entry::Judge | Entry::Lsm(_) => program.load("sys_exit", btf),
         },
         AyaProgram::TracePoint(program) => program.load(),
+        AyaProgram::Lsm(program) => match entry {
+            Entry::Lsm(name) => program.load(name, btf),
+            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Judge => Err(ProgramError::UnexpectedProgramType),
+        },
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -316,6 +376,7 @@ fn is_needed(program: &Program, wanted: &Wanted) -> bool {
     let classes = |kind: Kind| wanted.classes[kind as usize];
     match (program.entry, program.name) {
         (Entry::Tracepoint(_, "sys_exit") | Entry::Judge, _) => !wanted.calls.is_empty(),
+        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(|kind| classes(*kind) != 0),
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => classes(Kind::Exec) & (class::DENIED | class::FAILED) != 0,

@@ -23,6 +23,8 @@ pub enum Own {
         hooks: Vec<&'static str>,
         /// Members of kernel structs that this kernel lacks.
         missing: Vec<String>,
+        /// Why names of path-only calls are not taken from security hooks; `None` when they are.
+        no_lsm: Option<String>,
     },
     /// The log goes on after the agent ended without a `stop`: killed, crashed, or the host lost power.
     Recovered {
@@ -123,12 +125,15 @@ impl Own {
         fields.insert("kind", json!(self.kind()));
         fields.insert("time", json!(time));
         match self {
-            Self::Start { version, kernel, family, hooks, missing } => {
+            Self::Start { version, kernel, family, hooks, missing, no_lsm } => {
                 fields.insert("version", json!(version));
                 fields.insert("kernel", json!(kernel));
                 fields.insert("family", json!(family));
                 fields.insert("hooks", json!(hooks));
                 fields.insert("missing", json!(missing));
+                if let Some(why) = no_lsm {
+                    fields.insert("no_lsm", json!(why));
+                }
             }
             Self::Recovered { last_batch, last_sealed, gap_seconds, cut_bytes } => {
                 fields.insert("last_batch", json!(last_batch.to_string()));

@@ -78,7 +78,7 @@ fn answer(event: &[u8], at: usize, place: &Place) -> Answer {
     let whole = place.whole == 1;
     let yes = if place.loose == 1 { Answer::May } else { Answer::Yes };
     let told = |it: bool| if it { yes } else { Answer::No };
-    if name_len == 0 {
+    if name_len == 0 || marks as u32 & mark::OBJECT != 0 {
         return told(is_in(leaf) && ((components.len() == leaf.len()) == whole || leaf.is_empty() && !whole));
     }
     let name = &tail[name..name + name_len];
