@@ -121,7 +121,8 @@ impl Subject {
                 break;
             }
             // SAFETY: within the array.
-            let wanted = unsafe { read_volatile((&raw const place.leaf_first).cast::<u64>().add(PATTERN / 8 - 1 - turn)) };
+            let wanted =
+                unsafe { read_volatile((&raw const place.leaf_first).cast::<u64>().add(PATTERN / 8 - 1 - turn)) };
             let found = bytes.word(self.end.wrapping_sub(done + 8));
             let spare = if len - done < 8 { 8 - (len - done) } else { 0 };
             if (wanted ^ found) >> (8 * spare) != 0 {
@@ -234,7 +235,8 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
             let atom = &matcher.atoms[at];
             let start = CallDraft::<()>::START as u64 + mask::<FIXED>(u64::from(atom.offset));
             let number = bytes.word(start) & atom.mask;
-            let holds = held.read_volatile() & u64::from(number.wrapping_sub(atom.low) <= atom.high.wrapping_sub(atom.low));
+            let holds =
+                held.read_volatile() & u64::from(number.wrapping_sub(atom.low) <= atom.high.wrapping_sub(atom.low));
             if atom.joined != 0 {
                 held.write_volatile(holds);
                 continue;

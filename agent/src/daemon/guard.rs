@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::Kind;
 
-use crate::{
-    config::Config,
-    record::Slot,
-};
+use crate::{config::Config, record::Slot};
 
 /// Where pinned programs, maps and links are, below the bpf file system.
 const PINS: &str = "/sys/fs/bpf/sigtrail/";
@@ -47,12 +44,45 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
     let opened = "    way: [{ access: [write, read-write] }, { created: true }, { flags: O_TRUNC }]\n    done: { success: true }\n    \
                   denied: { errno: [EACCES, EPERM] }\n    condition: 1 of i* and way and (done or denied)\n";
     let changing = [
-        "unlink", "rmdir", "rename", "link", "symlink", "chmod", "chown", "truncate", "mkdir", "mknod", "mount", "umount",
-        "utimes", "setxattr", "removexattr", "file_setattr", "swap",
+        "unlink",
+        "rmdir",
+        "rename",
+        "link",
+        "symlink",
+        "chmod",
+        "chown",
+        "truncate",
+        "mkdir",
+        "mknod",
+        "mount",
+        "umount",
+        "utimes",
+        "setxattr",
+        "removexattr",
+        "file_setattr",
+        "swap",
     ];
-    rule("changed", "A file of the agent was changed, moved, covered or removed", &changing, &["path"], &format!("{path}{done}"));
-    rule("replaced", "Something was put in the place of a file of the agent", &["rename", "link"], &["target"], &format!("{target}{done}"));
-    rule("written", "A file of the agent was opened to be written", &["open"], &["path", "created"], &format!("{path}{opened}"));
+    rule(
+        "changed",
+        "A file of the agent was changed, moved, covered or removed",
+        &changing,
+        &["path"],
+        &format!("{path}{done}"),
+    );
+    rule(
+        "replaced",
+        "Something was put in the place of a file of the agent",
+        &["rename", "link"],
+        &["target"],
+        &format!("{target}{done}"),
+    );
+    rule(
+        "written",
+        "A file of the agent was opened to be written",
+        &["open"],
+        &["path", "created"],
+        &format!("{path}{opened}"),
+    );
     rule(
         "process",
         "The process of the agent got a signal, or was traced, read or written",
@@ -113,7 +143,10 @@ mod tests {
             let ids: Vec<_> = policy.rules().iter().map(|rule| rule.id.as_str()).collect();
             assert_eq!(ids[..3], ["self.changed", "self.replaced", "self.written"]);
             // reads are not looked at, nor opens of what is not there
-            assert_eq!(policy.wanted()[Kind::Open as usize], common::filter::class::SUCCESS | common::filter::class::DENIED);
+            assert_eq!(
+                policy.wanted()[Kind::Open as usize],
+                common::filter::class::SUCCESS | common::filter::class::DENIED
+            );
         }
     }
 }

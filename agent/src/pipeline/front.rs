@@ -17,7 +17,7 @@ use crate::{
     clock::{Now, Stamp},
     enrich::Enrich,
     policy::{Policy, Scratch},
-    record::{Judgement, Record},
+    record::{Judgement, Record, Verdict},
     source::{Attached, Kernel, Own, Source, SourceError, Wanted},
 };
 
@@ -40,7 +40,8 @@ pub struct Front {
 /// A rate is taken over at least this time.
 const RATE_AGE: Duration = Duration::from_millis(500);
 
-/// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
+/// What [`Front::drain`] hands over for each event: the record, the judgement, the time (empty when
+/// it is dropped), the account.
 pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
 
 impl Front {
@@ -79,7 +80,8 @@ impl Front {
             let context = enrich.context(&event);
             let record = Record { event, context };
             let judgement = policy.judge(&record, scratch);
-            each(&record, judgement, stamp.text(event.header.ktime), tally)
+            let time = if judgement.verdict == Verdict::Drop { "" } else { stamp.text(event.header.ktime) };
+            each(&record, judgement, time, tally)
         })
     }
 

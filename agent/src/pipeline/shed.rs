@@ -189,10 +189,17 @@ mod tests {
                     pressed.store(random.u8(..10) > 3, Ordering::Relaxed);
                     let kind = [Kind::Open, Kind::Unlink, Kind::Connect, Kind::Fork][random.usize(..4)];
                     let ret = [0, 3, -2, -EACCES][random.usize(..4)];
-                    let header = Header { pid: random.u32(..processes), ret, seq: next, ktime: next * 1_000_000, ..Header::default() };
+                    let header = Header {
+                        pid: random.u32(..processes),
+                        ret,
+                        seq: next,
+                        ktime: next * 1_000_000,
+                        ..Header::default()
+                    };
                     next += 1;
                     let words = event(kind, header);
-                    let record = Record { event: Event::decode(words.as_bytes()).unwrap(), context: Context::default() };
+                    let record =
+                        Record { event: Event::decode(words.as_bytes()).unwrap(), context: Context::default() };
                     tally.received(&record.event);
                     received += 1;
                     batch.0 += 1;
@@ -202,7 +209,8 @@ mod tests {
                         continue;
                     }
                     let rule = ["one", "two"][random.usize(..2)];
-                    let (took, gone) = shed.takes(&record, Judgement { verdict, rule }, "2026-01-01T00:00:00Z", &mut tally);
+                    let (took, gone) =
+                        shed.takes(&record, Judgement { verdict, rule }, "2026-01-01T00:00:00Z", &mut tally);
                     evicted += u64::from(gone.is_some());
                     own.extend(gone);
                     if took {

@@ -165,7 +165,9 @@ impl Slot {
                 let part = PARTS.iter().find(|(_, it, _)| *it == part).map_or("", |(name, ..)| name);
                 format!("{}.{part}", kind.fields()[at].name)
             }
-            Self::Context(_) | Self::Derived(_) => added(self).map_or_else(String::new, |(field, _)| field.name.to_owned()),
+            Self::Context(_) | Self::Derived(_) => {
+                added(self).map_or_else(String::new, |(field, _)| field.name.to_owned())
+            }
         }
     }
 

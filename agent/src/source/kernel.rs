@@ -190,7 +190,8 @@ impl Kernel {
     fn attach_needed(&mut self, wanted: &Wanted, btf: &Btf) -> usize {
         let before = self.attached.len();
         for program in PROGRAMS {
-            let is_there = self.attached.iter().any(|it| it.program.name == program.name && it.program.entry == program.entry);
+            let is_there =
+                self.attached.iter().any(|it| it.program.name == program.name && it.program.entry == program.entry);
             if !is_there && is_needed(program, wanted) && (program.name != BINPRM || self.family == Family::Perf) {
                 let failed = self.attach(program, btf).err();
                 self.attached.push(Attached { program: *program, failed });

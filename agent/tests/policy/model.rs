@@ -72,9 +72,7 @@ fn answer(event: &[u8], at: usize, place: &Place) -> Answer {
     let components = &tail[start..start + len];
     let leaf = &place.leaf_first[PATTERN - usize::from(place.leaf_len)..];
     let first = &place.leaf_first[PATTERN - usize::from(place.first_len)..];
-    let is_in = |end: &[u8]| {
-        components.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\0"))
-    };
+    let is_in = |end: &[u8]| components.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\0"));
     let whole = place.whole == 1;
     let yes = if place.loose == 1 { Answer::May } else { Answer::Yes };
     let told = |it: bool| if it { yes } else { Answer::No };
@@ -150,7 +148,13 @@ const OF_KINDS: &[(&str, &[&str])] = &[
     ("unlink", &["path|startswith: /tmp/", "path|startswith: [/etc/, /home/]", "path: [/tmp/x, /etc/passwd]"]),
     (
         "rename",
-        &["path|startswith: /tmp/", "target|startswith: /etc/", "target: /tmp/x", "path|neq: /tmp/x", "flags: RENAME_EXCHANGE"],
+        &[
+            "path|startswith: /tmp/",
+            "target|startswith: /etc/",
+            "target: /tmp/x",
+            "path|neq: /tmp/x",
+            "flags: RENAME_EXCHANGE",
+        ],
     ),
     (
         "connect",
@@ -169,9 +173,20 @@ const OF_KINDS: &[(&str, &[&str])] = &[
             "socket: dgram",
         ],
     ),
-    ("exec", &["memfd: true", "path|startswith: /usr/bin/", "argv: ls", "old_euid|neq: 0", "deleted: false", "cwd|startswith: /tmp/"]),
+    (
+        "exec",
+        &[
+            "memfd: true",
+            "path|startswith: /usr/bin/",
+            "argv: ls",
+            "old_euid|neq: 0",
+            "deleted: false",
+            "cwd|startswith: /tmp/",
+        ],
+    ),
 ];
-const CONDITIONS: &[&str] = &["a and b", "a or b", "a and not b", "not a and not b", "not (a and b)", "a and (b or c)", "1 of them"];
+const CONDITIONS: &[&str] =
+    &["a and b", "a or b", "a and not b", "not a and not b", "not (a and b)", "a and (b or c)", "1 of them"];
 
 fn policy() -> impl Strategy<Value = (String, String)> {
     select(OF_KINDS).prop_flat_map(|(kind, own)| {
@@ -190,9 +205,34 @@ fn policy() -> impl Strategy<Value = (String, String)> {
 
 fn described() -> impl Strategy<Value = String> {
     let number = || select(&[0, 1, 4, 5, 7, 33, 1000, 100_000, u32::MAX][..]);
-    let path = || select(&["/etc/passwd", "/etc", "/etc/passwdx", "/tmp/x", "/tmp/tmp/y", "/var/log/a", "/dev/null", "/", "/usr/bin/ls"][..]);
+    let path = || {
+        select(
+            &[
+                "/etc/passwd",
+                "/etc",
+                "/etc/passwdx",
+                "/tmp/x",
+                "/tmp/tmp/y",
+                "/var/log/a",
+                "/dev/null",
+                "/",
+                "/usr/bin/ls",
+            ][..],
+        )
+    };
     let place = || prop_oneof![2 => path().prop_map(str::to_owned), 2 => (select(&["/", "/tmp", "/etc", "/home/a", "/x/tmp"][..]), select(&["x", "passwd", "a/b", "./x", "../etc/passwd", "/etc/passwd", "/tmp//x", "/tmp/", "/tmp/.hidden", "/tmp/x", "..x", "/"][..])).prop_map(|(place, name)| format!("{place}+{name}"))];
-    let peer = select(&["127.0.0.1:80", "10.1.2.3:443", "[::ffff:127.0.0.1]:22", "[::1]:1024", "[fe80::1]:5", "[2001:db8::1]:80", "/run/x", "192.0.2.1:9"][..]);
+    let peer = select(
+        &[
+            "127.0.0.1:80",
+            "10.1.2.3:443",
+            "[::ffff:127.0.0.1]:22",
+            "[::1]:1024",
+            "[fe80::1]:5",
+            "[2001:db8::1]:80",
+            "/run/x",
+            "192.0.2.1:9",
+        ][..],
+    );
     let rest = (
         select(&["", "errno=ENOENT", "errno=EACCES", "errno=EAGAIN"][..]),
         select(&["read", "write", "read-write", "path"][..]),

@@ -3,7 +3,7 @@
 use std::{fs, process::Command, thread, time::Instant};
 
 use serde_json::Value;
-use tests::agent::{Agent, PATIENCE};
+use tests::agent::{Agent, patience};
 
 /// What a log says: events of files by kind as told and as merged, forks and execs, and the sums of its accounts.
 #[derive(Debug, Default)]
@@ -22,7 +22,9 @@ fn read(dir: &std::path::Path, mark: &str) -> Told {
         let Ok(record) = serde_json::from_str::<Value>(line) else { return };
         let of = |record: &Value, kind: &str| record["kind"] == kind && record.to_string().contains(mark);
         // the sample of a summary is the first open of the process, which may be of any file
-        let ours = |record: &Value| record["kind"] == "open" && record["pid"] == std::process::id() && record["success"] == true;
+        let ours = |record: &Value| {
+            record["kind"] == "open" && record["pid"] == std::process::id() && record["success"] == true
+        };
         told.opens += u64::from(ours(&record));
         told.denied += u64::from(of(&record, "open") && record["errno"] == "EACCES");
         told.execs += u64::from(of(&record, "exec"));
@@ -81,7 +83,7 @@ fn flood(more: &str, each: u32, starts: u32) -> (Told, [u64; 3], Value) {
             (0..starts).for_each(|_| assert!(Command::new("/bin/true").arg(&argument).status().unwrap().success()));
         });
     });
-    let late = Instant::now() + PATIENCE;
+    let late = Instant::now() + patience();
     let total = |name: &str| agent.status().unwrap()["total"][name].as_u64().unwrap();
     while total("received") < u64::from(2 * each) / 2 {
         assert!(Instant::now() < late, "{}", agent.status().unwrap());
@@ -101,7 +103,10 @@ fn a_pressed_bulk_lane_is_summarised() {
     assert_eq!(report["findings"]["count"], 0, "{report:#}");
     assert!(told.summaries > 0 && told.merged > 1000, "{told:?}");
     // each was told, merged or counted as lost; of the critical lane none is lost
-    assert!(told.opens + told.merged <= opens + OTHER && told.opens + told.merged + lost >= opens, "{told:?}, {lost} lost");
+    assert!(
+        told.opens + told.merged <= opens + OTHER && told.opens + told.merged + lost >= opens,
+        "{told:?}, {lost} lost"
+    );
     assert!(told.denied + lost >= denied, "{told:?}");
     assert!(told.execs >= starts, "{told:?}");
     let sum = |names: &[&str]| names.iter().map(|name| told.account.get(*name).copied().unwrap_or(0)).sum::<u64>();

@@ -46,16 +46,41 @@ fn whoever_touches_the_agent_is_told_at_once() {
     type Touch<'a> = (&'a str, &'a str, PathBuf, Box<dyn Fn() + 'a>);
     let touches: Vec<Touch<'_>> = vec![
         ("open", "self.written", secret.clone(), Box::new(|| fs::write(&secret, "").unwrap())),
-        ("chmod", "self.changed", path("config.yaml"), Box::new(|| {
-            fs::set_permissions(path("config.yaml"), fs::Permissions::from_mode(mode)).unwrap();
-        })),
+        (
+            "chmod",
+            "self.changed",
+            path("config.yaml"),
+            Box::new(|| {
+                fs::set_permissions(path("config.yaml"), fs::Permissions::from_mode(mode)).unwrap();
+            }),
+        ),
         ("chown", "self.changed", path("policy.yaml"), Box::new(|| chown(path("policy.yaml"), Some(0), None).unwrap())),
-        ("open", "self.written", path("policy.yaml"), Box::new(|| {
-            drop(fs::File::options().append(true).open(path("policy.yaml")).unwrap());
-        })),
-        ("link", "self.replaced", path("state/linked"), Box::new(|| fs::hard_link(&outside, path("state/linked")).unwrap())),
-        ("rename", "self.changed", path("state/linked"), Box::new(|| fs::rename(path("state/linked"), path("out")).unwrap())),
-        ("rename", "self.replaced", path("state/back"), Box::new(|| fs::rename(path("out"), path("state/back")).unwrap())),
+        (
+            "open",
+            "self.written",
+            path("policy.yaml"),
+            Box::new(|| {
+                drop(fs::File::options().append(true).open(path("policy.yaml")).unwrap());
+            }),
+        ),
+        (
+            "link",
+            "self.replaced",
+            path("state/linked"),
+            Box::new(|| fs::hard_link(&outside, path("state/linked")).unwrap()),
+        ),
+        (
+            "rename",
+            "self.changed",
+            path("state/linked"),
+            Box::new(|| fs::rename(path("state/linked"), path("out")).unwrap()),
+        ),
+        (
+            "rename",
+            "self.replaced",
+            path("state/back"),
+            Box::new(|| fs::rename(path("out"), path("state/back")).unwrap()),
+        ),
         ("unlink", "self.changed", path("state/back"), Box::new(|| fs::remove_file(path("state/back")).unwrap())),
         ("unlink", "self.changed", secret.clone(), Box::new(|| fs::remove_file(&secret).unwrap())),
     ];

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tests::agent::{Agent, PATIENCE, Tail};
+use tests::agent::{Agent, Tail, patience};
 
 use crate::FAMILIES;
 
@@ -126,7 +126,7 @@ fn both_tell_the_same() {
 }
 
 fn wait(what: &str, mut is: impl FnMut() -> bool) {
-    let late = Instant::now() + PATIENCE;
+    let late = Instant::now() + patience();
     while !is() {
         assert!(Instant::now() < late, "{what}");
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -140,7 +140,9 @@ fn another_policy_holds_from_a_signal_on() {
     let path = |name: &str| dir.path().join(name);
     let here = dir.path().display().to_string();
     let keeps = |sub: &str| {
-        format!("version: 1\nrules:\n  - {{ id: r, kinds: [open], selection: {{ path|startswith: {here}/{sub}/ }}, verdict: keep }}\n")
+        format!(
+            "version: 1\nrules:\n  - {{ id: r, kinds: [open], selection: {{ path|startswith: {here}/{sub}/ }}, verdict: keep }}\n"
+        )
     };
     fs::create_dir(path("a")).unwrap();
     fs::create_dir(path("b")).unwrap();
