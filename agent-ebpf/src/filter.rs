@@ -24,10 +24,16 @@ macro_rules! control {
 }
 pub(crate) use control;
 
+/// The filter that holds: 0 or 1.
+#[inline(always)]
+pub fn index() -> u32 {
+    kernel::mask::<1>(u64::from(control!(chosen))) as u32
+}
+
 /// The filter that holds, as an offset into [`CONTROL`].
 #[inline(always)]
 fn chosen() -> usize {
-    kernel::mask::<1>(u64::from(control!(chosen))) as usize * size_of::<Filter>()
+    index() as usize * size_of::<Filter>()
 }
 
 /// What a table of calls says about a number: a [`common::Call`], or 0.
@@ -62,6 +68,16 @@ pub fn is_wanted(kind: Kind, class: u8) -> bool {
     unsafe {
         let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
         read_volatile(filter.add(core::mem::offset_of!(Filter, wanted) + kind as usize)) & class != 0
+    }
+}
+
+/// Whether a [`common::filter::Matcher`] has the last word about events of a kind.
+#[inline(always)]
+pub fn is_matched(kind: Kind) -> bool {
+    // SAFETY: kinds are numbered below the length.
+    unsafe {
+        let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
+        read_volatile(filter.add(core::mem::offset_of!(Filter, matched) + kind as usize)) != 0
     }
 }
 

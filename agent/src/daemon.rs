@@ -6,11 +6,12 @@
 //! ```
 
 pub mod control;
+mod guard;
 
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -41,7 +42,7 @@ use crate::{
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
     keys::KeysError,
-    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
+    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{
@@ -49,7 +50,7 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
+    source::{Attached, Family, Kernel, Options, Own, Source, SourceError, Wanted},
     spool::{self, SpoolError},
 };
 
@@ -104,10 +105,10 @@ impl From<Errno> for DaemonError {
 /// Shows a record to a person, from the hot thread.
 pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
+/// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
+pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
-    let policy = policy(config)?;
+    let policy = guarded(config, file)?;
     if enrol_if_new(config)? {
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
@@ -116,6 +117,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let kernel = open_kernel(config, &policy, None)?;
     let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
     begin(&mut log, &kernel, &policy, now)?;
+    let shed = Shed::new(kernel.pressed(), config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
@@ -129,14 +131,14 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
     thread::scope(|scope| {
         let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
-            let ended = runtime.block_on(cold(config, sinks, &parts));
+            let ended = runtime.block_on(cold(config, file, sinks, &parts));
             parts.stop.store(true, Ordering::Release);
             ended
         });
         let delivery =
             delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
-        let ended = hot(front, log, poll, &parts, required, show);
+        let ended = hot(front, log, poll, &parts, required, show, shed);
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
@@ -153,6 +155,8 @@ struct Parts {
     gaps: Gaps,
     status: Arc<Mutex<Status>>,
     sinks: control::Sinks,
+    /// A policy that shall hold from now on, with what it leaves to the kernel half.
+    policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
 }
 
 impl Default for Parts {
@@ -165,6 +169,7 @@ impl Default for Parts {
             gaps: Gaps::default(),
             status: Arc::default(),
             sinks: Arc::default(),
+            policy: Arc::default(),
         }
     }
 }
@@ -180,6 +185,7 @@ fn hot(
     parts: &Parts,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
+    shed: Shed,
 ) -> Result<(), PipelineError> {
     let ties = Ties {
         stop: &parts.stop,
@@ -189,6 +195,8 @@ fn hot(
         },
         gaps: &mut || parts.gaps.take(),
         released: &mut released,
+        shed,
+        policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
@@ -202,7 +210,7 @@ fn hot(
 }
 
 /// The cold half: sinks, control socket, signals.
-async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
+async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
     let failed = |doing: &str| {
         let doing = doing.to_owned();
         move |source| DaemonError::System { doing, source }
@@ -237,7 +245,10 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
             _ = interrupt.recv() => stop("SIGINT"),
-            _ = hangup.recv() => orders.send_modify(|orders| orders.reopen += 1),
+            _ = hangup.recv() => {
+                orders.send_modify(|orders| orders.reopen += 1);
+                reload(config, file, parts);
+            }
             changed = over.changed() => if changed.is_err() { break },
             ended = &mut control, if listening => {
                 listening = false;
@@ -261,6 +272,17 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
     Ok(())
 }
 
+/// Reads the policy files anew. A policy that makes no sense is refused: the one that holds stays.
+fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
+    match guarded(config, file) {
+        Ok(policy) => {
+            let wanted = wanted(config, &policy);
+            *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the new one is refused: {error}"),
+    }
+}
+
 /// The first records of a run: what it is, what it watches, what it lacks, what was before.
 fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
     if let Some(recovered) = log.take_recovered() {
@@ -279,15 +301,8 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
-    for attached in kernel.attached() {
-        if let Some(why) = &attached.failed {
-            let program = attached.program;
-            tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
-            let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
-            log.own(&Own::Degraded { program: program.name, kinds, why: why.clone() }, now)?;
-        }
-    }
-    Ok(())
+    let degraded: Vec<_> = kernel.attached().iter().filter_map(Attached::degraded).collect();
+    Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
 }
 
 /// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
@@ -297,6 +312,11 @@ fn harden() -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     umask(Mode::from_bits_truncate(0o027));
     Ok(())
+}
+
+/// The policy of the config behind the rules that protect the agent itself.
+fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
+    Policy::load_behind(&guard::rules(config, file), &config.policy)
 }
 
 /// The policy of the config, or the built-in one.
@@ -312,8 +332,16 @@ pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> 
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: with_processes(policy.wanted()),
+        wanted: wanted(config, policy),
     })
+}
+
+/// What the policy leaves to the kernel half.
+fn wanted(config: &Config, policy: &Policy) -> Wanted {
+    if !config.kernel.push_down {
+        return Wanted::all();
+    }
+    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
 }
 
 /// The id of this boot.

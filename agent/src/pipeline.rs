@@ -7,6 +7,7 @@
 
 mod front;
 mod log;
+mod shed;
 mod status;
 mod tally;
 
@@ -25,13 +26,15 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
+pub use shed::Shed;
 pub use status::{HookStatus, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{
     clock::Now,
+    policy::Policy,
     record::{Judgement, Record, Verdict},
-    source::{Own, SourceError},
+    source::{Own, SourceError, Wanted},
 };
 
 /// Why the pipeline ended before it was told to.
@@ -63,6 +66,10 @@ pub struct Ties<'a> {
     pub gaps: &'a mut dyn FnMut() -> Vec<Gap>,
     /// Asked how far all required sinks are.
     pub released: &'a mut dyn FnMut() -> Option<u64>,
+    /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
+    pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
+    /// What becomes of a flood.
+    pub shed: Shed,
     /// Shown each record that is kept.
     pub show: Option<Show<'a>>,
     /// Where the state is published.
@@ -82,6 +89,9 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
     let mut published = now.boot;
     seal(&mut front, &mut log, first, &mut ties)?;
     while !ties.stop.load(Ordering::Acquire) {
+        if let Some((policy, wanted)) = (ties.policy)() {
+            exchange(&mut front, &mut log, policy, &wanted, &mut ties)?;
+        }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
         if let Some(step) = front.follow(now) {
@@ -111,6 +121,33 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
     seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
 }
 
+/// Puts a policy in place of the one that holds. What that one judged is sealed first, with its digest.
+fn exchange(
+    front: &mut Front,
+    log: &mut Log,
+    policy: Policy,
+    wanted: &Wanted,
+    ties: &mut Ties<'_>,
+) -> Result<(), PipelineError> {
+    if policy.digest() == front.policy_digest() {
+        tracing::info!("the policy is the same as before");
+        return Ok(());
+    }
+    let kind = log.due_kind();
+    seal(front, log, kind, ties)?;
+    let text = policy.text().to_owned();
+    match front.exchange(policy, wanted) {
+        Ok(degraded) => {
+            let now = Now::read()?;
+            log.own(&Own::Policy { text }, now)?;
+            degraded.iter().try_for_each(|it| log.own(it, now))?;
+            tracing::info!("another policy holds");
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the kernel half does not take the new one: {error}"),
+    }
+    Ok(())
+}
+
 /// Takes events until there are no more or the batch is full. Returns whether there are no more.
 fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
     if log.is_full() {
@@ -122,6 +159,15 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         }
         if let Some(show) = &mut ties.show {
             show(record, judgement, time);
+        }
+        match ties.shed.takes(record, judgement, time, tally) {
+            (false, _) => {}
+            (true, gone) => {
+                if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
+                    tracing::warn!(%error, "a summary makes no line");
+                }
+                return ControlFlow::Continue(());
+            }
         }
         match log.record(record, judgement, time, now) {
             Ok(()) => tally.emitted(record),
@@ -139,6 +185,10 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
     let sequences = front.sequences()?;
     let empty = gather(front, log, ties, Now::read()?);
+    let now = Now::read()?;
+    for summary in front.flush(&mut ties.shed) {
+        log.own(&summary, now)?;
+    }
     let account = front.close(sequences, empty)?;
     let now = Now::read()?;
     for lost in account.lost_records() {

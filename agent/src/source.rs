@@ -12,9 +12,10 @@ mod speech;
 mod steering;
 
 pub use hooks::Family;
-pub use kernel::{Kernel, Options, SourceError};
+pub use kernel::{Attached, Kernel, Options, SourceError};
 pub use own::Own;
 pub use replay::{Replay, ReplayError};
+pub use steering::Wanted;
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -52,6 +53,14 @@ impl Source {
     pub fn detach(&mut self) {
         if let Self::Kernel(kernel) = self {
             kernel.detach();
+        }
+    }
+
+    /// Wants other events from now on. Returns what became of the programs that this takes.
+    pub fn want(&mut self, wanted: &Wanted) -> Result<&[Attached], SourceError> {
+        match self {
+            Self::Kernel(kernel) => kernel.want(wanted),
+            Self::Replay(_) => Ok(&[]),
         }
     }
 

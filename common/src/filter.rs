@@ -1,6 +1,9 @@
 //! What the kernel half may leave out, and what it counts.
 
+mod matcher;
+
 use crate::call::TABLE;
+pub use matcher::{ATOMS, Atom, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.
@@ -30,11 +33,13 @@ pub struct Filter {
     pub i386: [u8; TABLE],
     /// The bits of [`class`] that are wanted, by [`crate::Kind`].
     pub wanted: [u8; KINDS],
+    /// 1 where a [`Matcher`] has the last word, by [`crate::Kind`].
+    pub matched: [u8; KINDS],
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { x86_64: [0; TABLE], i386: [0; TABLE], wanted: [0; KINDS] }
+        Self { x86_64: [0; TABLE], i386: [0; TABLE], wanted: [0; KINDS], matched: [0; KINDS] }
     }
 }
 

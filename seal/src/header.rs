@@ -87,7 +87,7 @@ pub struct Cpu {
     pub lost: u64,
 }
 
-/// The account of one hook: `seen = kfilter + lost + recv` and `recv = ufilter + emit`.
+/// The account of one hook: `seen = kfilter + lost + recv` and `recv = ufilter + emit + merge`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The hook, a word.
@@ -106,6 +106,8 @@ pub struct Account {
     pub emit: u64,
     /// Of those written, how many have a field cut short.
     pub trunc: u64,
+    /// Told as part of a summary. The header says so only when there are any.
+    pub merge: u64,
 }
 
 /// Why the payload of some batches never came to a sink.
@@ -238,7 +240,11 @@ impl fmt::Display for Header {
         }
         for a in &facts.accounts {
             write!(f, "acct {} seen={} kfilter={} lost={} ", a.hook, a.seen, a.kfilter, a.lost)?;
-            writeln!(f, "recv={} ufilter={} emit={} trunc={}", a.recv, a.ufilter, a.emit, a.trunc)?;
+            write!(f, "recv={} ufilter={} emit={} trunc={}", a.recv, a.ufilter, a.emit, a.trunc)?;
+            if a.merge > 0 {
+                write!(f, " merge={}", a.merge)?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "lost {}", facts.lost)?;
         facts.gaps.iter().try_for_each(|gap| writeln!(f, "gap {gap}"))?;

@@ -52,8 +52,8 @@ fn facts() -> impl Strategy<Value = Facts> {
         let one = |(id, (a, b, lost)): (u32, (u64, u64, u64))| Cpu { id, first: a.min(b), last: a.max(b), lost };
         cpus.into_iter().map(one).collect::<Vec<_>>()
     });
-    let accounts = proptest::collection::hash_map(word(), any::<[u64; 7]>(), 0..5).prop_map(|accounts| {
-        let one = |(hook, [seen, kfilter, lost, recv, ufilter, emit, trunc]): (String, [u64; 7])| Account {
+    let accounts = proptest::collection::hash_map(word(), any::<[u64; 8]>(), 0..5).prop_map(|accounts| {
+        let one = |(hook, [seen, kfilter, lost, recv, ufilter, emit, trunc, merge]): (String, [u64; 8])| Account {
             hook,
             seen,
             kfilter,
@@ -62,6 +62,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             ufilter,
             emit,
             trunc,
+            merge: merge % 3,
         };
         accounts.into_iter().map(one).collect::<Vec<_>>()
     });

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use common::{Kind, filter::class};
+use common::Kind;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     pipeline::place,
     source::{
-        Family, Kernel, Options, SourceError,
+        Family, Kernel, Options, SourceError, Wanted,
         hooks::{self, PROGRAMS},
         kernel::{Attached, BTF, LSM_LIST},
     },
@@ -168,7 +168,7 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: [class::ALL; common::filter::KINDS],
+        wanted: Wanted::all(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use common::{Event, filter::Counts};
 
 use super::{
-    Log, Status, Tally,
+    Log, Shed, Status, Tally,
     status::describe,
     tally::{Closed, Marks},
 };
@@ -18,7 +18,7 @@ use crate::{
     enrich::{Credentials, Enrich},
     policy::{Policy, Scratch},
     record::{Judgement, Record, Verdict},
-    source::{Kernel, Source, SourceError},
+    source::{Attached, Kernel, Own, Source, SourceError, Wanted},
 };
 
 /// A wall clock that moved by less than this has not stepped, it was steered.
@@ -108,6 +108,14 @@ impl Front {
         (step.abs() >= STEP).then_some(step)
     }
 
+    /// Puts a policy in place of the one that holds, in the kernel half first. Returns what then is degraded.
+    pub fn exchange(&mut self, policy: Policy, wanted: &Wanted) -> Result<Vec<Own>, SourceError> {
+        let attached = self.source.want(wanted)?;
+        let degraded = attached.iter().filter_map(Attached::degraded).collect();
+        self.policy = policy;
+        Ok(degraded)
+    }
+
     /// Stops the kernel half.
     pub fn detach(&mut self) {
         self.source.detach();
@@ -121,6 +129,11 @@ impl Front {
     /// The next sequence number of each CPU, to close an account with after the events before are taken.
     pub fn sequences(&self) -> Result<Vec<u64>, SourceError> {
         self.source.kernel().map_or(Ok(Vec::new()), Kernel::sequences)
+    }
+
+    /// The summaries of what was merged in this batch.
+    pub fn flush(&mut self, shed: &mut Shed) -> Vec<Own> {
+        shed.flush(&mut self.tally)
     }
 
     /// Closes the account of a batch. `sequences`: see [`Front::sequences`]; `empty`: all events before are taken.

@@ -25,6 +25,7 @@ struct Flow {
     emitted: u64,
     truncated: u64,
     unwritten: u64,
+    merged: u64,
 }
 
 /// The sequence numbers of one CPU.
@@ -60,6 +61,9 @@ pub struct Total {
     pub kept: u64,
     /// Events that were wanted and not had.
     pub lost: u64,
+    /// Events that were told as part of a summary.
+    #[serde(default)]
+    pub merged: u64,
 }
 
 /// The account of one batch, closed.
@@ -98,10 +102,29 @@ impl Tally {
         let hook = self.hooks.entry(record.event.hook as u8).or_default();
         hook.emitted += 1;
         self.total.kept += 1;
+        hook.truncated += u64::from(Self::is_truncated(record));
+    }
+
+    /// Whether a record has a value that is cut short.
+    pub fn is_truncated(record: &Record<'_>) -> bool {
         let fields = record.event.kind().fields().len();
-        if (0..fields).any(|field| record.event.body_marks(field) & mark::TRUNCATED != 0) {
-            hook.truncated += 1;
-        }
+        (0..fields).any(|field| record.event.body_marks(field) & mark::TRUNCATED != 0)
+    }
+
+    /// An event became part of a summary.
+    pub fn merged(&mut self, hook: Hook) {
+        self.hooks.entry(hook as u8).or_default().merged += 1;
+        self.total.merged += 1;
+    }
+
+    /// An event of this batch that counts as merged became a line after all.
+    pub fn told_after_all(&mut self, hook: Hook, truncated: bool) {
+        let flow = self.hooks.entry(hook as u8).or_default();
+        flow.merged -= 1;
+        flow.emitted += 1;
+        flow.truncated += u64::from(truncated);
+        self.total.merged -= 1;
+        self.total.kept += 1;
     }
 
     /// An event could not be made a line.
@@ -165,9 +188,10 @@ impl Tally {
                     kfilter: filtered,
                     lost,
                     recv: got.received,
-                    ufilter: got.received - got.emitted,
+                    ufilter: got.received - got.emitted - got.merged,
                     emit: got.emitted,
                     trunc: got.truncated,
+                    merge: got.merged,
                 });
             }
             if lost > 0 {
@@ -327,6 +351,6 @@ mod tests {
         tally.undecodable();
         assert_eq!(causes(&tally.close(skipped.clone(), true)), [("all", "skipped", 3), ("all", "undecodable", 1)]);
         assert_eq!(causes(&tally.close(skipped, true)), []);
-        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8 });
+        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8, merged: 0 });
     }
 }

@@ -32,6 +32,11 @@ impl Backlog {
         self.words < self.limit
     }
 
+    /// The part of the room that is taken, from 0 to about 1.
+    pub fn fullness(&self) -> f64 {
+        self.words as f64 / self.limit.max(1) as f64
+    }
+
     /// Adds an event.
     pub fn push(&mut self, event: &[u8]) {
         let len = event.len().div_ceil(8);

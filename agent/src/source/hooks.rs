@@ -53,6 +53,8 @@ pub enum Entry {
     Lsm(&'static str),
     /// Another program on `sys_exit` jumps to it for a kind.
     Call(Kind),
+    /// Programs of kinds jump to it with an event that is written.
+    Judge,
 }
 
 /// A program of the kernel half.
@@ -92,6 +94,7 @@ pub const PROGRAMS: &[Program] = &[
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
     tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
+    Program { name: "judge", entry: Entry::Judge, hook: Hook::SysExit, kinds: &[] },
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
     call("unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),

@@ -4,6 +4,7 @@ use std::{
     io,
     ops::ControlFlow,
     os::fd::{AsFd, AsRawFd as _},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -14,8 +15,8 @@ use aya::{
     util::nr_cpus,
 };
 use common::{
-    Call, Hook, Kind,
-    filter::{Counts, KINDS, class},
+    Hook, Kind,
+    filter::{Counts, class},
 };
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -25,8 +26,9 @@ use super::{
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
+    own::Own,
     speech::{self, Speech},
-    steering::Steering,
+    steering::{Steering, Wanted},
 };
 
 /// Where the kernel shows its types.
@@ -42,7 +44,7 @@ const NOTES: u32 = 128;
 const CONTROL: &str = ".bss";
 
 /// What the kernel half is told before it starts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Size of the ring buffer of the bulk lane in bytes: a power of two, and a multiple of two pages. That of the
     /// critical lane has half of it.
@@ -55,8 +57,8 @@ pub struct Options {
     pub speaks: bool,
     /// How programs read kernel memory; `None` for the best way that this kernel has.
     pub family: Option<Family>,
-    /// The bits of [`class`] that are wanted, by kind.
-    pub wanted: [u8; KINDS],
+    /// Which events are wanted.
+    pub wanted: Wanted,
 }
 
 /// Why the kernel half could not be started.
@@ -95,6 +97,17 @@ pub struct Attached {
     pub program: Program,
     /// Why it could not be attached; `None` when it runs.
     pub failed: Option<String>,
+}
+
+impl Attached {
+    /// The record about a program that could not be attached.
+    pub fn degraded(&self) -> Option<Own> {
+        let why = self.failed.clone()?;
+        let program = self.program;
+        tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
+        let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
+        Some(Own::Degraded { program: program.name, kinds, why })
+    }
 }
 
 /// The kernel half, loaded and attached. Dropping it detaches everything.
@@ -143,7 +156,11 @@ impl Kernel {
         let bulk = ring(&mut ebpf, "BULK").ok_or(SourceError::Missing("map BULK"))?;
         let lanes = Lanes::new((critical, options.backlog_bytes / 2), (bulk, options.backlog_bytes));
         let control = ebpf.take_map(CONTROL).and_then(|map| Array::try_from(map).ok());
-        let mut steering = Steering::new(control.ok_or(SourceError::Missing("map CONTROL"))?);
+        let matchers = ebpf.take_map("MATCHERS").and_then(|map| Array::try_from(map).ok());
+        let mut steering = Steering::new(
+            control.ok_or(SourceError::Missing("map CONTROL"))?,
+            matchers.ok_or(SourceError::Missing("map MATCHERS"))?,
+        );
         steering
             .set(|control| control.wake_bytes = options.wake_bytes)
             .and_then(|()| steering.want(&options.wanted))
@@ -165,18 +182,27 @@ impl Kernel {
             lsm: (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned()),
         };
         kernel.attach_lsm(&options.wanted, &btf);
+        kernel.attach_needed(&options.wanted, &btf);
+        Ok(kernel)
+    }
+
+    /// Attaches the programs that are needed and not there yet. Returns the number of those that were.
+    fn attach_needed(&mut self, wanted: &Wanted, btf: &Btf) -> usize {
+        let before = self.attached.len();
         for program in PROGRAMS {
-            if is_needed(program, &options.wanted) && (program.name != BINPRM || family == Family::Perf) {
-                let failed = kernel.attach(program, &btf).err();
-                kernel.attached.push(Attached { program: *program, failed });
+            let is_there =
+                self.attached.iter().any(|it| it.program.name == program.name && it.program.entry == program.entry);
+            if !is_there && is_needed(program, wanted) && (program.name != BINPRM || self.family == Family::Perf) {
+                let failed = self.attach(program, btf).err();
+                self.attached.push(Attached { program: *program, failed });
             }
         }
-        Ok(kernel)
+        before
     }
 
     /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
     /// copied from the caller's memory, and marked so.
-    fn attach_lsm(&mut self, wanted: &[u8; KINDS], btf: &Btf) {
+    fn attach_lsm(&mut self, wanted: &Wanted, btf: &Btf) {
         for program in LSM.iter().filter(|program| is_needed(program, wanted)) {
             if let Err(why) = self.attach(program, btf) {
                 self.lsm = Some(why);
@@ -196,9 +222,10 @@ impl Kernel {
         let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
         load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
         match (program.entry, loaded) {
-            (Entry::Call(kind), loaded) => {
+            (Entry::Call(_) | Entry::Judge, loaded) => {
+                let slot = if let Entry::Call(kind) = program.entry { kind as u32 } else { 0 };
                 let fd = loaded.fd().map_err(|error| refusal(&error))?;
-                self.jumps.set(kind as u32, fd, 0).map_err(|error| error.to_string())
+                self.jumps.set(slot, fd, 0).map_err(|error| error.to_string())
             }
             (Entry::Tracepoint(..), AyaProgram::BtfTracePoint(loaded)) => {
                 loaded.attach().map(|_| ()).map_err(|error| refusal(&error))
@@ -235,9 +262,18 @@ impl Kernel {
         &self.missing
     }
 
-    /// Wants other classes of events from now on.
-    pub fn want(&mut self, wanted: &[u8; KINDS]) -> Result<(), SourceError> {
-        self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))
+    /// Wants other events from now on. Programs that this takes and were not needed before are attached first; returns
+    /// what became of them.
+    pub fn want(&mut self, wanted: &Wanted) -> Result<&[Attached], SourceError> {
+        let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
+        let before = self.attach_needed(wanted, &btf);
+        self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))?;
+        Ok(&self.attached[before..])
+    }
+
+    /// See [`Lanes::pressed`].
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        self.lanes.pressed()
     }
 
     /// Hands over the events that are there, see [`Lanes::drain`].
@@ -325,38 +361,28 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
     match program {
         AyaProgram::BtfTracePoint(program) => match entry {
             Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) | Entry::Lsm(_) => program.load("sys_exit", btf),
+            Entry::Call(_) | Entry::Judge | Entry::Lsm(_) => program.load("sys_exit", btf),
         },
         AyaProgram::TracePoint(program) => program.load(),
         AyaProgram::Lsm(program) => match entry {
             Entry::Lsm(name) => program.load(name, btf),
-            Entry::Tracepoint(..) | Entry::Call(_) => Err(ProgramError::UnexpectedProgramType),
+            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Judge => Err(ProgramError::UnexpectedProgramType),
         },
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
-fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
-    let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
+fn is_needed(program: &Program, wanted: &Wanted) -> bool {
+    let classes = |kind: Kind| wanted.classes[kind as usize];
     match (program.entry, program.name) {
-        (Entry::Tracepoint(_, "sys_exit"), _) => {
-            Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
-        }
-        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(is_wanted),
+        (Entry::Tracepoint(_, "sys_exit") | Entry::Judge, _) => !wanted.calls.is_empty(),
+        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(|kind| classes(*kind) != 0),
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
-        (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
-        (Entry::Call(_), _) => program.kinds.iter().any(is_wanted),
+        (Entry::Call(Kind::Exec), _) => classes(Kind::Exec) & (class::DENIED | class::FAILED) != 0,
+        (Entry::Call(_), _) => program.kinds.iter().any(|kind| classes(*kind) != 0),
     }
-}
-
-/// What the process table and the watch over credentials need, whatever the policy wants.
-pub fn with_processes(mut wanted: [u8; KINDS]) -> [u8; KINDS] {
-    for kind in [Kind::Exec, Kind::Fork, Kind::Exit, Kind::Setid, Kind::Namespace] {
-        wanted[kind as usize] |= class::SUCCESS;
-    }
-    wanted
 }
 
 fn load_error(error: EbpfError) -> SourceError {

@@ -3,7 +3,14 @@
 //! Copying is many times faster than the work on an event. So the ring buffers are emptied into memory again and again
 //! while events are worked on, and a burst finds room in the rings.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aya::maps::{MapData, RingBuf};
 use common::Prefix;
@@ -39,6 +46,8 @@ impl Lane {
 /// The lanes, the critical one first.
 pub struct Lanes {
     lanes: [Lane; 2],
+    /// Set while the bulk lane is pressed.
+    pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
 }
@@ -51,7 +60,7 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { lanes, epoll })
+        Ok(Self { lanes, pressed: Arc::default(), epoll })
     }
 
     /// Hands over the events that are there, in the order of their times, each at an address that is a multiple of 8,
@@ -83,6 +92,19 @@ impl Lanes {
     /// ring is read after the first.
     fn fill(&mut self) {
         self.lanes.iter_mut().for_each(Lane::fill);
+        let [_, bulk] = &self.lanes;
+        let waiting = bulk.backlog.fullness();
+        // on above half of the room, off below a quarter: not to and fro
+        if waiting > 0.5 {
+            self.pressed.store(true, Ordering::Relaxed);
+        } else if waiting < 0.25 {
+            self.pressed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Set while more than about half of the bulk events that may wait are waiting.
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        self.pressed.clone()
     }
 
     fn earliest(&mut self) -> Option<&mut Lane> {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use seal::MAX_LINE;
 use serde_json::{Value, json};
+
+/// Room for what stands around the sample of a summary.
+const LEFT: usize = 256;
 
 /// A fact about the agent.
 #[derive(Clone, Debug)]
@@ -62,6 +66,24 @@ pub enum Own {
         /// By how much, in nanoseconds.
         nanoseconds: i64,
     },
+    /// Events of a process that were counted in place of told one by one.
+    Summary {
+        /// Their kind.
+        of: &'static str,
+        /// How many.
+        count: u64,
+        /// When the first happened, RFC 3339.
+        first: String,
+        /// When the last happened, RFC 3339.
+        last: String,
+        /// The first of them as its whole record.
+        sample: Vec<u8>,
+    },
+    /// A record that was held back, as it would have been written at once.
+    Record {
+        /// Its line.
+        line: Vec<u8>,
+    },
     /// The agent ends.
     Stop {
         /// Why, as the name of a signal or in words.
@@ -79,12 +101,26 @@ impl Own {
             Self::Degraded { .. } => "agent.degraded",
             Self::Lost { .. } => "agent.lost",
             Self::ClockStep { .. } => "agent.clock_step",
+            Self::Summary { .. } => "summary",
+            Self::Record { .. } => "record",
             Self::Stop { .. } => "agent.stop",
         }
     }
 
     /// The record as one line of canonical JSON, without a line feed.
     pub fn line(&self, time: &str) -> String {
+        match self {
+            // both hold a record, which is canonical already
+            Self::Record { line } => return String::from_utf8_lossy(line).into_owned(),
+            Self::Summary { of, count, first, last, sample } => {
+                let sample = String::from_utf8_lossy(sample);
+                let head = format!(r#"{{"count":"{count}","kind":"summary","last":"{last}","of":"{of}""#);
+                // a record of the longest size leaves no room around it
+                let sample = if sample.len() + LEFT > MAX_LINE { "null" } else { &sample };
+                return format!(r#"{head},"sample":{sample},"time":"{first}"}}"#);
+            }
+            _ => {}
+        }
         let mut fields: BTreeMap<&str, Value> = BTreeMap::new();
         fields.insert("kind", json!(self.kind()));
         fields.insert("time", json!(time));
@@ -124,6 +160,7 @@ impl Own {
             Self::Stop { why } => {
                 fields.insert("why", json!(why));
             }
+            Self::Summary { .. } | Self::Record { .. } => {}
         }
         json!(fields).to_string()
     }

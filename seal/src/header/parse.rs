@@ -107,6 +107,8 @@ fn cpu(value: &str) -> Option<Cpu> {
 }
 
 fn account(value: &str) -> Option<Account> {
+    // a zero is not written: the check of the spelling finds one that is
+    let (value, merge) = value.split_once(" merge=").map_or((value, "0"), |(value, merge)| (value, merge));
     let [hook, seen, kfilter, lost, recv, ufilter, emit, trunc] = words(value)?;
     let count = |text: &str, key| decimal(text.strip_prefix(key)?);
     Some(Account {
@@ -118,6 +120,7 @@ fn account(value: &str) -> Option<Account> {
         ufilter: count(ufilter, "ufilter=")?,
         emit: count(emit, "emit=")?,
         trunc: count(trunc, "trunc=")?,
+        merge: decimal(merge)?,
     })
 }
 

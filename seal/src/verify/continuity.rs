@@ -49,7 +49,7 @@ pub(super) fn arithmetic(facts: &Facts) -> Vec<What> {
         let sum = |parts: &[u64]| parts.iter().map(|part| u128::from(*part)).sum::<u128>();
         by_hook += u128::from(account.lost);
         if u128::from(account.seen) != sum(&[account.kfilter, account.lost, account.recv])
-            || u128::from(account.recv) != sum(&[account.ufilter, account.emit])
+            || u128::from(account.recv) != sum(&[account.ufilter, account.emit, account.merge])
             || account.trunc > account.emit
         {
             found.push(What::Account(account.hook.clone()));

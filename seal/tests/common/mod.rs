@@ -91,6 +91,7 @@ pub fn log(origin: &str, salt: u8) -> Log {
         ufilter: seen - lost - 1 - 2,
         emit: 2,
         trunc: 1,
+        merge: 0,
     };
     let mut one = facts(BatchKind::Events, 2);
     one.cpus = vec![Cpu { id: 0, first: 1, last: 4, lost: 0 }, Cpu { id: 3, first: 1, last: 1, lost: 0 }];

@@ -4,12 +4,15 @@
 mod actor;
 mod differential;
 mod files;
+mod flood;
+mod guard;
 mod host;
 mod load;
 mod lossless;
 mod network;
 mod privileges;
 mod programs;
+mod push;
 mod quiet;
 mod race;
 
