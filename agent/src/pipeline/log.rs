@@ -228,6 +228,7 @@ impl Log {
             clock: Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: now.offset() - self.offset },
             agent: self.agent.clone(),
             policy,
+            load: account.load,
             cpus: account.cpus.clone(),
             accounts: sorted(&account.accounts),
             lost: account.lost,
