@@ -39,6 +39,18 @@ names! {
 }
 
 names! {
+    /// Whether the programs in the kernel outlive the agent.
+    pub enum Pin {
+        /// If it is possible.
+        Auto = "auto",
+        /// The agent does not start if it is not.
+        Yes = "yes",
+        /// They end with it.
+        No = "no",
+    }
+}
+
+names! {
     /// How much the agent says about itself.
     pub enum LogLevel {
         /// Failures only.
@@ -112,6 +124,9 @@ settings! {
         wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [50],
+        /// Whether the programs in the kernel go on when the agent is killed or restarted, so that its next run misses
+        /// nothing: `auto`, `yes` or `no`.
+        pin: Pin [Pin::Auto],
     }
 }
 

@@ -10,7 +10,7 @@ pub mod control;
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +40,7 @@ use crate::{
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
-    keys::KeysError,
+    keys::{Keys, KeysError},
     pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
@@ -49,7 +49,11 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
+    source::{
+        self, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession,
+        pin::Pins,
+        with_processes,
+    },
     spool::{self, SpoolError},
 };
 
@@ -113,17 +117,21 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     }
     let now = Now::read()?;
     let mut log = Log::open(log_options(config), now)?;
-    let kernel = open_kernel(config, &policy, None)?;
-    let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
+    let boot = boot_id()?;
+    let stay = stay(config, &log, &boot);
+    let kernel = Succession::open(&Options { stay, ..options(config, &policy) })?;
+    let enrich = Enrich::prime(enrich::Options::new(boot))?;
     begin(&mut log, &kernel, &policy, now)?;
-    let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
+    let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
     let sinks = sinks(config, log.origin())?;
     let ended = {
         let parts = parts.clone();
         let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
+        let scratch = config.runtime_dir.clone();
+        let hot = move || hot(front, log, poll, &parts, &scratch, required, show);
+        thread::Builder::new().name("pipeline".into()).spawn(hot)
     };
     let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -138,6 +146,7 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
 struct Parts {
     stop: Arc<AtomicBool>,
     why: Arc<Mutex<&'static str>>,
+    leave: Arc<AtomicBool>,
     head: watch::Sender<Option<u64>>,
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
@@ -151,6 +160,7 @@ impl Default for Parts {
         Self {
             stop: Arc::default(),
             why: Arc::new(Mutex::new("unknown")),
+            leave: Arc::default(),
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
@@ -169,12 +179,15 @@ fn hot(
     log: Log,
     poll: Duration,
     parts: &Parts,
+    scratch: &Path,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
 ) -> Result<(), PipelineError> {
     let ties = Ties {
         stop: &parts.stop,
         why: &parts.why,
+        leave: &parts.leave,
+        scratch,
         announce: &mut |number| {
             parts.head.send_replace(Some(number));
         },
@@ -217,6 +230,7 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
     let doing = "waiting for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
+    let mut leave = signal(SignalKind::user_defined2()).map_err(failed(doing))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
     let mut over = parts.over.subscribe();
     let stop = |why| {
@@ -228,6 +242,10 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
             _ = interrupt.recv() => stop("SIGINT"),
+            _ = leave.recv() => {
+                parts.leave.store(true, Ordering::Release);
+                stop("SIGUSR2");
+            }
             _ = hangup.recv() => orders.send_modify(|orders| orders.reopen += 1),
             changed = over.changed() => if changed.is_err() { break },
             ended = &mut control, if listening => {
@@ -253,9 +271,13 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
 }
 
 /// The first records of a run: what it is, what it watches, what it lacks, what was before.
-fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+    let Some(kernel) = line.line.back() else { return Ok(()) };
     if let Some(recovered) = log.take_recovered() {
         log.own(&recovered, now)?;
+    }
+    for handover in &line.told {
+        log.own(handover, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
     let running: BTreeSet<_> = running.collect();
@@ -266,6 +288,8 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         family: kernel.family().name(),
         hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
+        pinned: kernel.is_pinned(),
+        unpinned: kernel.unpinned().map(str::to_owned),
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
@@ -296,14 +320,50 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 
 /// Loads the kernel half with what the policy leaves to it. `family`: in place of the best one, for tests.
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
-    Kernel::open(&Options {
-        family,
+    Kernel::open(&Options { family, ..options(config, policy) })
+}
+
+/// What the settings say of the kernel half. It ends with us.
+fn options(config: &Config, policy: &Policy) -> Options {
+    Options {
+        family: None,
         speaks: config.log.kernel,
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: with_processes(policy.wanted()),
+        stay: None,
+    }
+}
+
+/// How the kernel half outlives the agent, if it shall.
+fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
+    let must = match config.kernel.pin {
+        config::Pin::No => return None,
+        config::Pin::Auto => false,
+        config::Pin::Yes => true,
+    };
+    Some(Stay {
+        pins: Pins::of(&config.state_dir),
+        journal: config.runtime_dir.clone(),
+        boot: boot.to_owned(),
+        last_batch: log.last(),
+        must,
     })
+}
+
+/// Removes what an agent left in the kernel that ended without a stop. Returns how many loads there were.
+pub fn detach(config: &Config) -> Result<usize, DaemonError> {
+    // no agent may run that uses them
+    let lock = Keys::open(&config.state_dir);
+    match &lock {
+        Err(error @ KeysError::InUse(_)) => {
+            return Err(DaemonError::System { doing: "detaching".into(), source: io::Error::other(error.to_string()) });
+        }
+        Ok(_) | Err(_) => {}
+    }
+    let removed = source::detach(&Pins::of(&config.state_dir), &config.runtime_dir);
+    removed.map_err(|source| DaemonError::System { doing: "removing pinned programs".into(), source })
 }
 
 /// The id of this boot.

@@ -187,6 +187,17 @@ impl Log {
         Ok(self.batch.add(now.boot, false, |out| out.extend_from_slice(line.as_bytes()))?)
     }
 
+    /// Adds a record of the agent's own that shall be known at once.
+    pub fn alert(&mut self, own: &Own, now: Now) -> Result<(), LogError> {
+        let line = own.line(&text::time(now.wall));
+        Ok(self.batch.add(now.boot, true, |out| out.extend_from_slice(line.as_bytes()))?)
+    }
+
+    /// The number of the batch that is sealed next, or that is being made durable.
+    pub fn next(&self) -> u64 {
+        self.sealer.state().batch()
+    }
+
     /// Whether no more is added before the seal.
     pub fn is_full(&self) -> bool {
         self.batch.is_full()
