@@ -105,7 +105,7 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         if let Some(step) = front.follow(now) {
             log.own(&Own::ClockStep { nanoseconds: step }, now)?;
         }
-        if log.is_due(now) {
+        if log.is_due(now) || front.is_due() {
             let kind = log.due_kind();
             seal(&mut front, &mut log, kind, &mut ties)?;
         } else if empty {

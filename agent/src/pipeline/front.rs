@@ -156,6 +156,11 @@ impl Front {
         }
     }
 
+    /// Whether a batch should be sealed, though nothing else asks for that: what is taken and not sealed is kept twice.
+    pub fn is_due(&self) -> bool {
+        self.source.kernel().is_some_and(Kernel::is_long)
+    }
+
     /// The batch is durable.
     pub fn sealed(&mut self) {
         if let Some(kernel) = self.source.kernel_mut() {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A chunk is written by one call. A new file is begun when one is long; an old one is removed once all its events are
-//! sealed. So there is at most twice what waits in memory, and a batch.
+//! sealed. So there is at most twice [`MOST`] and what waits in memory.
 
 use std::{
     fs::{self, File},
@@ -40,6 +40,9 @@ pub struct Base {
 
 /// A new file is begun when one has this many bytes.
 const LONG: u64 = 256 << 10;
+
+/// A batch is sealed when a file has this many bytes.
+const MOST: u64 = 32 << 20;
 
 const HEAD: u32 = 1;
 const BASE: u32 = 2;
@@ -160,6 +163,11 @@ impl Journal {
     pub fn closing(&mut self, next: Base) {
         self.write(BASE, &base(&next));
         self.base = next;
+    }
+
+    /// Whether so much was written that what it covers should be sealed, though nothing else asks for that.
+    pub fn is_long(&self) -> bool {
+        self.len > MOST
     }
 
     /// The batch is durable. `taken`, `handed`: events of each lane that were taken out of the ring since the start,

@@ -214,6 +214,11 @@ impl Kernel {
         self.lanes.closing(base);
     }
 
+    /// Whether its journal is so long that a batch should be sealed.
+    pub fn is_long(&self) -> bool {
+        self.lanes.is_long()
+    }
+
     /// All events that were handed over are sealed, and durable.
     pub fn sealed(&mut self) {
         self.lanes.sealed();
@@ -243,10 +248,11 @@ impl Kernel {
 
     /// Stops making events, for good; those that are waiting stay readable.
     pub fn detach(&mut self) {
-        if let Some(pins) = self.pins.take()
-            && let Err(error) = pins.remove(&self.generation)
-        {
-            tracing::warn!(%error, "the names of the programs cannot be removed: `sigtrail detach` does it");
+        if let Some(pins) = self.pins.take() {
+            if let Err(error) = pins.remove(&self.generation) {
+                tracing::warn!(%error, "the names of the programs cannot be removed: `sigtrail detach` does it");
+            }
+            pins.leave();
         }
         self.links.clear();
     }

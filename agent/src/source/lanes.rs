@@ -126,6 +126,11 @@ impl Lanes {
         }
     }
 
+    /// See [`Journal::is_long`].
+    pub fn is_long(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_long)
+    }
+
     /// Nothing is to be gone on with.
     pub fn forget(&mut self) {
         if let Some(journal) = self.journal.take() {

@@ -79,6 +79,11 @@ impl Pins {
         Self { dir: Path::new(BPFFS).join("sigtrail").join(seal::text::hex(&hash[..8])) }
     }
 
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes the directory. It must be ours alone: who can write to it says what our programs are.
     pub fn make(&self) -> Result<(), String> {
         Special::Bpf.ensure()?;
@@ -142,6 +147,13 @@ impl Pins {
             fs::remove_file(entry?.path())?;
         }
         fs::remove_dir(dir)
+    }
+
+    /// Removes the directory if nothing is in it.
+    pub fn leave(&self) {
+        if let Err(error) = fs::remove_dir(&self.dir) {
+            tracing::debug!(%error, "other programs of this agent have names");
+        }
     }
 
     /// Removes all generations and the directory. Returns how many there were.
