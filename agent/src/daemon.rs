@@ -49,11 +49,7 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{
-        self, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession,
-        pin::Pins,
-        with_processes,
-    },
+    source::{self, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession, pin::Pins, with_processes},
     spool::{self, SpoolError},
 };
 
@@ -356,11 +352,8 @@ fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
 pub fn detach(config: &Config) -> Result<usize, DaemonError> {
     // no agent may run that uses them
     let lock = Keys::open(&config.state_dir);
-    match &lock {
-        Err(error @ KeysError::InUse(_)) => {
-            return Err(DaemonError::System { doing: "detaching".into(), source: io::Error::other(error.to_string()) });
-        }
-        Ok(_) | Err(_) => {}
+    if let Err(error @ KeysError::InUse(_)) = lock {
+        return Err(LogError::Keys(error).into());
     }
     let removed = source::detach(&Pins::of(&config.state_dir), &config.runtime_dir);
     removed.map_err(|source| DaemonError::System { doing: "removing pinned programs".into(), source })

@@ -19,8 +19,8 @@ mod watch;
 pub use hooks::Family;
 pub use journal::Base;
 pub use kernel::{Kernel, Options, SourceError, Stay};
-pub use own::Own;
 pub use load::with_processes;
+pub use own::Own;
 pub use replay::{Replay, ReplayError};
 pub use succession::{Succession, detach};
 

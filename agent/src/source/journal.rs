@@ -333,7 +333,7 @@ impl<'a> Iterator for Chunks<'a> {
 }
 
 /// Events one after the other: each its length and its bytes, filled up to whole words. Ends at one that is cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Events<'a>(pub &'a [u64]);
 
 impl<'a> Iterator for Events<'a> {

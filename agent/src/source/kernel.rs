@@ -282,7 +282,8 @@ impl Kernel {
         let (journal, found) = if resume {
             journal::Journal::resume(&stay.journal, &stay.boot, self.load, stay.last_batch)
         } else {
-            let base = Base { batch: stay.last_batch, version: env!("CARGO_PKG_VERSION").to_owned(), ..Base::default() };
+            let base =
+                Base { batch: stay.last_batch, version: env!("CARGO_PKG_VERSION").to_owned(), ..Base::default() };
             journal::Journal::begin(&stay.journal, &stay.boot, self.load, base.clone())
                 .map(|journal| (journal, Found { base, ..Found::default() }))
         }

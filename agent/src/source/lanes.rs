@@ -76,7 +76,7 @@ impl Lane {
 
 /// The lanes, the critical one first.
 pub struct Lanes {
-    lanes: [Lane; 2],
+    both: [Lane; 2],
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
     /// Where events are kept that were taken and are not sealed.
@@ -97,12 +97,12 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { lanes, epoll, journal: None })
+        Ok(Self { both: lanes, epoll, journal: None })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
     pub fn keep(&mut self, journal: Journal, found: &Found) {
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
+        for (at, lane) in self.both.iter_mut().enumerate() {
             lane.backlog.restore(&found.events[at]);
             lane.taken = Events(&found.events[at]).count() as u64;
             lane.twice = found.last[at];
@@ -119,7 +119,7 @@ impl Lanes {
 
     /// All events that were handed over are sealed, and durable.
     pub fn sealed(&mut self) {
-        let count = |of: fn(&Lane) -> u64| self.lanes.each_ref().map(of);
+        let count = |of: fn(&Lane) -> u64| self.both.each_ref().map(of);
         let (taken, handed) = (count(|lane| lane.taken), count(|lane| lane.handed));
         if let Some(journal) = &mut self.journal {
             journal.sealed(taken, handed);
@@ -166,13 +166,13 @@ impl Lanes {
     /// An event of the second ring that was there before one of the first on the same CPU is seen with it: the second
     /// ring is read after the first.
     pub fn fill(&mut self) {
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
+        for (at, lane) in self.both.iter_mut().enumerate() {
             lane.fill(at, at == CRITICAL, self.journal.as_mut());
         }
     }
 
     fn earliest(&mut self) -> Option<&mut Lane> {
-        let [critical, bulk] = &mut self.lanes;
+        let [critical, bulk] = &mut self.both;
         match (critical.time(), bulk.time()) {
             (None, None) => None,
             (Some(a), Some(b)) if b < a => Some(bulk),

@@ -125,6 +125,11 @@ impl Naming<'_> {
     }
 }
 
+/// A map as what it must be.
+fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> Result<T, SourceError> {
+    T::try_from(map).map_err(|error| SourceError::Map(name, error))
+}
+
 /// The maps that the user half reads or writes.
 const MAPS: [&str; 6] = ["CRITICAL", "BULK", CONTROL, "COUNTS", "SEQUENCE", "PROGRAMS"];
 
@@ -141,9 +146,6 @@ impl Kernel {
             naming.name(Thing::Map, name, |path| map.pin(path));
             Ok(map)
         };
-        fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> Result<T, SourceError> {
-            T::try_from(map).map_err(|error| SourceError::Map(name, error))
-        }
         let critical: RingBuf<MapData> = of_type("CRITICAL", take("CRITICAL")?)?;
         let bulk: RingBuf<MapData> = of_type("BULK", take("BULK")?)?;
         let lanes = Lanes::new((critical, options.backlog_bytes / 2), (bulk, options.backlog_bytes));
@@ -188,7 +190,12 @@ impl Kernel {
 
     /// Loads the programs that `options` ask for and attaches them; they make events from a time on. A program that
     /// cannot be attached is no error: see [`Kernel::attached`].
-    pub(super) fn load_anew(plan: &Plan, options: &Options, pins: Option<&Pins>, from: u64) -> Result<Self, SourceError> {
+    pub(super) fn load_anew(
+        plan: &Plan,
+        options: &Options,
+        pins: Option<&Pins>,
+        from: u64,
+    ) -> Result<Self, SourceError> {
         let ring = options.ring_bytes;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&plan.btf))

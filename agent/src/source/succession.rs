@@ -6,8 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    Own,
-    journal,
+    Own, journal,
     kernel::{Kernel, Options, SourceError, Stay},
     load::Plan,
     pin::Pins,

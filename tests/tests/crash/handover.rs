@@ -210,7 +210,8 @@ fn an_upgrade_makes_no_gap() {
                 agent.signal(ending);
                 agent.end();
                 let text = fs::read_to_string(host.path("sigtrail.yaml")).unwrap();
-                let kept: String = text.lines().filter(|line| !line.contains("ring_bytes")).flat_map(|line| [line, "\n"]).collect();
+                let kept: String =
+                    text.lines().filter(|line| !line.contains("ring_bytes")).flat_map(|line| [line, "\n"]).collect();
                 host.write("sigtrail.yaml", &kept);
                 host.configure(&format!("kernel: {{ ring_bytes: {size} }}"));
                 agent = host.start();
@@ -252,9 +253,9 @@ fn programs_left_behind_can_be_removed() {
     let agent = host.start();
     assert_eq!(generations(&host).len(), 1);
     let (code, said) = host.launch().end();
-    assert_eq!(code, Some(1), "{said}");
+    assert_ne!(code, Some(0), "{said}");
     assert!(said.contains("another agent uses"), "{said}");
-    assert_eq!(run(&mut host.command("detach")).code, Some(1));
+    assert_ne!(run(&mut host.command("detach")).code, Some(0));
     assert_eq!(generations(&host).len(), 1);
     agent.kill();
     assert_eq!(generations(&host).len(), 1);

@@ -64,7 +64,7 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 stop: &stop,
                 why: &why,
                 leave: &AtomicBool::new(false),
-                scratch: Path::new("/nowhere"),
+                scratch: std::path::Path::new("/nowhere"),
                 announce: &mut |number| stop.store(number >= play.last, Ordering::Release),
                 gaps: &mut Vec::new,
                 released: &mut || None,

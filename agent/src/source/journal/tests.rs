@@ -32,23 +32,33 @@ fn names(dir: &Path) -> Vec<u32> {
 
 #[test]
 fn what_is_not_sealed_comes_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::begin(dir.path(), BOOT, 7, base_of(3, 0)).unwrap();
-    for seq in 0..4 {
-        journal.events(usize::from(seq % 2 == 1), &event(0, seq));
-    }
-    let check = |last_batch, lanes: [&[u64]; 2]| {
-        let (_, found) = resume(dir.path(), last_batch);
-        assert_eq!([told(&found, 0), told(&found, 1)], lanes.map(<[u64]>::to_vec), "batch {last_batch}");
-        assert_eq!(found.last, [Some((0, 2)), Some((0, 3))]);
+    let written = |closing: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(dir.path(), BOOT, 7, base_of(3, 0)).unwrap();
+        for seq in 0..4 {
+            journal.events(usize::from(seq % 2 == 1), &event(0, seq));
+        }
+        if closing {
+            journal.closing(base_of(4, 2));
+        }
+        dir
     };
-    check(3, [&[0, 2], &[1, 3]]);
+    let check = |closing, last_batch, lanes: [&[u64]; 2]| {
+        let dir = written(closing);
+        // the first time, and after a crash right behind it
+        for _ in 0..2 {
+            let (_, found) = resume(dir.path(), last_batch);
+            assert_eq!([told(&found, 0), told(&found, 1)], lanes.map(<[u64]>::to_vec), "batch {last_batch}");
+            assert_eq!(found.last, [Some((0, 2)), Some((0, 3))]);
+        }
+    };
+    check(false, 3, [&[0, 2], &[1, 3]]);
     // batch 4 is being sealed: whether it got to the disk decides
-    journal.closing(base_of(4, 2));
-    check(3, [&[0, 2], &[1, 3]]);
-    check(4, [&[2], &[3]]);
-    check(9, [&[2], &[3]]);
+    check(true, 3, [&[0, 2], &[1, 3]]);
+    check(true, 4, [&[2], &[3]]);
+    check(true, 9, [&[2], &[3]]);
     // what another run says is worth nothing
+    let dir = written(true);
     assert!(matches!(Journal::resume(dir.path(), BOOT, 8, 4), Err(JournalError::None)));
     assert!(matches!(Journal::resume(dir.path(), "another boot", 7, 4), Err(JournalError::None)));
     assert!(matches!(Journal::resume(dir.path(), BOOT, 7, 2), Err(JournalError::None)));
