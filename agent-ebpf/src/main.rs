@@ -14,6 +14,7 @@
 mod draft;
 mod filter;
 mod kernel;
+mod notes;
 mod path;
 mod program;
 mod socket;

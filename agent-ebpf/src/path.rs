@@ -26,6 +26,25 @@ impl Place {
         Self::at::<M>(file, layout!(file.id), layout!(file.path))
     }
 
+    /// The inode of the entry; 0 when it is only about to be made.
+    #[inline(always)]
+    pub fn inode<M: Memory>(self) -> usize {
+        load!(M, usize, self.entry, dentry.inode)
+    }
+
+    /// What a `struct path` names.
+    #[inline(always)]
+    pub fn of_path<M: Memory>(path: usize) -> Place {
+        // struct path { struct vfsmount *mnt; struct dentry *dentry; }
+        Place { mount: M::load(path, layout!(path.id), 0), entry: M::load(path, layout!(path.id), 8) }
+    }
+
+    /// An entry, below a directory that a `struct path` names.
+    #[inline(always)]
+    pub fn in_dir<M: Memory>(dir: usize, entry: usize) -> Place {
+        Place { entry, ..Self::of_path::<M>(dir) }
+    }
+
     /// The working directory of a task.
     #[inline(always)]
     pub fn working<M: Memory>(task: usize) -> Place {

@@ -7,6 +7,7 @@ pub mod exec_failed;
 pub mod exit;
 pub mod fork;
 pub mod link;
+pub mod lsm;
 pub mod open;
 pub mod rename;
 pub mod send;

@@ -286,6 +286,7 @@ fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<
         missing: kernel.missing().to_vec(),
         pinned: kernel.is_pinned(),
         unpinned: kernel.unpinned().map(str::to_owned),
+        no_lsm: kernel.lsm().map(str::to_owned),
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;

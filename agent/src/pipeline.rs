@@ -26,7 +26,7 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
-pub use status::{HookStatus, Status, hook_status};
+pub use status::{HookStatus, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{

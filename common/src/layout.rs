@@ -38,7 +38,7 @@ layout! {
         loginuid = "loginuid", sessionid = "sessionid", real_parent = "real_parent", group_leader = "group_leader",
         tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
         cgroups = "cgroups", exit_code = "exit_code", status = "thread_info.status",
-        last_child = "children.prev", sibling = "sibling",
+        last_child = "children.prev", sibling = "sibling", stack = "stack",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
     signal: Signal = "signal_struct" { tty = "tty", live = "live", }
@@ -47,13 +47,14 @@ layout! {
     fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
     file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", private = "private_data", }
-    dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", }
+    dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
+    path: StructPath = "path" { mnt = "mnt", }
     mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", }
     vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", }
     inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", }
     sb: SuperBlock = "super_block" { dev = "s_dev", }
     mm: Mm = "mm_struct" { arg_start = "arg_start", arg_end = "arg_end", exe_file = "exe_file", }
-    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", }
+    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", file = "file", }
     cred: Cred = "cred" {
         uid = "uid", gid = "gid", suid = "suid", sgid = "sgid", euid = "euid", egid = "egid", fsuid = "fsuid",
         fsgid = "fsgid", user_ns = "user_ns",

@@ -60,6 +60,9 @@ pub mod mark {
     pub const DETACHED: u32 = 8;
     /// There is no such value in this event.
     pub const ABSENT: u32 = 16;
+    /// Of a path: a security hook was asked with this very object. The name beside it is what the memory of the caller
+    /// said when the call returned; it tells nothing about the object.
+    pub const OBJECT: u32 = 32;
 }
 
 /// The number that stands for "unset" in ids, as in `loginuid` (see `audit_getloginuid` and auditctl(8)).

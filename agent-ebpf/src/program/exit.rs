@@ -5,12 +5,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::{BtfTracePointContext, TracePointContext},
 };
-use common::{
-    Call, Hook, Kind,
-    event::Exit,
-    filter::class,
-    names::Signal, wire::Bool,
-};
+use common::{Call, Hook, Kind, event::Exit, filter::class, names::Signal, wire::Bool};
 
 use crate::{
     draft::Draft,

@@ -9,12 +9,14 @@ use common::{
 use crate::{
     draft::{CallDraft, TEXT, kernel_read},
     kernel::{Memory, clamp, copy_user_str},
+    notes,
     path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
 };
 
 #[inline(always)]
 fn link<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Link) {
         return;
     }
@@ -24,21 +26,32 @@ fn link<M: Memory>(it: &Return) {
         } else {
             (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
         };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(from, old));
-        draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
+        (draft.body.path, draft.body.target) = match note {
+            Some(note) => {
+                (notes::path(draft, note, note.body.path, old), notes::path(draft, note, note.body.target, new))
+            }
+            None => (
+                path::of::<M, _, _>(draft, it.task, Subject::Name(from, old)),
+                path::of::<M, _, _>(draft, it.task, Subject::Name(to, new)),
+            ),
+        };
     });
 }
 on_return!(link_fast, link_base, link_perf, link);
 
 #[inline(always)]
 fn symlink<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Symlink) {
         return;
     }
     it.send::<M, Symlink>(Kind::Symlink, |draft, it| {
         let (dir, name) =
             if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
+        draft.body.path = match note {
+            Some(note) => notes::path(draft, note, note.body.path, name),
+            None => path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name)),
+        };
         draft.body.content = given(draft, it.arg::<0>());
     });
 }

@@ -2,10 +2,11 @@
 
 use common::{
     Call, Hook, Kind,
-    names::ACCESS_PATH,
     event::Open,
     filter::class,
-    names::{Access, OpenFlags}, wire::{Bool, Device, Inode, Mode, UNSET},
+    names::ACCESS_PATH,
+    names::{Access, OpenFlags},
+    wire::{Bool, Device, Inode, Mode, UNSET},
 };
 
 use crate::{
@@ -53,6 +54,24 @@ impl Wish {
             }
         }
     }
+}
+
+/// Whether an open is certainly not wanted: most opens are for reading, and they should not even jump to the program.
+#[inline(always)]
+pub fn is_left_out(it: &Return) -> bool {
+    let class = if it.is_error() {
+        filter::class_of(it.ret)
+    } else if it.is(Call::Openat) && reads_only(it.arg::<2>()) || it.is(Call::Open) && reads_only(it.arg::<1>()) {
+        class::READ
+    } else {
+        return false;
+    };
+    !filter::is_wanted(Kind::Open, class)
+}
+
+#[inline(always)]
+fn reads_only(flags: u64) -> bool {
+    flags as u32 & (O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE) == 0
 }
 
 #[inline(always)]

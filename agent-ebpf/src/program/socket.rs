@@ -3,7 +3,8 @@
 use common::{
     Kind,
     event::{Accept, Bind, Connect, Listen},
-    names::{Protocol, SocketType}, wire::Addr,
+    names::{Protocol, SocketType},
+    wire::Addr,
 };
 
 use crate::{

@@ -16,7 +16,8 @@ use common::{Call, Hook, Kind, Record, filter::KINDS};
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of},
-    kernel::{Base, Fast, Memory, load},
+    kernel::{Base, Fast, Memory, Registers, load},
+    program::open,
 };
 
 /// The program of each kind.
@@ -27,25 +28,10 @@ static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 #[map]
 static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
 
-/// `struct pt_regs` of x86_64 (`arch/x86/include/asm/ptrace.h`).
-#[repr(C)]
-pub struct Registers {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    bp: u64,
-    bx: u64,
-    r11: u64,
-    r10: u64,
-    r9: u64,
-    r8: u64,
-    ax: u64,
-    cx: u64,
-    dx: u64,
-    si: u64,
-    di: u64,
-    orig_ax: u64,
+/// Whether a task is in a call of a 32-bit program.
+#[inline(always)]
+pub fn is_compat<M: Memory>(task: usize) -> bool {
+    load!(M, u32, task, task.status) & COMPAT != 0
 }
 
 /// How a program learns of a call that returns.
@@ -118,7 +104,7 @@ impl Return {
             return None;
         }
         let task = M::task();
-        let compat = load!(M, u32, task, task.status) & COMPAT != 0;
+        let compat = is_compat::<M>(task);
         let call = if compat { narrow } else { wide };
         if call == 0 {
             return None;
@@ -204,6 +190,13 @@ fn dispatch<M: Memory>(ctx: &impl Source) {
         return;
     }
     let kind = kind_of(it.call);
+    if kind == Kind::Open as u32 && open::is_left_out(&it) {
+        filter::count(Hook::SysExit, |counts| {
+            counts.seen += 1;
+            counts.filtered += 1;
+        });
+        return;
+    }
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind
@@ -227,8 +220,9 @@ static KIND_OF_CALL: [u8; 256] = {
     kinds
 };
 
+/// The kind of a call, as a number; 0 for no call.
 #[inline(always)]
-fn kind_of(call: u8) -> u32 {
+pub fn kind_of(call: u8) -> u32 {
     // SAFETY: the table has an entry for every byte.
     u32::from(unsafe { read_volatile((&raw const KIND_OF_CALL).cast::<u8>().add(usize::from(call))) })
 }

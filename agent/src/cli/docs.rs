@@ -47,14 +47,17 @@ fn events() -> String {
          and addresses have the parts `family`, `ip`, `port`, `path` and `abstract`.\n\n`evidence` says how good a \
          record is: `hook` is where the kernel half sat; `user_copy`, when there, names the fields that were copied from the memory \
          of the caller, who may have changed it meanwhile: all others the kernel resolved; `truncated`, when there, names those that \
-         were cut short.\n"
+         were cut short; `mismatch`, when there, names those of which the caller's memory said something else at the end of the call \
+         (a record of kind `mismatch` has both).\n"
     );
     let added = field::CONTEXT.iter().chain(field::DERIVED).map(|(field, _)| *field);
     let kinds = Kind::ALL.iter().map(|kind| section(kind.name(), &kind.doc().concat(), kind.fields().iter().copied()));
     let own = "\n## The agent's own records\n\nThey have `kind` and `time`, and: `agent.start` (`version`, `kernel`, `family`, \
-         `hooks`, `missing`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
+         `hooks`, `missing`, `no_lsm`, `pinned`, `unpinned`), `agent.handover` (`how`: `adopted`, `replaced` or `abandoned`; `from`, \
+         `generation`, `waiting`, `journal`, `unread_seconds`, `why`), `agent.hook` (`hook`, `state`: `restored` or `missing`; `why`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
          (`text`), `agent.degraded` (`program`, `kinds`, `why`), `agent.lost` (`hook`, `cause`, `count`), \
-         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`). Batch 0 holds one record of kind `enrol` with the \
+         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`, `pinned`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
+         same `cpu` and `seq`. Batch 0 holds one record of kind `enrol` with the \
          enrolment note.\n";
     let first =
         [start, section("Every record", "", Header::FIELDS.iter().copied()), section("Added by the agent", "", added)];
@@ -126,7 +129,7 @@ fn schema() -> Value {
                 },
                 "required": ["family"], "additionalProperties": false,
             },
-            "evidence": object(json!({ "hook": { "type": "string" }, "truncated": names, "user_copy": names }), &["hook"]),
+            "evidence": object(json!({ "hook": { "type": "string" }, "mismatch": names, "truncated": names, "user_copy": names }), &["hook"]),
             "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } }), &["rule", "verdict"]),
             "process": object(json!({
                 "ancestors": { "type": "array", "items": text_ref }, "cgroup": text_ref,

@@ -17,7 +17,7 @@ use crate::{
     batch::{Batch, Limits},
     clock::Now,
     keys::{Keys, KeysError},
-    record::{Judgement, Record, Verdict, json},
+    record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
     spool::{self, Spool, SpoolError},
 };
@@ -178,7 +178,11 @@ impl Log {
         now: Now,
     ) -> Result<(), LineError> {
         let is_alert = judgement.verdict == Verdict::Alert;
-        self.batch.add(now.boot, is_alert, |out| json::line(record, judgement, time, out))
+        self.batch.add(now.boot, is_alert, |out| json::line(record, judgement, time, out))?;
+        for (field, path) in record::mismatches(record) {
+            self.batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;
+        }
+        Ok(())
     }
 
     /// Adds a record of the agent's own.

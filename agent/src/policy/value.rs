@@ -338,7 +338,7 @@ impl Target<'_> {
         let slot = match self.operand {
             Operand::Field(slot) | Operand::Made(slot, _) | Operand::Joined(slot, _) => slot,
         };
-        let (known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
+        let (mut known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
             (Slot::Derived(Derived::Kind), _) => (Kind::ALL.iter().map(|kind| kind.name()).collect(), false),
             (Slot::Derived(Derived::Call), _) => (Call::ALL.iter().map(|call| call.name()).collect(), false),
             (Slot::Derived(Derived::Errno), _) => (push::errors().to_vec(), false),
@@ -347,6 +347,8 @@ impl Target<'_> {
             // a set that this place does not know yet: any text may be right
             _ => return Ok(Check::Text(Pattern::Is(text.as_bytes().into()))),
         };
+        // two numbers may have one name
+        known.dedup();
         match known.iter().find(|name| **name == text) {
             Some(name) => Ok(Check::Name(name)),
             // values without a name are written as numbers

@@ -12,7 +12,7 @@ use common::{
 
 use seal::MAX_LINE;
 
-use super::{ContextField, Derived, Judgement, Process, Record, Slot};
+use super::{ContextField, Derived, Judgement, Process, Record, Slot, mismatches};
 
 /// The JSON of a process names ancestors in at most this many bytes.
 const ANCESTORS: usize = MAX_LINE / 16;
@@ -148,6 +148,14 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
     };
     out.extend_from_slice(b"{\"hook\":");
     text(record.event.hook.name().as_bytes(), out);
+    let start = out.len();
+    for (field, _) in mismatches(record) {
+        out.extend_from_slice(if out.len() == start { b",\"mismatch\":[" } else { b"," });
+        text(field.as_bytes(), out);
+    }
+    if out.len() > start {
+        out.push(b']');
+    }
     marked(b",\"truncated\":[", mark::TRUNCATED, out);
     marked(b",\"user_copy\":[", mark::USER, out);
     out.push(b'}');

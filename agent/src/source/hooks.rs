@@ -49,6 +49,8 @@ fn is_after_6_18(release: &str) -> bool {
 pub enum Entry {
     /// It sits on a tracepoint: its group in tracefs, and its name.
     Tracepoint(&'static str, &'static str),
+    /// It is asked by a security hook, and takes notes for programs on `sys_exit`.
+    Lsm(&'static str),
     /// Another program on `sys_exit` jumps to it for a kind.
     Call(Kind),
 }
@@ -66,11 +68,29 @@ pub struct Program {
     pub kinds: &'static [Kind],
 }
 
-/// All programs. `sys_exit` comes last: it jumps to the others.
+/// The programs of the security tier, on kernels that let them in: with them no name depends on the caller's memory.
+/// Each is worth loading only for its kinds.
+pub const LSM: &[Program] = &[
+    lsm("lsm_unlink", "path_unlink", &[Kind::Unlink]),
+    lsm("lsm_rmdir", "path_rmdir", &[Kind::Rmdir]),
+    lsm("lsm_symlink", "path_symlink", &[Kind::Symlink]),
+    lsm("lsm_link", "path_link", &[Kind::Link]),
+    lsm("lsm_rename", "path_rename", &[Kind::Rename]),
+    lsm("lsm_chmod", "path_chmod", &[Kind::Chmod]),
+    lsm("lsm_chown", "path_chown", &[Kind::Chown]),
+    lsm("lsm_truncate", "path_truncate", &[Kind::Truncate]),
+    lsm("lsm_exec", "bprm_creds_for_exec", &[Kind::Exec]),
+];
+
+/// The program that only [`Family::Perf`] has.
+pub const BINPRM: &str = "binprm";
+
+/// All other programs. `sys_exit` comes last: it jumps to the others.
 pub const PROGRAMS: &[Program] = &[
     tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
     tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
+    tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
@@ -97,6 +117,10 @@ const fn tracepoint(
     kinds: &'static [Kind],
 ) -> Program {
     Program { name, entry: Entry::Tracepoint(group, at), hook, kinds }
+}
+
+const fn lsm(name: &'static str, at: &'static str, kinds: &'static [Kind]) -> Program {
+    Program { name, entry: Entry::Lsm(at), hook: Hook::Lsm, kinds }
 }
 
 const fn call(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {

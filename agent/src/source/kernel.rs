@@ -25,6 +25,7 @@ use super::{
     hooks::{self, Family},
     journal::{self, Base, Found},
     lanes::Lanes,
+    object,
     offsets::OffsetsError,
     pin::{self, Pins, Thing},
     speech::Speech,
@@ -33,6 +34,9 @@ use super::{
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The security modules that are asked, once securityfs is mounted.
+pub const LSM_LIST: &str = "/sys/kernel/security/lsm";
 
 /// What the kernel half is told before it starts.
 #[derive(Clone, Debug)]
@@ -78,6 +82,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// The fast family was asked for, and cannot be.
+    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
+    NoCast,
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -133,6 +140,7 @@ pub struct Kernel {
     pub(super) family: Family,
     pub(super) attached: Vec<Attached>,
     pub(super) missing: Vec<String>,
+    pub(super) lsm: Option<String>,
     pub(super) load: u32,
     pub(super) generation: String,
     /// Its names; `None` when it has none.
@@ -159,6 +167,11 @@ impl Kernel {
     /// Members of structs that this kernel lacks: what they would tell is null in records.
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// Why the security tier is not there; `None` when it is.
+    pub fn lsm(&self) -> Option<&str> {
+        self.lsm.as_deref()
     }
 
     /// Which load it is: the id of the map that numbers the events, unique within a boot.
@@ -274,7 +287,14 @@ impl Kernel {
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        self.programs.values().map(|program| misses(program).unwrap_or(0)).sum()
+        // a skip of this one costs a detail and no event
+        let running = self.programs.iter().filter(|(name, _)| *name != hooks::BINPRM);
+        running.map(|(_, program)| misses(program).unwrap_or(0)).sum()
+    }
+
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.programs.values().any(|program| misses(program).is_some())
     }
 
     /// Keeps a journal: goes on with that of the run before, or begins one.

@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, MapError, RingBuf},
     programs::{
-        BtfTracePoint, Program as AyaProgram, ProgramError, TracePoint,
+        BtfTracePoint, Lsm as LsmProgram, Program as AyaProgram, ProgramError, TracePoint,
         links::{FdLink, PinnedLink},
     },
     util::nr_cpus,
@@ -19,8 +19,8 @@ use sha2::{Digest as _, Sha256};
 use zerocopy::IntoBytes as _;
 
 use super::{
-    hooks::{Entry, Family, PROGRAMS, Program},
-    kernel::{Attached, BTF, Kernel, Options, SourceError},
+    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
+    kernel::{Attached, BTF, Kernel, LSM_LIST, Options, SourceError},
     lanes::Lanes,
     object,
     offsets::Types,
@@ -31,6 +31,9 @@ use super::{
 
 /// The map of the kernel half's writable globals: it holds one [`Control`].
 const CONTROL: &str = ".bss";
+
+/// Threads whose notes of security hooks are kept at once.
+const NOTES: u32 = 128;
 
 /// What is to be loaded on this kernel.
 pub struct Plan {
@@ -52,6 +55,9 @@ impl Plan {
         let (layout, missing) = types.layout()?;
         let cast = types.cast();
         let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
+        if family != Family::Base && cast.is_none() {
+            return Err(SourceError::NoCast);
+        }
         if family == Family::Perf
             && let Err(error) = Special::Trace.ensure()
         {
@@ -66,7 +72,7 @@ impl Plan {
         hash.update(&layout);
         hash.update([family as u8, u8::from(options.speaks)]);
         hash.update([options.ring_bytes, cpus].as_bytes());
-        for program in PROGRAMS.iter().filter(|it| is_needed(it, &options.wanted)) {
+        for program in LSM.iter().chain(PROGRAMS).filter(|it| is_needed(it, family, &options.wanted)) {
             hash.update(format!("{} {:?} ", program.name, program.entry));
         }
         let digest = hash.finalize();
@@ -174,6 +180,7 @@ impl Kernel {
             family,
             attached: Vec::new(),
             missing: Vec::new(),
+            lsm: None,
             load,
             generation: generation.to_owned(),
             pins: None,
@@ -205,6 +212,7 @@ impl Kernel {
             .map_max_entries("CRITICAL", ring / 2)
             .map_max_entries("BULK", ring)
             .map_max_entries("EXEC_DRAFT", plan.cpus)
+            .map_max_entries("NOTES", if is_lsm_on() { NOTES } else { 1 })
             .load(&plan.object)
             .map_err(load_error)?;
         let draft = pins.map(|pins| pins.draft().map_err(|error| error.to_string()));
@@ -222,8 +230,9 @@ impl Kernel {
         let control = |error| SourceError::Map(CONTROL, error);
         kernel.steering.begin(from).map_err(control)?;
         kernel.steer(options)?;
+        kernel.attach_lsm(&options.wanted, &plan.btf, &mut naming);
         for program in PROGRAMS {
-            if is_needed(program, &options.wanted) {
+            if is_needed(program, plan.family, &options.wanted) {
                 let failed = kernel.attach(program, &plan.btf, &mut naming).err();
                 kernel.attached.push(Attached { program: *program, failed });
             }
@@ -255,7 +264,9 @@ impl Kernel {
             let path = entry.map_err(|error| failed(&error))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if let Some(name) = name.strip_prefix("program_") {
+                let is_lsm = LSM.iter().any(|program| program.name == name);
                 let program = match plan.family {
+                    _ if is_lsm => LsmProgram::from_pin(&path).map(AyaProgram::Lsm),
                     Family::Perf => TracePoint::from_pin(&path).map(AyaProgram::TracePoint),
                     Family::Fast | Family::Base => BtfTracePoint::from_pin(&path).map(AyaProgram::BtfTracePoint),
                 }
@@ -269,9 +280,14 @@ impl Kernel {
             }
         }
         kernel.named(pins)?;
-        for program in PROGRAMS.iter().filter(|it| is_needed(it, &options.wanted)) {
+        kernel.lsm = no_lsm();
+        for program in LSM.iter().chain(PROGRAMS).filter(|it| is_needed(it, plan.family, &options.wanted)) {
             let is_there = match program.entry {
-                Entry::Tracepoint(..) => kernel.links.contains_key(program.name),
+                Entry::Lsm(_) if !kernel.links.contains_key(program.name) => {
+                    kernel.lsm = Some("they could not be attached when the programs were loaded".to_owned());
+                    continue;
+                }
+                Entry::Tracepoint(..) | Entry::Lsm(_) => kernel.links.contains_key(program.name),
                 Entry::Call(_) => kernel.programs.contains_key(program.name),
             };
             let failed = (!is_there).then(|| "it could not be attached when the programs were loaded".to_owned());
@@ -288,7 +304,7 @@ impl Kernel {
     }
 
     fn attach(&mut self, program: &Program, btf: &Btf, naming: &mut Naming<'_>) -> Result<(), String> {
-        let name = format!("{}_{}", program.name, self.family.name());
+        let name = self.object_name(program.name);
         let ebpf = self.ebpf.as_mut().ok_or("nothing was loaded")?;
         let loaded = ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
         load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
@@ -299,7 +315,7 @@ impl Kernel {
         }
         match program.entry {
             Entry::Call(kind) => self.jump(program, kind),
-            Entry::Tracepoint(..) => {
+            Entry::Tracepoint(..) | Entry::Lsm(_) => {
                 let mut link = link(loaded, program.entry)?;
                 if let Some(dir) = naming.dir {
                     link = match link.pin(pin::path(dir, Thing::Link, program.name)) {
@@ -317,6 +333,27 @@ impl Kernel {
         }
     }
 
+    /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
+    /// copied from the caller's memory, and marked so.
+    fn attach_lsm(&mut self, wanted: &[u8; KINDS], btf: &Btf, naming: &mut Naming<'_>) {
+        self.lsm = no_lsm();
+        let family = self.family;
+        for program in LSM.iter().filter(|program| is_needed(program, family, wanted)) {
+            if let Err(why) = self.attach(program, btf, naming) {
+                self.lsm = Some(why);
+                return;
+            }
+            self.attached.push(Attached { program: *program, failed: None });
+        }
+    }
+
+    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
+    fn object_name(&self, name: &str) -> String {
+        let is_lsm = LSM.iter().any(|program| program.name == name);
+        let family = if is_lsm && self.family == Family::Perf { Family::Fast } else { self.family };
+        format!("{name}_{}", family.name())
+    }
+
     /// Lets `sys_exit` jump to a program for a kind.
     pub(super) fn jump(&mut self, program: &Program, kind: Kind) -> Result<(), String> {
         let fd = self.programs.get(program.name).ok_or("it is not loaded")?;
@@ -332,7 +369,7 @@ impl Kernel {
     }
 
     fn program_mut(&mut self, name: &str) -> Option<&mut AyaProgram> {
-        let full = format!("{name}_{}", self.family.name());
+        let full = self.object_name(name);
         let loaded = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(&full));
         loaded.or_else(|| self.there.get_mut(name))
     }
@@ -379,8 +416,21 @@ fn link(program: &mut AyaProgram, entry: Entry) -> Result<FdLink, String> {
             let link = program.attach(group, name).and_then(|id| program.take_link(id));
             link.map_err(|error| refusal(&error))?.try_into().map_err(|error| chain(&error))
         }
+        (AyaProgram::Lsm(program), Entry::Lsm(_)) => {
+            let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| refusal(&error))?;
+            Ok(link.into())
+        }
         _ => Err("the program is of another type".to_owned()),
     }
+}
+
+/// Whether the kernel asks programs of security hooks at all; where it does not say, they are tried.
+fn is_lsm_on() -> bool {
+    std::fs::read_to_string(LSM_LIST).map_or(true, |list| list.trim().split(',').any(|name| name == "bpf"))
+}
+
+fn no_lsm() -> Option<String> {
+    (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned())
 }
 
 /// Loads a program unless it is loaded already: it may serve several kinds.
@@ -391,20 +441,26 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
     match program {
         AyaProgram::BtfTracePoint(program) => match entry {
             Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) => program.load("sys_exit", btf),
+            Entry::Call(_) | Entry::Lsm(_) => program.load("sys_exit", btf),
         },
         AyaProgram::TracePoint(program) => program.load(),
+        AyaProgram::Lsm(program) => match entry {
+            Entry::Lsm(name) => program.load(name, btf),
+            Entry::Tracepoint(..) | Entry::Call(_) => Err(ProgramError::UnexpectedProgramType),
+        },
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
-fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
+fn is_needed(program: &Program, family: Family, wanted: &[u8; KINDS]) -> bool {
     let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
     match (program.entry, program.name) {
         (Entry::Tracepoint(_, "sys_exit"), _) => {
             Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
         }
+        (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(is_wanted),
+        (Entry::Tracepoint(..), BINPRM) => family == Family::Perf,
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,

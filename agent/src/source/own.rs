@@ -23,6 +23,8 @@ pub enum Own {
         pinned: bool,
         /// Why not, if that was wanted.
         unpinned: Option<String>,
+        /// Why names of path-only calls are not taken from security hooks; `None` when they are.
+        no_lsm: Option<String>,
     },
     /// The log goes on after the agent ended without a `stop`: killed, crashed, or the host lost power.
     Recovered {
@@ -123,7 +125,7 @@ impl Own {
         fields.insert("kind", json!(self.kind()));
         fields.insert("time", json!(time));
         match self {
-            Self::Start { version, kernel, family, hooks, missing, pinned, unpinned } => {
+            Self::Start { version, kernel, family, hooks, missing, pinned, unpinned, no_lsm } => {
                 fields.insert("version", json!(version));
                 fields.insert("kernel", json!(kernel));
                 fields.insert("family", json!(family));
@@ -132,6 +134,9 @@ impl Own {
                 fields.insert("pinned", json!(pinned));
                 if let Some(why) = unpinned {
                     fields.insert("unpinned", json!(why));
+                }
+                if let Some(why) = no_lsm {
+                    fields.insert("no_lsm", json!(why));
                 }
             }
             Self::Recovered { last_batch, last_sealed, gap_seconds, cut_bytes } => {

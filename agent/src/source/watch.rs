@@ -25,7 +25,7 @@ impl Kernel {
         for program in &running {
             match program.entry {
                 Entry::Call(kind) => found.extend(self.check_jump(program, kind as u32)),
-                Entry::Tracepoint(..) => found.extend(self.check_link(program)),
+                Entry::Tracepoint(..) | Entry::Lsm(_) => found.extend(self.check_link(program)),
             }
         }
         if self.is_pinned() {

@@ -42,6 +42,8 @@ pub struct PathParts<'a> {
     components: &'a [u8],
     /// The name that the caller gave; empty when the kernel resolved all of it.
     pub name: &'a [u8],
+    /// Beside an object that a security hook saw: what the caller's memory said at the end of the call.
+    pub said: &'a [u8],
     /// Bits of [`mark`].
     pub marks: u32,
 }
@@ -51,6 +53,14 @@ impl<'a> PathParts<'a> {
     pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let components = self.components.strip_suffix(b"\0").unwrap_or(self.components);
         components.rsplit(|byte| *byte == 0).filter(|component| !component.is_empty())
+    }
+
+    /// Whether the caller's memory named another entry than the one that the call was about. Only for calls that take the
+    /// last component as it is: others follow symbolic links.
+    pub fn differs(&self) -> bool {
+        let said = self.said.rsplit(|byte| *byte == b'/').find(|component| !component.is_empty());
+        let is_entry = |name: &&[u8]| *name != b"." && *name != b"..";
+        said.filter(is_entry).is_some_and(|said| self.components().last() != Some(said))
     }
 
     /// Whether the path is a bare name outside of every directory tree.
@@ -156,7 +166,8 @@ impl Path {
         if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && components.is_empty() {
             return Value::Null;
         }
-        Value::Path(PathParts { components, name, marks: self.marks })
+        let (name, said) = if self.marks & mark::OBJECT != 0 { (&[][..], name) } else { (name, &[][..]) };
+        Value::Path(PathParts { components, name, said, marks: self.marks })
     }
 }
 
