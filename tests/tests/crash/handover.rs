@@ -190,7 +190,9 @@ fn a_restart_makes_no_gap() {
     });
     assert_eq!(agent.stop().0, Some(0));
     let sealed = check(&host, runs);
-    assert_eq!(sealed.iter().map(|batch| batch.header.facts.lost).sum::<u64>(), 0);
+    // others may fill the rings meanwhile; the restart itself costs nothing
+    let lost = sealed.iter().flat_map(|batch| batch.of_kind("agent.lost"));
+    assert!(lost.clone().all(|lost| lost["cause"] == "ring_full"), "{:?}", lost.collect::<Vec<_>>());
     let told = handovers(&sealed);
     assert!(told.len() == 1 && told[0]["how"] == "adopted", "{told:?}");
     let stops: Vec<_> = sealed.iter().flat_map(|batch| batch.of_kind("agent.stop")).collect();
