@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     clock::{Now, Stamp},
-    enrich::Enrich,
+    enrich::{Credentials, Enrich},
     policy::{Policy, Scratch},
-    record::{Judgement, Record},
+    record::{Judgement, Record, Verdict},
     source::{Kernel, Own, Source, SourceError},
 };
 
@@ -31,6 +31,7 @@ const STEP: i64 = 100_000_000;
 pub struct Front {
     source: Source,
     enrich: Enrich,
+    credentials: Credentials,
     policy: Policy,
     scratch: Scratch,
     stamp: Stamp,
@@ -46,7 +47,8 @@ pub struct Front {
 /// A rate is taken over at least this time.
 const RATE_AGE: Duration = Duration::from_millis(500);
 
-/// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
+/// What [`Front::drain`] hands over for each event: the record, the judgement, the time (empty when
+/// it is dropped), the account.
 pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
 
 impl Front {
@@ -61,6 +63,7 @@ impl Front {
         Self {
             source,
             enrich,
+            credentials: Credentials::default(),
             policy,
             scratch: Scratch::default(),
             stamp,
@@ -76,7 +79,7 @@ impl Front {
         &mut self,
         mut each: impl FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>,
     ) -> bool {
-        let Self { source, enrich, policy, scratch, stamp, tally, seam, .. } = self;
+        let Self { source, enrich, credentials, policy, scratch, stamp, tally, seam, .. } = self;
         let until = source.ends();
         source.drain(|bytes| {
             let event = match Event::decode(bytes) {
@@ -88,26 +91,22 @@ impl Front {
                 }
             };
             tally.received(&event);
-            let time = event.header.ktime;
-            match until {
-                // the next one's
-                Some(until) if time >= until => return ControlFlow::Continue(()),
-                Some(until) if time + SEAM >= until => {
-                    seam.insert(event.header.cpu, words(bytes));
-                }
-                Some(_) => {}
-                None if seam.is_empty() => {}
-                None => {
-                    let before = seam.remove(&event.header.cpu);
-                    if before.is_some_and(|before| is_same(before.as_bytes(), bytes)) {
-                        return ControlFlow::Continue(());
-                    }
-                }
+            let (time, mut full) = (event.header.ktime, false);
+            if !is_ours(&event, bytes, until, seam) {
+                return ControlFlow::Continue(());
+            }
+            if let Some(event) = credentials.follow(&event) {
+                let record = Record { event, context: enrich.context(&event) };
+                let judgement = policy.judge(&record, scratch);
+                // the event that shows it follows in any case
+                full = each(&record, judgement, stamp.text(time), tally).is_break();
             }
             let context = enrich.context(&event);
             let record = Record { event, context };
             let judgement = policy.judge(&record, scratch);
-            each(&record, judgement, stamp.text(event.header.ktime), tally)
+            let text = if judgement.verdict == Verdict::Drop { "" } else { stamp.text(time) };
+            let flow = each(&record, judgement, text, tally);
+            if full { ControlFlow::Break(()) } else { flow }
         })
     }
 
@@ -197,6 +196,9 @@ impl Front {
         let load = self.source.kernel().map(|kernel| u64::from(kernel.load()));
         let mut closed = self.tally.close(marks, empty);
         closed.load = load;
+        if closed.lost > 0 {
+            self.credentials.forget();
+        }
         Ok(closed)
     }
 
@@ -236,6 +238,22 @@ impl Front {
 /// An event is told by two kernel halves when their agreed time falls between the looks that they take at the clock. So
 /// much lies between them at most, in nanoseconds, unless the host is stopped there.
 const SEAM: u64 = 20_000;
+
+/// Whether an event of a kernel half is its own: not from the time on at which it hands over, and not told already by
+/// the one before it.
+fn is_ours(event: &Event<'_>, bytes: &[u8], until: Option<u64>, seam: &mut BTreeMap<u32, Vec<u64>>) -> bool {
+    let (time, cpu) = (event.header.ktime, event.header.cpu);
+    match until {
+        Some(until) => {
+            if time < until && time + SEAM >= until {
+                seam.insert(cpu, words(bytes));
+            }
+            time < until
+        }
+        None if seam.is_empty() => true,
+        None => !seam.remove(&cpu).is_some_and(|before| is_same(before.as_bytes(), bytes)),
+    }
+}
 
 /// The words of an event.
 fn words(bytes: &[u8]) -> Vec<u64> {
