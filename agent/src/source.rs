@@ -10,6 +10,7 @@ pub mod object;
 pub mod offsets;
 pub mod own;
 pub mod pin;
+mod refusal;
 pub mod replay;
 mod speech;
 mod steering;
