@@ -9,7 +9,7 @@ use common::{
     filter::{Control, Counts, Filter, class},
 };
 
-use crate::kernel;
+use crate::kernel::{self, Memory, load};
 
 /// What the user half tells us: in writable memory, so that it can say something new.
 #[unsafe(no_mangle)]
@@ -85,6 +85,22 @@ pub fn is_matched(kind: Kind) -> bool {
 #[inline(always)]
 pub fn is_ours(ktime: u64) -> bool {
     ktime >= control!(from) && ktime < control!(until)
+}
+
+/// Nanoseconds in a clock tick (`USER_HZ` is 100 on x86).
+const TICK: u64 = 10_000_000;
+
+/// Whether a task is of the agent's own process.
+#[inline(always)]
+pub fn is_agent<M: Memory>(task: usize) -> bool {
+    load!(M, u32, task, task.tgid) == control!(agent)
+        && load!(M, u64, load!(M, usize, task, task.group_leader), task.start) / TICK == control!(agent_born)
+}
+
+/// Counts what the agent itself did.
+#[inline(always)]
+pub fn count_own(hook: Hook) {
+    count(hook, |counts| counts.own += 1);
 }
 
 /// The class of what a call returned.

@@ -41,7 +41,7 @@ use crate::{
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
-    keys::KeysError,
+    keys::{Keys, KeysError},
     pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
@@ -50,7 +50,7 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{Attached, Family, Kernel, Options, Own, Source, SourceError, Wanted},
+    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession, Wanted, pin::Pins},
     spool::{self, SpoolError},
 };
 
@@ -114,11 +114,14 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     }
     let now = Now::read()?;
     let mut log = Log::open(log_options(config), now)?;
-    let kernel = open_kernel(config, &policy, None)?;
-    let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
+    let boot = boot_id()?;
+    let stay = stay(config, &log, &boot);
+    let kernel = Succession::open(&Options { stay, ..options(config, &policy) })?;
+    let enrich = Enrich::prime(enrich::Options::new(boot))?;
     begin(&mut log, &kernel, &policy, now)?;
-    let shed = Shed::new(kernel.pressed(), config.kernel.cgroup_events_per_second);
-    let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
+    let pressed = kernel.line.back().map(Kernel::pressed).unwrap_or_default();
+    let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
+    let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
     let sinks = sinks(config, log.origin())?;
@@ -138,7 +141,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         let delivery =
             delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
-        let ended = hot(front, log, poll, &parts, required, show, shed);
+        let ended = hot(front, log, poll, &parts, &config.runtime_dir, required, show, shed);
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
@@ -149,6 +152,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
 struct Parts {
     stop: Arc<AtomicBool>,
     why: Arc<Mutex<&'static str>>,
+    leave: Arc<AtomicBool>,
     head: watch::Sender<Option<u64>>,
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
@@ -164,6 +168,7 @@ impl Default for Parts {
         Self {
             stop: Arc::default(),
             why: Arc::new(Mutex::new("unknown")),
+            leave: Arc::default(),
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
@@ -183,6 +188,7 @@ fn hot(
     log: Log,
     poll: Duration,
     parts: &Parts,
+    scratch: &Path,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
     shed: Shed,
@@ -190,6 +196,8 @@ fn hot(
     let ties = Ties {
         stop: &parts.stop,
         why: &parts.why,
+        leave: &parts.leave,
+        scratch,
         announce: &mut |number| {
             parts.head.send_replace(Some(number));
         },
@@ -234,6 +242,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
     let doing = "waiting for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
+    let mut leave = signal(SignalKind::user_defined2()).map_err(failed(doing))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
     let mut over = parts.over.subscribe();
     let stop = |why| {
@@ -245,6 +254,10 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
             _ = interrupt.recv() => stop("SIGINT"),
+            _ = leave.recv() => {
+                parts.leave.store(true, Ordering::Release);
+                stop("SIGUSR2");
+            }
             _ = hangup.recv() => {
                 orders.send_modify(|orders| orders.reopen += 1);
                 reload(config, file, parts);
@@ -284,9 +297,13 @@ fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
 }
 
 /// The first records of a run: what it is, what it watches, what it lacks, what was before.
-fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+    let Some(kernel) = line.line.back() else { return Ok(()) };
     if let Some(recovered) = log.take_recovered() {
         log.own(&recovered, now)?;
+    }
+    for handover in &line.told {
+        log.own(handover, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
     let running: BTreeSet<_> = running.collect();
@@ -297,6 +314,8 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         family: kernel.family().name(),
         hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
+        pinned: kernel.is_pinned(),
+        unpinned: kernel.unpinned().map(str::to_owned),
         no_lsm: kernel.lsm().map(str::to_owned),
     };
     log.own(&start, now)?;
@@ -326,14 +345,20 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 
 /// Loads the kernel half with what the policy leaves to it. `family`: in place of the best one, for tests.
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
-    Kernel::open(&Options {
-        family,
+    Kernel::open(&Options { family, ..options(config, policy) })
+}
+
+/// What the settings say of the kernel half. It ends with us.
+fn options(config: &Config, policy: &Policy) -> Options {
+    Options {
+        family: None,
         speaks: config.log.kernel,
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: wanted(config, policy),
-    })
+        stay: None,
+    }
 }
 
 /// What the policy leaves to the kernel half.
@@ -342,6 +367,33 @@ fn wanted(config: &Config, policy: &Policy) -> Wanted {
         return Wanted::all();
     }
     Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
+}
+
+/// How the kernel half outlives the agent, if it shall.
+fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
+    let must = match config.kernel.pin {
+        config::Pin::No => return None,
+        config::Pin::Auto => false,
+        config::Pin::Yes => true,
+    };
+    Some(Stay {
+        pins: Pins::of(&config.state_dir),
+        journal: config.runtime_dir.clone(),
+        boot: boot.to_owned(),
+        last_batch: log.last(),
+        must,
+    })
+}
+
+/// Removes what an agent left in the kernel that ended without a stop. Returns how many loads there were.
+pub fn detach(config: &Config) -> Result<usize, DaemonError> {
+    // no agent may run that uses them
+    let lock = Keys::open(&config.state_dir);
+    if let Err(error @ KeysError::InUse(_)) = lock {
+        return Err(LogError::Keys(error).into());
+    }
+    let removed = source::detach(&Pins::of(&config.state_dir), &config.runtime_dir);
+    removed.map_err(|source| DaemonError::System { doing: "removing pinned programs".into(), source })
 }
 
 /// The id of this boot.

@@ -13,6 +13,7 @@ mod tally;
 
 use std::{
     ops::ControlFlow,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -60,6 +61,10 @@ pub struct Ties<'a> {
     pub stop: &'a AtomicBool,
     /// Why it was set.
     pub why: &'a Mutex<&'static str>,
+    /// Whether the kernel half shall go on when it is set.
+    pub leave: &'a AtomicBool,
+    /// A directory of ours, to try hooks in.
+    pub scratch: &'a Path,
     /// Told the number of each batch that is durable.
     pub announce: &'a mut dyn FnMut(u64),
     /// Asked for batches that sinks did not get.
@@ -79,15 +84,28 @@ pub struct Ties<'a> {
 /// Nanoseconds after which the state is published though nothing is sealed.
 const PUBLISH: u64 = 1_000_000_000;
 
+/// Nanoseconds after which the kernel half is looked at.
+const CHECK: u64 = 5_000_000_000;
+
+/// An event that was begun before a kernel half handed over is in its ring after so many nanoseconds.
+const LATE: u64 = 20_000_000;
+
 /// A blocked log is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop: the story of this file.
 pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
     let mut now = Now::read()?;
-    let first = log.first_kind();
-    let mut published = now.boot;
+    let mut first = log.first_kind();
+    while let Some(until) = front.ends() {
+        drain_to(until, &mut front, &mut log, &mut first, &mut ties)?;
+        seal(&mut front, &mut log, first, &mut ties)?;
+        front.succeed();
+        first = BatchKind::Events;
+    }
     seal(&mut front, &mut log, first, &mut ties)?;
+    let mut published = now.boot;
+    let mut checked = now.boot;
     while !ties.stop.load(Ordering::Acquire) {
         if let Some((policy, wanted)) = (ties.policy)() {
             exchange(&mut front, &mut log, policy, &wanted, &mut ties)?;
@@ -97,10 +115,17 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         if let Some(step) = front.follow(now) {
             log.own(&Own::ClockStep { nanoseconds: step }, now)?;
         }
-        if log.is_due(now) {
+        if log.is_due(now) || front.is_due() {
             let kind = log.due_kind();
             seal(&mut front, &mut log, kind, &mut ties)?;
         } else if empty {
+            if now.boot >= checked + CHECK {
+                for hook in front.check(ties.scratch) {
+                    tracing::warn!(?hook, "the kernel half was not as it should be");
+                    log.alert(&hook, now)?;
+                }
+                checked = now.boot;
+            }
             if now.boot >= published + PUBLISH {
                 front.publish(&log, None, ties.status);
                 published = now.boot;
@@ -109,7 +134,10 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         }
         now = Now::read()?;
     }
-    front.detach();
+    let leave = ties.leave.load(Ordering::Acquire) && front.stays();
+    if !leave {
+        front.detach();
+    }
     // what waits may be more than a batch
     while !gather(&mut front, &mut log, &mut ties, now) {
         let kind = log.due_kind();
@@ -117,8 +145,33 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         now = Now::read()?;
     }
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
-    log.own(&Own::Stop { why }, Now::read()?)?;
-    seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
+    log.own(&Own::Stop { why, pinned: leave }, Now::read()?)?;
+    seal(&mut front, &mut log, BatchKind::Stop, &mut ties)?;
+    if !leave {
+        front.forget();
+    }
+    Ok(())
+}
+
+/// Takes what a kernel half makes until it hands over to the next one.
+fn drain_to(
+    until: u64,
+    front: &mut Front,
+    log: &mut Log,
+    kind: &mut BatchKind,
+    ties: &mut Ties<'_>,
+) -> Result<(), PipelineError> {
+    loop {
+        let now = Now::read()?;
+        let is_over = now.boot > until + LATE;
+        if !gather(front, log, ties, now) {
+            seal(front, log, std::mem::replace(kind, BatchKind::Events), ties)?;
+        } else if is_over {
+            return Ok(());
+        } else {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Puts a policy in place of the one that holds. What that one judged is sealed first, with its digest.
@@ -195,6 +248,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
         log.own(&lost, now)?;
     }
     log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), now)?;
+    front.closing(log.next());
     while let Err(error) = log.store() {
         tracing::error!(%error, "the log cannot be written; trying again");
         front.publish(log, Some(error.to_string()), ties.status);
@@ -203,6 +257,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
         }
         std::thread::sleep(RETRY);
     }
+    front.sealed();
     (ties.announce)(log.last());
     if let Some(past) = (ties.released)() {
         log.release(past)?;

@@ -51,6 +51,9 @@ pub struct Control {
     pub from: u64,
     /// Events from this time on are no longer made. Two agents that hand over agree on one time.
     pub until: u64,
+    /// Start of the agent's process in clock ticks since boot, as in `/proc/PID/stat`: a process that gets the id of a
+    /// dead agent is not one.
+    pub agent_born: u64,
     /// The agent's own process, in the initial pid namespace: its events are not made.
     pub agent: u32,
     /// Bytes waiting in a ring buffer at which the reader is woken before its time.
@@ -77,4 +80,6 @@ pub struct Counts {
     pub lost: u64,
     /// Sent, with at least one value cut short.
     pub truncated: u64,
+    /// Done by the agent itself, and not counted above: it asks by this whether the hook still runs.
+    pub own: u64,
 }

@@ -172,6 +172,9 @@ pub struct Facts {
     pub agent: Agent,
     /// SHA-256 of the text of the policy in effect.
     pub policy: Hash,
+    /// Which programs number the events: another number means that they were loaded anew, and begin with 0. Within one
+    /// load the numbers of each CPU go on, also over a start of the agent.
+    pub load: Option<u64>,
     /// The CPUs with events in this batch, by ascending id.
     pub cpus: Vec<Cpu>,
     /// The accounts of the hooks, in any order, each hook once.
@@ -235,6 +238,7 @@ impl fmt::Display for Header {
         let agent = &facts.agent;
         writeln!(f, "agent {} sha256:{} bpf sha256:{}", agent.version, hex(&agent.exe), hex(&agent.bpf))?;
         writeln!(f, "policy sha256:{}", hex(&facts.policy))?;
+        facts.load.iter().try_for_each(|load| writeln!(f, "load {load}"))?;
         for cpu in &facts.cpus {
             writeln!(f, "cpu {} {} {} {}", cpu.id, cpu.first, cpu.last, cpu.lost)?;
         }

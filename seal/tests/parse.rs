@@ -75,12 +75,28 @@ fn facts() -> impl Strategy<Value = Facts> {
     });
     let extension = ("x-[a-z]{1,5}", plain());
     let times = (any::<(u64, u64)>(), any::<(u64, u64)>());
-    let first = (kind, word(), plain(), times, clock, agent, any::<[u8; 32]>());
+    let first = (kind, word(), plain(), times, clock, agent, any::<[u8; 32]>(), option::of(any::<u64>()));
     let second = (cpus, accounts, any::<u64>(), vec(gap, 0..3), vec(plain(), 0..3), vec(extension, 0..3));
     (first, second).prop_map(|(first, second)| {
-        let (kind, boot, host, (mono, wall), clock, agent, policy) = first;
+        let (kind, boot, host, (mono, wall), clock, agent, policy, load) = first;
         let (cpus, accounts, lost, gaps, receipts, extensions) = second;
-        Facts { kind, boot, host, mono, wall, clock, agent, policy, cpus, accounts, lost, gaps, receipts, extensions }
+        Facts {
+            kind,
+            boot,
+            host,
+            mono,
+            wall,
+            clock,
+            agent,
+            policy,
+            load,
+            cpus,
+            accounts,
+            lost,
+            gaps,
+            receipts,
+            extensions,
+        }
     })
 }
 

@@ -15,7 +15,7 @@ use common::{Call, Hook, Kind, Record, filter::KINDS};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
-    filter::{self, Table, call_of, control},
+    filter::{self, Table, call_of},
     kernel::{Base, Fast, Memory, Registers, load},
     program::open,
 };
@@ -201,7 +201,8 @@ impl Return {
 #[inline(always)]
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
-    if load!(M, u32, it.task, task.tgid) == control!(agent) {
+    if filter::is_agent::<M>(it.task) {
+        filter::count_own(Hook::SysExit);
         return;
     }
     if (it.is(Call::Execve) || it.is(Call::Execveat)) && !it.is_error() {

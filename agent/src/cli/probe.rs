@@ -107,12 +107,12 @@ fn probe() -> Report {
         fact(
             "tracefs mounted",
             mounted("tracefs"),
-            "not needed: typed tracepoints attach without it (mount -t tracefs nodev /sys/kernel/tracing)",
+            "needed after Linux 6.18, where programs sit behind perf events; the agent mounts it at /sys/kernel/tracing then",
         ),
         fact(
             "bpffs mounted",
             mounted("bpf"),
-            "not needed yet: pinned programs, which go on while the agent restarts, will want it (mount -t bpf bpf /sys/fs/bpf)",
+            "pinned programs go on while the agent is away; `run` mounts it at /sys/fs/bpf if it is not there",
         ),
         fact(
             "securityfs mounted",
@@ -169,6 +169,7 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
         wanted: Wanted::all(),
+        stay: None,
     })
 }
 

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     };
     let mut source = match &args.replay {
         Some(path) => Source::Replay(Replay::open(path)?),
-        None => Source::Kernel(Box::new(daemon::open_kernel(&config, &policy, args.family)?)),
+        None => Source::Kernel([daemon::open_kernel(&config, &policy, args.family)?].into()),
     };
     for attached in source.kernel().iter().flat_map(|kernel| kernel.attached()) {
         if let Some(why) = &attached.failed {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use common::{Event, Hook, Kind, filter::Counts, wire::mark};
 use seal::{Account, Cpu};
 
-use crate::{record::Record, source::Own};
+use crate::{
+    record::Record,
+    source::{Base, Own},
+};
 
 /// What the kernel half said at the end of a batch: `sequences` before its last events were taken, the counts after.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,8 @@ pub struct Tally {
     before: Marks,
     /// Lost by the kernel's count, not yet seen as a gap in the numbers.
     owed: BTreeMap<u8, u64>,
+    /// What the agent before had taken and not kept when it was killed may still show as gaps.
+    killed: bool,
     /// Totals since the start.
     pub total: Total,
 }
@@ -70,6 +75,8 @@ pub struct Total {
 #[derive(Clone, Debug, Default)]
 pub struct Closed {
     /// For the header.
+    pub load: Option<u64>,
+    /// For the header.
     pub cpus: Vec<Cpu>,
     /// For the header.
     pub accounts: Vec<Account>,
@@ -79,6 +86,42 @@ pub struct Closed {
 }
 
 impl Tally {
+    /// Goes on from what another run has accounted for.
+    pub fn resume(&mut self, base: &Base) {
+        self.begin_anew();
+        self.killed = true;
+        self.before.skipped = base.skipped;
+        for (cpu, next) in &base.cpus {
+            self.cpus.insert(*cpu, Numbers { next: *next, first: *next, received: 0 });
+        }
+        for (number, filtered, lost, owed) in &base.hooks {
+            let Some(hook) = Hook::from_number(*number) else { continue };
+            let counts = Counts { filtered: *filtered, lost: *lost, ..Counts::default() };
+            self.before.counts.push((hook, counts));
+            self.owed.insert(*number, *owed);
+        }
+    }
+
+    /// Begins with a kernel half that has made nothing yet. The totals go on.
+    pub fn begin_anew(&mut self) {
+        *self = Self { total: self.total, ..Self::default() };
+    }
+
+    /// What is accounted for by the batch that was closed.
+    pub fn base(&self, batch: u64) -> Base {
+        let hooks = self.before.counts.iter().map(|(hook, counts)| {
+            let owed = self.owed.get(&(*hook as u8)).copied().unwrap_or(0);
+            (*hook as u8, counts.filtered, counts.lost, owed)
+        });
+        Base {
+            batch,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cpus: self.cpus.iter().map(|(cpu, numbers)| (*cpu, numbers.next)).collect(),
+            hooks: hooks.collect(),
+            skipped: self.before.skipped,
+        }
+    }
+
     /// An event came.
     pub fn received(&mut self, event: &Event<'_>) {
         self.hooks.entry(event.hook as u8).or_default().received += 1;
@@ -154,6 +197,7 @@ impl Tally {
             numbers.received = 0;
         }
         self.account(&marks, gaps, &mut closed);
+        self.killed &= !empty;
         let skipped = marks.skipped.saturating_sub(self.before.skipped);
         for (cause, count) in [("skipped", skipped), ("undecodable", std::mem::take(&mut self.undecodable))] {
             if count > 0 {
@@ -203,7 +247,7 @@ impl Tally {
         }
         // a gap that no hook counted as lost: never silent
         if gaps > 0 {
-            closed.causes.push(("all", "uncounted", gaps));
+            closed.causes.push(("all", if self.killed { "killed" } else { "uncounted" }, gaps));
         }
     }
 }

@@ -57,6 +57,17 @@ pub enum Entry {
     Judge,
 }
 
+impl Entry {
+    /// The place among the programs that `sys_exit` jumps to, if it has one. No kind has the number 0.
+    pub const fn slot(self) -> Option<u32> {
+        match self {
+            Self::Call(kind) => Some(kind as u32),
+            Self::Judge => Some(0),
+            Self::Tracepoint(..) | Self::Lsm(_) => None,
+        }
+    }
+}
+
 /// A program of the kernel half.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {

@@ -55,10 +55,47 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// The control of a kernel half that was just loaded.
-    pub fn new(map: Array<MapData, [u64; WORDS]>, matchers: Array<MapData, [u64; MATCHER_WORDS]>) -> Self {
-        let control = Control { until: u64::MAX, agent: std::process::id(), ..Control::default() };
-        Self { map, matchers, control }
+    /// The control of a kernel half.
+    pub fn new(
+        map: Array<MapData, [u64; WORDS]>,
+        matchers: Array<MapData, [u64; MATCHER_WORDS]>,
+    ) -> Result<Self, MapError> {
+        let control = Control::read_from_bytes(map.get(&0, 0)?.as_bytes()).unwrap_or_default();
+        Ok(Self { map, matchers, control })
+    }
+
+    /// What it was told.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The first words to one that was just loaded: events from this time on are made.
+    pub fn begin(&mut self, from: u64) -> Result<(), MapError> {
+        self.set(|control| (control.from, control.until) = (from, u64::MAX))
+    }
+
+    /// Says who we are.
+    pub fn introduce(&mut self, wake_bytes: u32) -> Result<(), MapError> {
+        self.set(|control| {
+            control.wake_bytes = wake_bytes;
+            control.agent_born = born().unwrap_or(0);
+            control.agent = std::process::id();
+        })
+    }
+
+    /// Says all again if somebody else has said something. Returns whether that was so.
+    pub fn insist(&mut self) -> Result<bool, MapError> {
+        if self.map.get(&0, 0)?.as_bytes() == self.control.as_bytes() {
+            return Ok(false);
+        }
+        self.set(|_| ())?;
+        Ok(true)
+    }
+
+    /// Whether any event of these kinds is wanted.
+    pub fn wants(&self, kinds: &[Kind]) -> bool {
+        let filter = &self.control.filters[self.control.chosen as usize & 1];
+        kinds.iter().any(|kind| filter.wanted[*kind as usize] != 0)
     }
 
     /// Changes the control.
@@ -78,6 +115,12 @@ impl Steering {
         self.set(|control| control.filters[next] = filter(wanted))?;
         self.set(|control| control.chosen = next as u32)
     }
+}
+
+/// Start of this process in clock ticks since boot (field 22 of `/proc/PID/stat`, proc_pid_stat(5)).
+fn born() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// The calls that somebody wants, by number.

@@ -161,6 +161,7 @@ impl Header {
         let clock = lines.one("clock", clock)?;
         let agent = lines.one("agent", agent)?;
         let policy = lines.one("policy", sha256)?;
+        let load = lines.optional("load").map(|value| decimal(value).ok_or(Line("load"))).transpose()?;
         let cpus = lines.many("cpu", cpu)?;
         let accounts = lines.many("acct", account)?;
         let lost = lines.one("lost", decimal)?;
@@ -202,6 +203,7 @@ impl Header {
             clock,
             agent,
             policy,
+            load,
             cpus,
             accounts,
             lost,

@@ -23,6 +23,7 @@ pub fn facts(kind: BatchKind, n: u64) -> Facts {
         clock: Clock { sync: true, maxerr_us: 1500, step_ns: if n == 3 { -2 * 1_000_000_000 } else { 0 } },
         agent: Agent { version: "0.1.0".into(), exe: [0xe1; 32], bpf: [0xb2; 32] },
         policy: [if n < 3 { 0x11 } else { 0x22 }; 32],
+        load: None,
         cpus: Vec::new(),
         accounts: Vec::new(),
         lost: 0,
