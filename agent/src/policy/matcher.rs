@@ -65,7 +65,9 @@ pub(super) fn compile(policy: &Policy, kind: Kind, rules: &KindRules) -> Option<
         terms = terms.into_iter().filter_map(|term| compiler.settled(term)).collect();
         let open = |at: &usize| compiler.questions[*at].is_open();
         if keeps {
-            terms.iter_mut().for_each(|term| term.retain(|at, _| !open(at)));
+            for term in &mut terms {
+                term.retain(|at, _| !open(at));
+            }
         } else {
             terms.retain(|term| !term.keys().any(open));
         }

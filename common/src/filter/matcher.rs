@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most numbers that are looked at.
 pub const ATOMS: usize = 64;
 /// Most paths that paths are compared with.
-pub const PLACES: usize = 56;
+pub const PLACES: usize = 40;
 /// Most steps.
 pub const STEPS: usize = 64;
 /// Most bytes of a path that paths are compared with.

@@ -201,7 +201,8 @@ fn another_policy_holds_from_a_signal_on() {
         }
     })
     .unwrap();
-    assert_eq!(paths, ["/a/one", "/a/two", "/b/three", "/a/link"]);
+    // writing the policy itself is an alert
+    assert_eq!(paths, ["/a/one", "/policy.yaml", "/a/two", "/policy.yaml", "/b/three", "/a/link"]);
     // the rules that protect the agent come first
     assert_eq!(policies.len(), 2);
     assert!(policies[0].ends_with(&keeps("a")) && policies[1].ends_with(&(keeps("b") + more)), "{policies:#?}");
