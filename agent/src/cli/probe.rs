@@ -35,7 +35,7 @@ struct Report {
     /// How programs will read kernel memory.
     family: Option<&'static str>,
     /// The programs of the family that is used; for a machine, those of the others too.
-    programs: Vec<Program>,
+    programs: Vec<Fate>,
     /// Whether the kernel counts the times that it skips a program (`recursion_misses`, 5.12).
     counts_skips: bool,
     /// The security modules that are on; empty where securityfs does not tell.
@@ -48,9 +48,9 @@ struct Report {
     error: Option<String>,
 }
 
-/// A program of the kernel half, and what this kernel makes of it.
+/// What this kernel makes of a program of the kernel half.
 #[derive(Debug, Serialize)]
-struct Program {
+struct Fate {
     program: String,
     /// Where it sits.
     at: String,
@@ -61,7 +61,7 @@ struct Program {
     degraded: Option<String>,
 }
 
-impl Program {
+impl Fate {
     fn of(program: &hooks::Program, family: Family, degraded: Option<String>) -> Self {
         Self {
             program: program.name.to_owned(),
@@ -177,14 +177,14 @@ fn add_other_families(report: &mut Report) {
     for family in Family::ALL.iter().filter(|it| report.family.is_some_and(|used| used != it.name())) {
         report.programs.extend(match open(Some(*family)) {
             Ok(kernel) => programs(&kernel),
-            Err(error) => PROGRAMS.iter().map(|it| Program::of(it, *family, Some(error.to_string()))).collect(),
+            Err(error) => PROGRAMS.iter().map(|it| Fate::of(it, *family, Some(error.to_string()))).collect(),
         });
     }
 }
 
 /// What became of the programs of its family.
-fn programs(kernel: &Kernel) -> Vec<Program> {
-    let program = |it: &Attached| Program::of(&it.program, kernel.family(), it.failed.clone());
+fn programs(kernel: &Kernel) -> Vec<Fate> {
+    let program = |it: &Attached| Fate::of(&it.program, kernel.family(), it.failed.clone());
     kernel.attached().iter().map(program).collect()
 }
 

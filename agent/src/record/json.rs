@@ -77,9 +77,9 @@ fn octal(number: u32, out: &mut Vec<u8>) {
 }
 
 /// The bits of open(2)'s flags that are no bits but a number.
-const O_ACCMODE: u32 = 3;
+const O_ACCMODE: u64 = 3;
 
-fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
+fn flags(bits: u64, names: &[(u64, &str)], out: &mut Vec<u8>) {
     let mut left = bits;
     let start = out.len();
     // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables

@@ -70,9 +70,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
-    /// The fast family was asked for, and cannot be.
-    #[error("the fast family needs the kernel function {} (Linux 6.2)", object::CAST)]
-    NoCast,
+    /// A family of typed loads was asked for, and cannot be.
+    #[error("the {0} family needs the kernel function {cast} (Linux 6.2)", cast = object::CAST)]
+    NoCast(&'static str),
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -136,7 +136,7 @@ impl Kernel {
         let cast = types.cast();
         let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
         if family != Family::Base && cast.is_none() {
-            return Err(SourceError::NoCast);
+            return Err(SourceError::NoCast(family.name()));
         }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;

@@ -3,6 +3,7 @@
 use aya::maps::{Array, MapData, MapError};
 use common::{
     Call, Kind,
+    call::LACKING,
     filter::{Control, Filter, KINDS, Matcher, class},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -30,12 +31,18 @@ impl Wanted {
         Self { classes, calls: Call::ALL.to_vec(), matchers: Vec::new() }
     }
 
-    /// Also what the process table needs, whatever else is wanted.
+    /// Also what the process table and the watch over credentials need, whatever else is wanted.
     #[must_use]
     pub fn with_processes(mut self) -> Self {
-        for kind in [Kind::Exec, Kind::Fork, Kind::Exit] {
+        const NEEDED: [Kind; 5] = [Kind::Exec, Kind::Fork, Kind::Exit, Kind::Setid, Kind::Namespace];
+        for kind in NEEDED {
             self.classes[kind as usize] |= class::SUCCESS;
         }
+        let is_needed = |call: &Call| call.kind().is_some_and(|kind| NEEDED.contains(&kind));
+        let missing: Vec<Call> =
+            Call::ALL.iter().copied().filter(is_needed).filter(|it| !self.calls.contains(it)).collect();
+        self.calls.extend(missing);
+        self.matchers.retain(|(kind, _)| !NEEDED.contains(kind));
         self
     }
 }
@@ -78,10 +85,12 @@ fn filter(wanted: &Wanted) -> Filter {
     let mut filter = Filter { wanted: wanted.classes, ..Filter::default() };
     for call in &wanted.calls {
         filter.x86_64[call.x86_64()] = *call as u8;
-        filter.i386[call.i386()] = *call as u8;
+        call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
     }
     for (kind, _) in &wanted.matchers {
         filter.matched[*kind as usize] = 1;
     }
+    filter.x86_64[LACKING] = 0;
+    filter.i386[LACKING] = 0;
     filter
 }

@@ -118,21 +118,20 @@ fn field(ty: Type, offset: usize, check: &Check) -> Option<Vec<Vec<Atom>>> {
             let high = range(*order, *wanted, 0, i64::MAX);
             ranges([low, high].concat(), ALL)
         }
-        (Type::Name(names), check) => named(names, check).and_then(|numbers| {
-            single(numbers.iter().map(|number| word((*number).into(), (*number).into())).collect())
-        }),
+        (Type::Name(names), check) => named(names, check)
+            .and_then(|numbers| single(numbers.iter().map(|number| word(*number, *number)).collect())),
         (Type::Addr, Check::Net(net)) => addresses(offset, *net),
         _ => None,
     }
 }
 
 /// The numbers that a name stands for. A number without a name is told as itself.
-fn named(names: Names, check: &Check) -> Option<Vec<u32>> {
-    let name = |number: u32| names.iter().find(|(it, _)| *it == number).map(|(_, name)| *name);
+fn named(names: Names, check: &Check) -> Option<Vec<u64>> {
+    let name = |number: u64| names.iter().find(|(it, _)| *it == number).map(|(_, name)| *name);
     match check {
         Check::Name(wanted) => Some(names.iter().map(|(it, _)| *it).filter(|it| name(*it) == Some(*wanted)).collect()),
         Check::Number(Order::Equal, wanted) => {
-            let number = u32::try_from(*wanted).ok()?;
+            let number = u64::try_from(*wanted).ok()?;
             Some(if name(number).is_none() && number != 0 { vec![number] } else { Vec::new() })
         }
         _ => None,

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use common::{Call, Field, Header, Hook, Kind, Record as _, Type, Value, wire::mark};
+use common::{Call, Field, Header, Hook, Kind, Record as _, Type, Value, filter::KINDS, wire::mark};
 use seal::MAX_LINE;
 use zerocopy::IntoBytes as _;
 
@@ -55,7 +55,15 @@ enum Part {
 /// The members of each kind in the order of RFC 8785.
 fn plan(kind: Kind) -> &'static [Part] {
     static PLANS: OnceLock<Vec<Vec<Part>>> = OnceLock::new();
-    &PLANS.get_or_init(|| Kind::ALL.iter().map(|kind| make_plan(*kind)).collect())[kind as usize - 1]
+    let plans = PLANS.get_or_init(|| {
+        // numbers of kinds have gaps
+        let mut plans: Vec<_> = (0..KINDS).map(|_| Vec::new()).collect();
+        for kind in Kind::ALL {
+            plans[*kind as usize] = make_plan(*kind);
+        }
+        plans
+    });
+    &plans[kind as usize]
 }
 
 fn make_plan(kind: Kind) -> Vec<Part> {
