@@ -221,16 +221,19 @@ impl Compiler {
     }
 
     fn place(&mut self, offset: usize, check: &Check) -> Option<Question> {
-        let Check::Text(pattern) = check else { return None };
-        let mut place = place(pattern)?;
+        let mut places = match check {
+            Check::Text(pattern) => vec![place(pattern)?],
+            Check::Texts(texts) => texts.patterns().map(place).collect::<Option<_>>()?,
+            _ => return None,
+        };
         let at = self.paths.iter().position(|it| *it == offset).or_else(|| {
             (self.paths.len() < PATHS).then(|| {
                 self.paths.push(offset);
                 self.paths.len() - 1
             })
         })?;
-        place.path = at as u8;
-        Some(Question { places: vec![place], ..Question::default() })
+        places.iter_mut().for_each(|place| place.path = at as u8);
+        Some(Question { places, ..Question::default() })
     }
 
     /// Puts in what the steps ask. A question for which there is no room is left open.
