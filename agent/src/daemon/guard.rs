@@ -32,9 +32,8 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
         let kinds: Vec<_> = kinds.iter().copied().filter(|name| has(name)).collect();
         if !kinds.is_empty() {
             let kinds = kinds.join(", ");
-            text += &format!(
-                "  - id: self.{id}\n    title: {title}\n    kinds: [{kinds}]\n{rest}    verdict: alert\n    level: critical\n"
-            );
+            let head = format!("  - id: self.{id}\n    title: {title}\n    kinds: [{kinds}]\n");
+            text.extend([&head, rest, "    verdict: alert\n    level: critical\n"]);
         }
     };
     let path = "    in: { path|startswith: $self_dirs }\n    is: { path: $self_files }\n";

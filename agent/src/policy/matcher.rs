@@ -65,7 +65,9 @@ pub(super) fn compile(policy: &Policy, kind: Kind, rules: &KindRules) -> Option<
         terms = terms.into_iter().filter_map(|term| compiler.settled(term)).collect();
         let open = |at: &usize| compiler.questions[*at].is_open();
         if keeps {
-            terms.iter_mut().for_each(|term| term.retain(|at, _| !open(at)));
+            for term in &mut terms {
+                term.retain(|at, _| !open(at));
+            }
         } else {
             terms.retain(|term| !term.keys().any(open));
         }
@@ -219,16 +221,19 @@ impl Compiler {
     }
 
     fn place(&mut self, offset: usize, check: &Check) -> Option<Question> {
-        let Check::Text(pattern) = check else { return None };
-        let mut place = place(pattern)?;
+        let mut places = match check {
+            Check::Text(pattern) => vec![place(pattern)?],
+            Check::Texts(texts) => texts.patterns().map(place).collect::<Option<_>>()?,
+            _ => return None,
+        };
         let at = self.paths.iter().position(|it| *it == offset).or_else(|| {
             (self.paths.len() < PATHS).then(|| {
                 self.paths.push(offset);
                 self.paths.len() - 1
             })
         })?;
-        place.path = at as u8;
-        Some(Question { places: vec![place], ..Question::default() })
+        places.iter_mut().for_each(|place| place.path = at as u8);
+        Some(Question { places, ..Question::default() })
     }
 
     /// Puts in what the steps ask. A question for which there is no room is left open.

@@ -157,13 +157,18 @@ fn another_policy_holds_from_a_signal_on() {
     };
 
     let before = counts();
-    for at in 0..100 {
+    for at in 0..1000 {
         fs::write(path("b").join(at.to_string()), "").unwrap();
     }
     fs::write(path("a/one"), "").unwrap();
-    wait("the counts", || counts()[0] >= before[0] + 101);
+    wait("the counts", || counts()[0] >= before[0] + 1001);
+    // others on this host work, too
     let [seen, filtered, sent, lost] = counts();
-    assert!(filtered >= before[1] + 100 && sent < before[2] + 20, "{before:?}, then {filtered} filtered, {sent} sent");
+    let discarded = filtered - before[1];
+    assert!(
+        discarded >= 1000 && sent - before[2] < discarded / 2,
+        "{before:?}, then {discarded} filtered, {sent} sent"
+    );
     assert_eq!(seen, filtered + sent + lost);
 
     fs::write(path("policy.yaml"), "version: 1\nrules: nonsense\n").unwrap();
@@ -196,7 +201,8 @@ fn another_policy_holds_from_a_signal_on() {
         }
     })
     .unwrap();
-    assert_eq!(paths, ["/a/one", "/a/two", "/b/three", "/a/link"]);
+    // writing the policy itself is an alert
+    assert_eq!(paths, ["/a/one", "/policy.yaml", "/a/two", "/policy.yaml", "/b/three", "/a/link"]);
     // the rules that protect the agent come first
     assert_eq!(policies.len(), 2);
     assert!(policies[0].ends_with(&keeps("a")) && policies[1].ends_with(&(keeps("b") + more)), "{policies:#?}");

@@ -80,7 +80,7 @@ pub fn numbers(kind: Kind, slot: Slot, check: &Check) -> Option<Vec<Vec<Atom>>> 
         Slot::Derived(Derived::Errno) => {
             let Check::Name(wanted) = check else { return None };
             let numbers = (1..ERRNO_LIMIT).filter(|number| errno::name(-number) == Some(*wanted));
-            single(numbers.map(|number| atom(RET, ALL, -number as u64, -number as u64)).collect())
+            single(numbers.map(|number| atom(RET, ALL, (-number).cast_unsigned(), (-number).cast_unsigned())).collect())
         }
     }
 }
@@ -149,7 +149,7 @@ fn range<T: Into<i128>>(order: Order, wanted: i128, least: T, most: T) -> Vec<(u
         Order::GreaterEqual => (wanted, most),
     };
     let (low, high) = (low.max(least), high.min(most));
-    if low <= high { vec![(low as u64, high as u64)] } else { Vec::new() }
+    if low <= high { vec![(low.cast_unsigned() as u64, high.cast_unsigned() as u64)] } else { Vec::new() }
 }
 
 /// The name of a thread as two words.
