@@ -17,6 +17,7 @@ mod kernel;
 mod path;
 mod program;
 mod socket;
+mod text;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -5,15 +5,22 @@ pub mod chown;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;
+pub mod file_setattr;
 pub mod fork;
 pub mod link;
+pub mod make;
+pub mod mount;
 pub mod open;
 pub mod rename;
+pub mod root;
 pub mod send;
 pub mod socket;
+pub mod swap;
 pub mod sys_exit;
 pub mod truncate;
 pub mod unlink;
+pub mod utimes;
+pub mod xattr;
 
 /// Declares the families of a program on `sys_exit` that another one jumps to.
 macro_rules! on_return {

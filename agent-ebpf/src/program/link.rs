@@ -3,14 +3,14 @@
 use common::{
     Call, Kind,
     event::{Link, Symlink},
-    wire::{Text, mark},
 };
 
 use crate::{
-    draft::{CallDraft, TEXT, kernel_read},
-    kernel::{Memory, clamp, copy_user_str},
+    draft::TEXT,
+    kernel::Memory,
     path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
+    text::{self, Words},
 };
 
 #[inline(always)]
@@ -39,20 +39,7 @@ fn symlink<M: Memory>(it: &Return) {
         let (dir, name) =
             if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
         draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
-        draft.body.content = given(draft, it.arg::<0>());
+        draft.body.content = text::of::<{ TEXT as i32 }, _>(draft, Words::User(it.arg::<0>()));
     });
 }
 on_return!(symlink_fast, symlink_base, symlink_perf, symlink);
-
-/// A text in the caller's memory.
-#[inline(always)]
-fn given(draft: &mut CallDraft<Symlink>, at: u64) -> Text {
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
-    if len <= 0 {
-        return draft.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
-    }
-    // without the NUL
-    draft.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER)
-}

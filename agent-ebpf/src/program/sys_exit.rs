@@ -17,6 +17,7 @@ use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of, control},
     kernel::{Base, Fast, Memory, load},
+    program::file_setattr,
 };
 
 /// The program of each kind.
@@ -195,6 +196,9 @@ impl Return {
 #[inline(always)]
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
+    if it.is(Call::Ioctl) && !file_setattr::is_ours(it.arg::<1>()) {
+        return;
+    }
     if load!(M, u32, it.task, task.tgid) == control!(agent) {
         return;
     }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use base64ct::{Base64, Encoding};
 use common::{
     Header, Kind, Record as _, Type, Value,
+    filter::KINDS,
     wire::{PathParts, SocketAddr, items, mark},
 };
 
@@ -35,9 +36,13 @@ type Plan = Vec<(Vec<u8>, Item)>;
 
 /// The keys of each kind in the order of RFC 8785.
 fn plan(kind: Kind) -> &'static Plan {
-    static PLANS: OnceLock<Vec<(Kind, Plan)>> = OnceLock::new();
-    let plans = PLANS.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, make_plan(*kind))).collect());
-    &plans[kind as usize - 1].1
+    static PLANS: OnceLock<Vec<Plan>> = OnceLock::new();
+    let plans = PLANS.get_or_init(|| {
+        let mut plans = vec![Plan::new(); KINDS];
+        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
+        plans
+    });
+    &plans[kind as usize]
 }
 
 fn make_plan(kind: Kind) -> Plan {

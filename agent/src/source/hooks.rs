@@ -87,6 +87,17 @@ pub const PROGRAMS: &[Program] = &[
     call("listen", Kind::Listen, &[Kind::Listen]),
     call("accept", Kind::Accept, &[Kind::Accept]),
     call("send", Kind::Send, &[Kind::Send]),
+    call("mkdir", Kind::Mkdir, &[Kind::Mkdir]),
+    call("mknod", Kind::Mknod, &[Kind::Mknod]),
+    call("setxattr", Kind::Setxattr, &[Kind::Setxattr]),
+    call("removexattr", Kind::Removexattr, &[Kind::Removexattr]),
+    call("utimes", Kind::Utimes, &[Kind::Utimes]),
+    call("file_setattr", Kind::FileSetattr, &[Kind::FileSetattr]),
+    call("mount", Kind::Mount, &[Kind::Mount]),
+    call("umount", Kind::Umount, &[Kind::Umount]),
+    call("pivot_root", Kind::PivotRoot, &[Kind::PivotRoot]),
+    call("chroot", Kind::Chroot, &[Kind::Chroot]),
+    call("swap", Kind::Swap, &[Kind::Swap]),
     tracepoint("sys_exit", ("raw_syscalls", "sys_exit"), Hook::SysExit, &[]),
 ];
 

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod actor;
+mod attributes;
 mod differential;
 mod files;
 mod load;
 mod lossless;
+mod mounts;
 mod network;
 mod programs;
 mod quiet;
