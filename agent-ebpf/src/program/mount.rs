@@ -15,8 +15,9 @@ use crate::{
     text::{self, Words},
 };
 
-/// Bytes of a source: with place, name and type it leaves room for the options.
-const SOURCE: i32 = 3 * TEXT as i32 - 2 * TEXT as i32 - text::NAME;
+/// Bytes of a source, and of the options: with a type they leave room for place and name of the path.
+const SOURCE: i32 = TEXT as i32;
+const OPTIONS: i32 = TEXT as i32 - text::NAME;
 /// `MS_MGC_VAL`: old programs have it in the upper half of the flags, the kernel takes it out.
 const MAGIC: u32 = 0xc0ed_0000;
 /// `MOVE_MOUNT_F_EMPTY_PATH`, `MOVE_MOUNT_T_EMPTY_PATH`; `FSPICK_EMPTY_PATH`; `OPEN_TREE_CLONE`.
@@ -150,12 +151,13 @@ fn mount<M: Memory>(it: &Return) {
         draft.body.flags = MountFlags(asked.bits[0]);
         draft.body.attributes = MountAttributes(asked.bits[1]);
         draft.body.cleared = MountAttributes(asked.bits[2]);
-        draft.body.path = path::of::<M, _, _>(draft, it.task, asked.subject);
         draft.body.source = text::of::<SOURCE, _>(draft, asked.source);
         draft.body.fstype = text::of::<{ text::NAME }, _>(draft, asked.fstype);
         draft.body.key = text::of::<{ text::NAME }, _>(draft, key);
         draft.body.value = text::of::<{ text::NAME }, _>(draft, value);
-        draft.body.options = text::of::<{ TEXT as i32 }, _>(draft, Words::User(asked.options));
+        draft.body.options = text::of::<OPTIONS, _>(draft, Words::User(asked.options));
+        // the path comes last: the verifier follows the walk for each state that is needed behind it
+        draft.body.path = path::of::<M, _, _>(draft, it.task, asked.subject);
     });
 }
 on_return!(mount_fast, mount_base, mount_perf, mount);
