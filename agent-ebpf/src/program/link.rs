@@ -39,7 +39,7 @@ fn symlink<M: Memory>(it: &Return) {
         let (dir, name) =
             if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
         draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
-        draft.body.content = text::of::<{ TEXT as i32 }, _>(draft, Words::User(it.arg::<0>()));
+        draft.body.content = text::of::<{ TEXT as i32 }, _>(draft, Words::user(it.arg::<0>()));
     });
 }
 on_return!(symlink_fast, symlink_base, symlink_perf, symlink);

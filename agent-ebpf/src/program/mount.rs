@@ -45,8 +45,8 @@ impl Asked {
     fn of<M: Memory>(it: &Return) -> Asked {
         let mut asked = Asked {
             subject: Subject::Nothing,
-            source: Words::None,
-            fstype: Words::None,
+            source: Words::NONE,
+            fstype: Words::NONE,
             options: 0,
             bits: [0; 3],
             mount: 0,
@@ -56,14 +56,14 @@ impl Asked {
         let dir = it.arg::<0>() as i32;
         if it.is(Call::Mount) {
             asked.subject = Subject::Name(CWD, it.arg::<1>());
-            asked.source = Words::User(it.arg::<0>());
-            asked.fstype = Words::User(it.arg::<2>());
+            asked.source = Words::user(it.arg::<0>());
+            asked.fstype = Words::user(it.arg::<2>());
             asked.options = it.arg::<4>();
             let flags = it.arg::<3>() as u32;
             asked.bits[0] = if flags & 0xffff_0000 == MAGIC { flags & 0xffff } else { flags };
         } else if it.is(Call::MoveMount) {
             let from_file = it.arg::<4>() & FROM_EMPTY != 0;
-            asked.source = Words::User(it.arg::<1>());
+            asked.source = Words::user(it.arg::<1>());
             asked.subject =
                 Subject::at::<M>(it.task, it.arg::<2>() as i32, it.arg::<3>(), it.arg::<4>() & TO_EMPTY != 0);
             if from_file && !it.is_error() {
@@ -74,7 +74,7 @@ impl Asked {
                 asked.subject = Subject::File(asked.mount);
             }
         } else if it.is(Call::Fsopen) {
-            asked.fstype = Words::User(it.arg::<0>());
+            asked.fstype = Words::user(it.arg::<0>());
             asked.context = made;
         } else if it.is(Call::Fsconfig) {
             if !it.is_error() {
@@ -112,11 +112,11 @@ impl Asked {
             kind = load!(M, usize, context, fs_context.fs_type);
         } else if self.mount != 0 {
             let place = Place::of_file::<M>(self.mount);
-            self.source = Words::Kernel(place.source::<M>());
+            self.source = Words::kernel(place.source::<M>());
             kind = place.kind::<M>();
         }
         if kind != 0 {
-            self.fstype = Words::Kernel(load!(M, usize, kind, fs_type.name));
+            self.fstype = Words::kernel(load!(M, usize, kind, fs_type.name));
         }
         self
     }
@@ -134,14 +134,14 @@ fn mount<M: Memory>(it: &Return) {
     }
     it.send::<M, Mount>(Kind::Mount, |draft, it| {
         let mut asked = Asked::of::<M>(it);
-        let (mut key, mut value) = (Words::None, Words::None);
+        let (mut key, mut value) = (Words::NONE, Words::NONE);
         draft.body.command = FsconfigCommand(UNSET);
         if it.is(Call::Fsconfig) {
             let command = it.arg::<1>() as u32;
             draft.body.command = FsconfigCommand(command);
-            key = Words::User(it.arg::<2>());
+            key = Words::user(it.arg::<2>());
             if command == STRING {
-                value = Words::User(it.arg::<3>());
+                value = Words::user(it.arg::<3>());
             } else if command == FD {
                 asked.subject = Subject::descriptor::<M>(it.task, it.arg::<4>() as u32);
             } else if command >= PATH && command < FD {
@@ -155,7 +155,7 @@ fn mount<M: Memory>(it: &Return) {
         draft.body.fstype = text::of::<{ text::NAME }, _>(draft, asked.fstype);
         draft.body.key = text::of::<{ text::NAME }, _>(draft, key);
         draft.body.value = text::of::<{ text::NAME }, _>(draft, value);
-        draft.body.options = text::of::<OPTIONS, _>(draft, Words::User(asked.options));
+        draft.body.options = text::of::<OPTIONS, _>(draft, Words::user(asked.options));
         // the path comes last: the verifier follows the walk for each state that is needed behind it
         draft.body.path = path::of::<M, _, _>(draft, it.task, asked.subject);
     });

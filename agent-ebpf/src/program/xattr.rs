@@ -44,7 +44,7 @@ fn setxattr<M: Memory>(it: &Return) {
         let subject = subject::<M>(it);
         (draft.body.inode, draft.body.dev) = subject.identity::<M>();
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
-        draft.body.name = text::of::<{ text::NAME }, _>(draft, Words::User(name));
+        draft.body.name = text::of::<{ text::NAME }, _>(draft, Words::user(name));
     });
 }
 on_return!(setxattr_fast, setxattr_base, setxattr_perf, setxattr);
@@ -59,7 +59,7 @@ fn removexattr<M: Memory>(it: &Return) {
         let subject = subject::<M>(it);
         (draft.body.inode, draft.body.dev) = subject.identity::<M>();
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
-        draft.body.name = text::of::<{ text::NAME }, _>(draft, Words::User(name));
+        draft.body.name = text::of::<{ text::NAME }, _>(draft, Words::user(name));
     });
 }
 on_return!(removexattr_fast, removexattr_base, removexattr_perf, removexattr);
