@@ -105,7 +105,9 @@ impl Printer {
             Body::Mknod(_) => self.with(event, "path", "mode"),
             Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
             Body::Utimes(_) => self.with(event, "path", "times"),
-            Body::FileSetattr(_) => self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" }),
+            Body::FileSetattr(_) => {
+                self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" })
+            }
             Body::Mount(_) => self.mount(event),
             Body::Umount(_) | Body::Swap(_) => self.with(event, "path", "flags"),
             Body::PivotRoot(_) => self.two(event, "path", "put_old"),

@@ -192,13 +192,19 @@ fn times() {
         it.check("utimensat, EBADF", utimensat, args![999, 0, 0, 0], expected);
         let far = times(both, json!("9223372035000000000"), json!("-9223372035000000000"));
         let expected = with(named("utimes", "utimensat", name), far);
-        it.check("times out of all bounds", utimensat, args![dir, "file", longs(&[i64::MAX, 0, i64::MIN, 0]), 0], expected);
+        it.check(
+            "times out of all bounds",
+            utimensat,
+            args![dir, "file", longs(&[i64::MAX, 0, i64::MIN, 0]), 0],
+            expected,
+        );
         let expected = with(named("utimes", "utimensat", name), times("0", null.clone(), null.clone()));
         it.check("utimensat, EFAULT", utimensat, args![dir, "file", 1, 0], expected);
 
         let expected = with(named("utimes", "utime", name), times(both, json!(-1_000_000_000), json!(2_000_000_000)));
         it.check_compat("utime, 32 bits", 30, args![&file, ints(&[-1, 2])], expected);
-        let expected = with(named("utimes", "utimes", name), times(both, json!(1_000_002_000), json!(3_000_004_000_i64)));
+        let expected =
+            with(named("utimes", "utimes", name), times(both, json!(1_000_002_000), json!(3_000_004_000_i64)));
         it.check_compat("utimes, 32 bits", 271, args![&file, ints(&[1, 2, 3, 4])], expected.clone());
         let expected = with(expected, json!({ "call": "futimesat" }));
         it.check_compat("futimesat, 32 bits", 299, args![dir, "file", ints(&[1, 2, 3, 4])], expected);

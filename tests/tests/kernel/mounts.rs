@@ -64,17 +64,16 @@ fn mount() {
             "path": at, "source": "../no/place", "flags": "MS_BIND|MS_REC", "user_copy": ["path", "source"],
         }));
         it.check("a bind mount, ENOENT", mount, args!["../no/place", &at, 0, 0x5000, 0], expected);
-        let expected =
-            fields(json!({ "path": ABSENT, "source": "x", "fstype": "tmpfs", "user_copy": ["path", "source", "fstype"] }));
+        let expected = fields(
+            json!({ "path": ABSENT, "source": "x", "fstype": "tmpfs", "user_copy": ["path", "source", "fstype"] }),
+        );
         it.check("mount, ENOENT", mount, args!["x", ABSENT, "tmpfs", 0, 0], expected);
         let expected = fields(json!({
             "path": at, "source": "a", "fstype": "proc", "flags": "MS_NOEXEC", "user_copy": ["path", "source", "fstype"],
         }));
         it.check_compat("mount, 32 bits", 21, args!["a", &at, "proc", 8, 0], expected);
 
-        let unmounted = |call: &str, path: &Path, flags: &str| {
-            json!({ "kind": "umount", "call": call, "path": path, "flags": flags, "user_copy": ["path"] })
-        };
+        let unmounted = |call: &str, path: &Path, flags: &str| json!({ "kind": "umount", "call": call, "path": path, "flags": flags, "user_copy": ["path"] });
         let umount = libc::SYS_umount2;
         it.check_compat("umount, 32 bits", 22, args![&at], unmounted("umount", &at, "0"));
         it.check("umount2", umount, args!["at/.", 2], unmounted("umount2", &at, "MNT_DETACH"));
@@ -82,7 +81,8 @@ fn mount() {
         it.check_compat("ENOENT, 32 bits", 52, args![ABSENT, 0], unmounted("umount2", Path::new(ABSENT), "0"));
 
         it.quiet(libc::SYS_setresuid, args![65533, 65534, 65532]);
-        let expected = fields(json!({ "path": at, "source": "x", "fstype": "tmpfs", "user_copy": ["path", "source", "fstype"] }));
+        let expected =
+            fields(json!({ "path": at, "source": "x", "fstype": "tmpfs", "user_copy": ["path", "source", "fstype"] }));
         it.check("mount, EPERM", mount, args!["x", &at, "tmpfs", 0, 0], expected);
         it.check("umount2, EPERM", umount, args![&at, 0], unmounted("umount2", &at, "0"));
     }
@@ -102,8 +102,11 @@ fn mount_in_steps() {
         it.compare("fsopen", done.0, done.1, mounted("fsopen", json!({ "fstype": "tmpfs" })));
         let expected = mounted("fsopen", json!({ "fstype": "no such fs", "user_copy": ["fstype"] }));
         it.check("fsopen, ENODEV", fsopen, args!["no such fs", 0], expected);
-        let set = |command: &str, more: Value| mounted("fsconfig", with(json!({ "command": command, "fstype": "tmpfs" }), more));
-        let expected = set("FSCONFIG_SET_STRING", json!({ "key": "source", "value": "a name", "user_copy": ["key", "value"] }));
+        let set = |command: &str, more: Value| {
+            mounted("fsconfig", with(json!({ "command": command, "fstype": "tmpfs" }), more))
+        };
+        let expected =
+            set("FSCONFIG_SET_STRING", json!({ "key": "source", "value": "a name", "user_copy": ["key", "value"] }));
         it.check("a text", fsconfig, args![context, 1, "source", "a name", 0], expected);
         let expected = set("FSCONFIG_SET_FLAG", json!({ "key": "noswap", "user_copy": ["key"] }));
         it.check("a flag", fsconfig, args![context, 0, "noswap", 0, 0], expected);
@@ -171,7 +174,8 @@ fn mount_in_steps() {
 fn roots() {
     for family in FAMILIES {
         let (mut it, at) = stage(family);
-        let changed = |path: &Path, more: Value| with(json!({ "kind": "chroot", "call": "chroot", "path": path }), more);
+        let changed =
+            |path: &Path, more: Value| with(json!({ "kind": "chroot", "call": "chroot", "path": path }), more);
         let user = json!({ "user_copy": ["path"] });
         it.check("chroot, ENOENT", libc::SYS_chroot, args![ABSENT], changed(Path::new(ABSENT), user.clone()));
         it.check_compat("chroot, ENOENT, 32 bits", 61, args![ABSENT], changed(Path::new(ABSENT), user.clone()));
