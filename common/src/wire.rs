@@ -183,7 +183,8 @@ impl Moment {
 
 impl From<i64> for Moment {
     fn from(nanoseconds: i64) -> Self {
-        Self([nanoseconds as u32, (nanoseconds >> 32) as u32])
+        let bits = nanoseconds.cast_unsigned();
+        Self([bits as u32, (bits >> 32) as u32])
     }
 }
 
