@@ -88,10 +88,11 @@ impl Printer {
                     self.line.push_str(", created");
                 }
             }
-            Body::Unlink(_) | Body::Rmdir(_) => self.field(event, "path"),
+            Body::Unlink(_) | Body::Rmdir(_) | Body::Mkdir(_) | Body::Chroot(_) => self.field(event, "path"),
             Body::Rename(_) | Body::Link(_) => self.two(event, "path", "target"),
             Body::Symlink(_) => self.two(event, "path", "content"),
-            Body::Chmod(_) => self.with(event, "path", "mode"),
+            Body::Mknod(body) if body.device.0 != UNSET => self.with(event, "path", "device"),
+            Body::Chmod(_) | Body::Mknod(_) => self.with(event, "path", "mode"),
             Body::Chown(_) => {
                 self.field(event, "path");
                 self.line.push(' ');
@@ -100,13 +101,10 @@ impl Printer {
                 self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
-            Body::Mkdir(_) | Body::Chroot(_) => self.field(event, "path"),
-            Body::Mknod(body) if body.device.0 != UNSET => self.with(event, "path", "device"),
-            Body::Mknod(_) => self.with(event, "path", "mode"),
             Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
             Body::Utimes(_) => self.with(event, "path", "times"),
             Body::FileSetattr(_) => {
-                self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" })
+                self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" });
             }
             Body::Mount(_) => self.mount(event),
             Body::Umount(_) | Body::Swap(_) => self.with(event, "path", "flags"),

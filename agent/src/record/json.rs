@@ -39,7 +39,9 @@ fn plan(kind: Kind) -> &'static Plan {
     static PLANS: OnceLock<Vec<Plan>> = OnceLock::new();
     let plans = PLANS.get_or_init(|| {
         let mut plans = vec![Plan::new(); KINDS];
-        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
+        for kind in Kind::ALL {
+            plans[*kind as usize] = make_plan(*kind);
+        }
         plans
     });
     &plans[kind as usize]
