@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod actor;
+mod attributes;
 mod differential;
 mod files;
 mod flood;
@@ -9,6 +10,7 @@ mod guard;
 mod host;
 mod load;
 mod lossless;
+mod mounts;
 mod network;
 mod privileges;
 mod programs;
