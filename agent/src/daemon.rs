@@ -445,7 +445,7 @@ fn log_options(config: &Config) -> LogOptions {
     };
     let limits = Limits {
         age: config.seal.max_age,
-        alert_age: Duration::from_millis(20),
+        alert_age: Duration::from_millis(10),
         lines: u64::from(config.seal.max_events),
         bytes: config.seal.max_bytes.0,
         heartbeat: config.seal.heartbeat,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::agent::Agent;
 
 /// Longest time from the touch until its record is in the sealed log: the reader looks every 50 ms, the batch is sealed
-/// 20 ms later; the rest is a busy machine.
+/// 10 ms later; the rest is a busy machine.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The alert of a rule about a path, once it is delivered.
