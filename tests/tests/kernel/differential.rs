@@ -89,6 +89,10 @@ fn recorded(record: &Value, script: &Path) -> Option<Seen> {
     let kind = record["kind"].as_str().unwrap();
     // these come from no call but from the start of the new image, of a child, and from the end
     let call = record["call"].as_str().unwrap_or(if kind == "exec" { "execve" } else { kind }).to_owned();
+    let is_traced = TRACE.split(['=', ',']).any(|it| it.trim_start_matches('?') == call);
+    if kind == "namespace" || !is_traced && !matches!(kind, "fork" | "exit") {
+        return None;
+    }
     let objects = match kind {
         "exec" => {
             let field = if record["script"] == script.to_str().unwrap() { "script" } else { "path" };
