@@ -15,7 +15,7 @@ use common::{
 
 use crate::{
     filter::{self, control},
-    kernel::{self, Memory, clamp, layout, load},
+    kernel::{self, Memory, clamp, copy_str, copy_user_str, layout, load},
 };
 
 /// Events of [`Lane::Critical`]. The sizes of both are set at load.
@@ -52,6 +52,12 @@ pub struct Draft<R, const ROOM: usize> {
     /// The texts, and room for one that is longer than it should be.
     pub tail: [u8; ROOM],
 }
+
+/// For [`Draft::given`]: a text of any length.
+pub const ANY: u64 = TEXT as u64 - 1;
+
+/// A text that is not there.
+pub const NO_TEXT: Text = Text { start: 0, len: 0, marks: mark::ABSENT };
 
 /// The draft of a system call: texts within [`TAIL`].
 pub type CallDraft<R> = Draft<R, { TAIL + TEXT }>;
@@ -147,6 +153,35 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
                 counts.lost += 1;
             }
         });
+    }
+
+    /// Copies a text from the caller's memory: up to its NUL, at most `most` bytes. Address 0 is no text.
+    #[inline(always)]
+    pub fn given(&mut self, at: u64, most: u64) -> Text {
+        const { assert!(ROOM >= 5 * TEXT) };
+        if at == 0 {
+            return NO_TEXT;
+        }
+        let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&self.used));
+        let room = clamp::<{ TEXT as i32 }>(most.wrapping_add(1));
+        // SAFETY: a text is at most as long as the room behind the last one.
+        let len = unsafe { copy_user_str((&raw mut self.tail).cast::<u8>().add(start as usize), room as u32, at) };
+        if len <= 0 {
+            return self.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
+        }
+        let cut = if len == TEXT as i64 { mark::TRUNCATED } else { 0 };
+        // without the NUL
+        self.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER | cut)
+    }
+
+    /// Copies a text that the kernel keeps.
+    #[inline(always)]
+    pub fn kept(&mut self, at: usize) -> Text {
+        const { assert!(ROOM >= 5 * TEXT) };
+        let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&self.used));
+        // SAFETY: a text is at most as long as the room behind the last one.
+        let len = unsafe { copy_str((&raw mut self.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
+        self.text(start, clamp::<{ TEXT as i32 }>(if len > 0 { len as u64 - 1 } else { 0 }), 0)
     }
 
     /// Makes a text of the bytes that were put at `start`.

@@ -3,7 +3,10 @@
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::helpers::generated as helper;
-use common::layout::{Layout, MISSING};
+use common::{
+    layout::{Layout, MISSING},
+    wire::Name16,
+};
 
 use crate::path::Walk;
 
@@ -245,4 +248,13 @@ pub fn cpu() -> u32 {
 pub fn boottime() -> u64 {
     // SAFETY: takes nothing, returns a number.
     unsafe { helper::bpf_ktime_get_boot_ns() }
+}
+
+/// A short name that the kernel keeps somewhere; empty when there is none.
+#[inline(always)]
+pub fn short_name(at: usize) -> Name16 {
+    let mut name = [0; 16];
+    // SAFETY: the array has the room.
+    unsafe { copy_str((&raw mut name).cast(), 16, at) };
+    Name16(name)
 }

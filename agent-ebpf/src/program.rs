@@ -2,17 +2,23 @@
 
 pub mod chmod;
 pub mod chown;
+pub mod confine;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;
 pub mod fork;
+pub mod identity;
+pub mod kernel;
 pub mod link;
 pub mod lsm;
 pub mod open;
 pub mod rename;
 pub mod send;
+pub mod settings;
+pub mod signal;
 pub mod socket;
 pub mod sys_exit;
+pub mod trace;
 pub mod truncate;
 pub mod unlink;
 

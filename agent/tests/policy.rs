@@ -8,6 +8,8 @@
 
 #[path = "policy/event.rs"]
 mod event;
+#[path = "policy/privilege.rs"]
+mod privilege;
 #[path = "policy/random.rs"]
 mod random;
 

@@ -1,50 +1,106 @@
 //! Numbers with names: flags, options and sets of the system calls, spelled as the man pages spell them. One table each;
 //! the type in an event, the JSON, the schema and the policy take it from here.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+mod kernel;
+mod privilege;
 
-use crate::wire::{Type, Value, Wire};
+use crate::{
+    Call,
+    wire::{Type, Value, Wire},
+};
+pub use kernel::*;
+pub use privilege::*;
 
 /// Numbers and their names. In a set of flags a name of several bits comes before names of some of them.
-pub type Names = &'static [(u32, &'static str)];
+pub type Names = &'static [(u64, &'static str)];
 
-/// Declares types of the wire that are numbers with names: `Flags` are bits, of `Name` one holds; 0 without a name is null.
+/// Declares types of the wire that are numbers with names: `Flags` are bits, `Set` has 64 of them, of `Name` one holds;
+/// 0 without a name is null.
 macro_rules! names {
     ($( $(#[doc = $doc:literal])* $shape:ident $ty:ident = [$( $number:literal $name:literal, )*]; )*) => {$(
         $(#[doc = $doc])*
         #[repr(transparent)]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-        pub struct $ty(pub u32);
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq,
+            zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+        )]
+        pub struct $ty(pub $crate::names::number!($shape));
 
         impl $ty {
             /// The numbers and their names.
-            pub const NAMES: Names = &[$( ($number, $name), )*];
+            pub const NAMES: $crate::names::Names = &[$( ($number, $name), )*];
         }
 
-        impl Wire for $ty {
-            const TYPE: Type = Type::$shape($ty::NAMES);
-            fn value<'a>(&'a self, _tail: &'a [u8]) -> Value<'a> { shape::$shape(self.0, $ty::NAMES) }
+        impl $crate::wire::Wire for $ty {
+            const TYPE: $crate::wire::Type = $crate::names::shape::$shape::of($ty::NAMES);
+            fn value<'a>(&'a self, _tail: &'a [u8]) -> $crate::wire::Value<'a> {
+                $crate::names::shape::$shape::value(self.0, $ty::NAMES)
+            }
         }
     )*};
 }
+use names;
+
+/// What holds a number of each shape: sets are low half first, so that bodies need no padding.
+macro_rules! number {
+    (Set) => { [u32; 2] };
+    ($other:ident) => { u32 };
+}
+use number;
 
 /// How a number of each shape is read.
-#[expect(non_snake_case, reason = "named like the variants of Type that they make")]
 mod shape {
     use super::Names;
-    use crate::wire::Value;
+    use crate::wire::{Type, UNSET, Value};
 
-    pub const fn Flags(bits: u32, names: Names) -> Value<'static> {
-        Value::Flags(bits, names)
+    pub struct Flags;
+    impl Flags {
+        pub const fn of(names: Names) -> Type {
+            Type::Flags(names)
+        }
+        pub fn value(bits: u32, names: Names) -> Value<'static> {
+            Value::Flags(u64::from(bits), names)
+        }
     }
 
-    /// A name for a number; null for 0, the number for one without a name.
-    pub fn Name(number: u32, names: Names) -> Value<'static> {
-        match names.iter().find(|(it, _)| *it == number) {
-            Some((_, name)) => Value::Name(name),
-            None if number == 0 => Value::Null,
-            None => Value::Uint(number),
+    pub struct Set;
+    impl Set {
+        pub const fn of(names: Names) -> Type {
+            Type::Flags(names)
         }
+        pub fn value(halves: [u32; 2], names: Names) -> Value<'static> {
+            Value::Flags(u64::from(halves[0]) | u64::from(halves[1]) << 32, names)
+        }
+    }
+
+    pub struct Name;
+    impl Name {
+        pub const fn of(names: Names) -> Type {
+            Type::Name(names)
+        }
+        /// Null for 0 and for an unset number, the number for another one without a name.
+        pub fn value(number: u32, names: Names) -> Value<'static> {
+            match names.iter().find(|(it, _)| *it == u64::from(number)) {
+                Some((_, name)) => Value::Name(name),
+                None if number == 0 || number == UNSET => Value::Null,
+                None => Value::Uint(number),
+            }
+        }
+    }
+}
+
+/// The name of a system call; [`Call::None`] is null.
+#[repr(transparent)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq,
+    zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+)]
+pub struct CallName(pub u32);
+
+impl Wire for CallName {
+    const TYPE: Type = Type::Name(Call::NAMES);
+    fn value<'a>(&'a self, _tail: &'a [u8]) -> Value<'a> {
+        shape::Name::value(self.0, Call::NAMES)
     }
 }
 

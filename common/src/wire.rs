@@ -168,6 +168,22 @@ pub struct Device(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Inode(pub [u32; 2]);
 
+/// A 64-bit number, low half first, so that bodies need no padding; [`u64::MAX`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Wide(pub [u32; 2]);
+
+impl From<u64> for Wide {
+    fn from(number: u64) -> Self {
+        Self([number as u32, (number >> 32) as u32])
+    }
+}
+
+/// A value that was copied from the memory of the caller ([`mark::USER`]).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct User<T>(pub T);
+
 impl From<u64> for Inode {
     fn from(number: u64) -> Self {
         Self([number as u32, (number >> 32) as u32])

@@ -3,12 +3,11 @@
 use common::{
     Call, Kind,
     event::{Link, Symlink},
-    wire::{Text, mark},
 };
 
 use crate::{
-    draft::{CallDraft, TEXT, kernel_read},
-    kernel::{Memory, clamp, copy_user_str},
+    draft::ANY,
+    kernel::Memory,
     notes,
     path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
@@ -52,20 +51,7 @@ fn symlink<M: Memory>(it: &Return) {
             Some(note) => notes::path(draft, note, note.body.path, name),
             None => path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name)),
         };
-        draft.body.content = given(draft, it.arg::<0>());
+        draft.body.content = draft.given(it.arg::<0>(), ANY);
     });
 }
 on_return!(symlink_fast, symlink_base, symlink_perf, symlink);
-
-/// A text in the caller's memory.
-#[inline(always)]
-fn given(draft: &mut CallDraft<Symlink>, at: u64) -> Text {
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
-    if len <= 0 {
-        return draft.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
-    }
-    // without the NUL
-    draft.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER)
-}

@@ -88,6 +88,8 @@ pub struct Return {
     pub ret: i64,
     /// The call, as [`Call`] numbers it.
     pub call: u8,
+    /// The call, as the kernel numbers it.
+    pub number: u64,
     compat: bool,
 }
 
@@ -109,7 +111,7 @@ impl Return {
         if call == 0 {
             return None;
         }
-        Some(Return { registers: ctx.registers(task), task, ret, call, compat })
+        Some(Return { registers: ctx.registers(task), task, ret, call, number, compat })
     }
 
     /// An argument of the call.
@@ -162,6 +164,14 @@ impl Return {
     #[inline(always)]
     pub fn pass(&self, kind: Kind) -> bool {
         filter::pass(Hook::SysExit, kind, filter::class_of(self.ret))
+    }
+
+    /// Writes and sends an event if it is wanted: all that a call needs whose kind has nothing to leave out.
+    #[inline(always)]
+    pub fn tell<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
+        if self.pass(kind) {
+            self.send::<M, R>(kind, fill);
+        }
     }
 
     /// Writes and sends an event. Nothing is sent when `fill` gives up.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Now, Stamp},
-    enrich::Enrich,
+    enrich::{Credentials, Enrich},
     policy::{Policy, Scratch},
     record::{Judgement, Record},
     source::{Kernel, Source, SourceError},
@@ -28,6 +28,7 @@ const STEP: i64 = 100_000_000;
 pub struct Front {
     source: Source,
     enrich: Enrich,
+    credentials: Credentials,
     policy: Policy,
     scratch: Scratch,
     stamp: Stamp,
@@ -51,6 +52,7 @@ impl Front {
         Self {
             source,
             enrich,
+            credentials: Credentials::default(),
             policy,
             scratch: Scratch::default(),
             stamp,
@@ -65,7 +67,7 @@ impl Front {
         &mut self,
         mut each: impl FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>,
     ) -> bool {
-        let Self { source, enrich, policy, scratch, stamp, tally, .. } = self;
+        let Self { source, enrich, credentials, policy, scratch, stamp, tally, .. } = self;
         source.drain(|bytes| {
             let event = match Event::decode(bytes) {
                 Ok(event) => event,
@@ -76,10 +78,18 @@ impl Front {
                 }
             };
             tally.received(&event);
+            let (time, mut full) = (event.header.ktime, false);
+            if let Some(event) = credentials.follow(&event) {
+                let record = Record { event, context: enrich.context(&event) };
+                let judgement = policy.judge(&record, scratch);
+                // the event that shows it follows in any case
+                full = each(&record, judgement, stamp.text(time), tally).is_break();
+            }
             let context = enrich.context(&event);
             let record = Record { event, context };
             let judgement = policy.judge(&record, scratch);
-            each(&record, judgement, stamp.text(event.header.ktime), tally)
+            let flow = each(&record, judgement, stamp.text(time), tally);
+            if full { ControlFlow::Break(()) } else { flow }
         })
     }
 
@@ -115,7 +125,11 @@ impl Front {
     pub fn close(&mut self, sequences: Vec<u64>, empty: bool) -> Result<Closed, SourceError> {
         // the counts last: of every gap that shows, the loss is counted by now
         let marks = self.marks(sequences)?;
-        Ok(self.tally.close(marks, empty))
+        let closed = self.tally.close(marks, empty);
+        if closed.lost > 0 {
+            self.credentials.forget();
+        }
+        Ok(closed)
     }
 
     fn marks(&self, sequences: Vec<u64>) -> Result<Marks, SourceError> {

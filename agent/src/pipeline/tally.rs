@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::{Event, Hook, filter::Counts, wire::mark};
+use common::{Event, Hook, Kind, filter::Counts, wire::mark};
 use seal::{Account, Cpu};
 
 use crate::{record::Record, source::Own};
@@ -91,6 +91,10 @@ impl Tally {
 
     /// An event became a line.
     pub fn emitted(&mut self, record: &Record<'_>) {
+        // the agent made it: no hook has sent it, and no CPU has numbered it
+        if record.event.kind() == Kind::CredChange {
+            return;
+        }
         let hook = self.hooks.entry(record.event.hook as u8).or_default();
         hook.emitted += 1;
         self.total.kept += 1;
@@ -191,7 +195,7 @@ impl Closed {
 mod tests {
     use std::collections::VecDeque;
 
-    use common::{Header, Kind, Prefix, event::Unlink, wire::Path};
+    use common::{Header, Prefix, event::Unlink, wire::Path};
     use fastrand::Rng;
     use zerocopy::IntoBytes as _;
 

@@ -48,7 +48,7 @@ pub(super) enum Check {
     Bool(bool),
     Number(Order, i128),
     /// All of these bits are set.
-    Bits(u32),
+    Bits(u64),
     Name(&'static str),
     /// Of a list: one of the texts.
     Text(Pattern),
@@ -208,7 +208,8 @@ impl Check {
             (Self::Text(pattern), Value::Text(text)) => pattern.matches(text),
             (Self::Text(pattern), Value::Name(name)) => pattern.matches(name.as_bytes()),
             (Self::Text(pattern), Value::List(list)) => items(list).any(|item| pattern.matches(item)),
-            (Self::Bits(wanted), Value::Octal(it) | Value::Uint(it) | Value::Flags(it, _)) => it & wanted == *wanted,
+            (Self::Bits(wanted), Value::Octal(it) | Value::Uint(it)) => u64::from(it) & wanted == *wanted,
+            (Self::Bits(wanted), Value::Flags(it, _)) => it & wanted == *wanted,
             (Self::Net(net), Value::Addr(SocketAddr::Ip(address, _))) => net.contains(address),
             (Self::NoIp, value) => !matches!(value, Value::Addr(SocketAddr::Ip(..))),
             (Self::Number(order, wanted), value) => number(value).is_some_and(|it| order.accepts(it.cmp(wanted))),

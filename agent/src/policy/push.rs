@@ -23,7 +23,7 @@ use crate::record::{Derived, Slot, Verdict, errno};
 const CLASSES: &[(u8, &str)] =
     &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
 /// See open(2).
-const O_TRUNC: u32 = 0o1000;
+const O_TRUNC: u64 = 0o1000;
 /// The kernel's own error numbers end here; those behind have no names.
 const ERRNO_LIMIT: i64 = 600;
 

@@ -238,7 +238,7 @@ impl Target<'_> {
                 self.number(text).map(|it| Check::Number(order, it))
             }
             (Type::Octal, Op::Equal) => self.octal(text).map(|it| Check::Number(Order::Equal, it.into())),
-            (Type::Octal, Op::Bits) => self.octal(text).map(Check::Bits),
+            (Type::Octal, Op::Bits) => self.octal(text).map(|it| Check::Bits(it.into())),
             (Type::Uint, Op::Bits) => {
                 self.number(text)?.try_into().map(Check::Bits).map_err(|_| self.mistyped(text, None))
             }
@@ -328,7 +328,7 @@ impl Target<'_> {
         }
     }
 
-    fn flag(&self, text: &str) -> Result<u32, ValueError> {
+    fn flag(&self, text: &str) -> Result<u64, ValueError> {
         let Type::Flags(names) = self.ty else { return Err(self.mistyped(text, None)) };
         let found = names.iter().find(|(_, name)| *name == text);
         found.map(|(bit, _)| *bit).ok_or_else(|| self.unknown(text, names.iter().map(|(_, name)| *name).collect()))

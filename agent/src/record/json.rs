@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use base64ct::{Base64, Encoding};
 use common::{
     Header, Kind, Record as _, Type, Value,
+    filter::KINDS,
     wire::{PathParts, SocketAddr, items, mark},
 };
 
@@ -35,9 +36,13 @@ type Plan = Vec<(Vec<u8>, Item)>;
 
 /// The keys of each kind in the order of RFC 8785.
 fn plan(kind: Kind) -> &'static Plan {
-    static PLANS: OnceLock<Vec<(Kind, Plan)>> = OnceLock::new();
-    let plans = PLANS.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, make_plan(*kind))).collect());
-    &plans[kind as usize - 1].1
+    static PLANS: OnceLock<Vec<Plan>> = OnceLock::new();
+    let plans = PLANS.get_or_init(|| {
+        let mut plans: Vec<_> = (0..KINDS).map(|_| Plan::new()).collect();
+        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
+        plans
+    });
+    &plans[kind as usize]
 }
 
 fn make_plan(kind: Kind) -> Plan {
@@ -212,9 +217,9 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
 }
 
 /// The bits of open(2)'s flags that are no bits but a number.
-const O_ACCMODE: u32 = 3;
+const O_ACCMODE: u64 = 3;
 
-fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
+fn flags(bits: u64, names: &[(u64, &str)], out: &mut Vec<u8>) {
     let mut left = bits;
     let start = out.len();
     // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables

@@ -351,9 +351,9 @@ fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
     }
 }
 
-/// What the process table needs, whatever the policy wants.
+/// What the process table and the watch over credentials need, whatever the policy wants.
 pub fn with_processes(mut wanted: [u8; KINDS]) -> [u8; KINDS] {
-    for kind in [Kind::Exec, Kind::Fork, Kind::Exit] {
+    for kind in [Kind::Exec, Kind::Fork, Kind::Exit, Kind::Setid, Kind::Namespace] {
         wanted[kind as usize] |= class::SUCCESS;
     }
     wanted

@@ -3,6 +3,7 @@
 use aya::maps::{Array, MapData, MapError};
 use common::{
     Call, Kind,
+    call::LACKING,
     filter::{Control, Filter, KINDS},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -46,8 +47,10 @@ fn filter(wanted: &[u8; KINDS]) -> Filter {
         let both = kind == Kind::Unlink && wanted[Kind::Rmdir as usize] != 0;
         if wanted[kind as usize] != 0 || both {
             filter.x86_64[call.x86_64()] = *call as u8;
-            filter.i386[call.i386()] = *call as u8;
+            call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
         }
     }
+    filter.x86_64[LACKING] = 0;
+    filter.i386[LACKING] = 0;
     filter
 }

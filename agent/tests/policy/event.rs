@@ -1,21 +1,22 @@
 //! Events from a line of text, on the wire as the kernel half writes them.
 
 use common::{
-    Header, Kind, Prefix, Record as _, Value,
+    Call, Header, Kind, Prefix, Record as _, Value,
     event::{
         Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink,
         Truncate, Unlink,
     },
     filter::class,
-    names::{ACCESS_PATH, Access, OpenFlags, Protocol, SocketType},
+    names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, SocketType},
     wire::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
 };
+use super::privilege;
 use sigtrail::record::{Context, Process, Record, Relative, errno};
 use zerocopy::IntoBytes;
 
 /// An event and what the agent knows about its process.
 pub struct Draft {
-    kind: Kind,
+    pub kind: Kind,
     fields: Vec<(String, String)>,
 }
 
@@ -32,11 +33,11 @@ impl Draft {
         self.fields.iter().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 
-    fn number(&self, key: &str) -> u32 {
+    pub fn number(&self, key: &str) -> u32 {
         self.find(key).map_or(0, |text| text.parse().unwrap_or_else(|_| panic!("{key}={text}")))
     }
 
-    fn id(&self, key: &str) -> Id {
+    pub fn id(&self, key: &str) -> Id {
         Id(self.find(key).map_or(0, |text| text.parse().unwrap_or(u32::MAX)))
     }
 
@@ -126,19 +127,15 @@ impl Draft {
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        Protocol(self.find("protocol").map_or(0, |name| Protocol::NAMES.iter().find(|(_, it)| *it == name).unwrap().0))
+    /// One name of a table, or several joined by bars; 0 without.
+    pub fn named(&self, key: &str, names: Names) -> u32 {
+        self.set(key, names) as u32
     }
 
-    fn socket(&self) -> SocketType {
-        SocketType(
-            self.find("socket").map_or(0, |name| SocketType::NAMES.iter().find(|(_, it)| *it == name).unwrap().0),
-        )
-    }
-
-    fn flags(&self) -> OpenFlags {
-        let names = self.find("flags").into_iter().flat_map(|text| text.split('|'));
-        OpenFlags(names.map(|name| OpenFlags::NAMES.iter().find(|(_, it)| *it == name).unwrap().0).sum())
+    /// The same of a table with 64 bits.
+    pub fn set(&self, key: &str, names: Names) -> u64 {
+        let found = |name| names.iter().find(|(_, it)| *it == name).unwrap_or_else(|| panic!("{key}={name}")).0;
+        self.find(key).into_iter().flat_map(|text| text.split('|')).map(found).sum()
     }
 
     fn access(&self) -> Access {
@@ -151,7 +148,8 @@ impl Draft {
         let mut tail = Vec::new();
         let (path, target) = (self.path("path", &mut tail), self.path("target", &mut tail));
         let (peer, local) = (self.addr("peer", &mut tail), self.addr("local", &mut tail));
-        let (protocol, socket) = (self.protocol(), self.socket());
+        let protocol = Protocol(self.named("protocol", Protocol::NAMES));
+        let socket = SocketType(self.named("socket", SocketType::NAMES));
         let absent = Path { marks: mark::ABSENT, ..Path::default() };
         let body = match self.kind {
             Kind::Exec => {
@@ -179,7 +177,7 @@ impl Draft {
             Kind::Open => Open {
                 inode: Inode::from(u64::from(self.number("inode"))),
                 path,
-                flags: self.flags(),
+                flags: OpenFlags(self.named("flags", OpenFlags::NAMES)),
                 access: self.access(),
                 create_mode: self.mode("create_mode"),
                 dev: Device(self.number("dev")),
@@ -202,6 +200,7 @@ impl Draft {
             Kind::Listen => Listen { local, protocol, socket, backlog: 0 }.as_bytes().to_vec(),
             Kind::Accept => Accept { peer, local, protocol, socket }.as_bytes().to_vec(),
             Kind::Send => Send { peer, local, protocol, socket }.as_bytes().to_vec(),
+            _ => privilege::body(self, path),
         };
         (body, tail)
     }
@@ -209,7 +208,9 @@ impl Draft {
     /// Writes the event and hands its record over.
     pub fn record<R>(&self, then: impl FnOnce(Record<'_>) -> R) -> R {
         let (body, tail) = self.body();
-        let prefix = Prefix { tail: tail.len() as u32, kind: self.kind as u16, ..Prefix::default() };
+        let call = self.find("call").map_or(Call::None, |name| *Call::ALL.iter().find(|it| it.name() == name).unwrap());
+        let (kind, call) = (self.kind as u16, call as u8);
+        let prefix = Prefix { tail: tail.len() as u32, kind, call, ..Prefix::default() };
         let bytes = [prefix.as_bytes(), self.header().as_bytes(), &body, &tail].concat();
         // the ring buffer starts its records at multiples of 8
         let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];

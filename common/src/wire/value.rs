@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, UNSET, family, mark};
+use super::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark};
 use crate::names::Names;
 
 /// A field as its readers see it: borrowed, never copied.
@@ -29,7 +29,7 @@ pub enum Value<'a> {
     /// The address of a socket.
     Addr(SocketAddr<'a>),
     /// Bits with names; the rest is written as a number.
-    Flags(u32, Names),
+    Flags(u64, Names),
     /// Written in octal, as modes are.
     Octal(u32),
     /// `dev_t`, written as `major:minor`.
@@ -139,6 +139,8 @@ wire! {
     u32 => Uint, |it, _tail| Value::Uint(*it);
     u64 => Big, |it, _tail| Value::Big(*it);
     i64 => Int, |it, _tail| Value::Int(*it);
+    i32 => Int, |it, _tail| Value::Int(i64::from(*it));
+    Wide => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { u64::MAX => Value::Null, number => Value::Big(number) };
     Bool => Bool, |it, _tail| Value::Bool(it.0 != 0);
     Id => Id, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Uint(it.0) };
     Name16 => Text, |it, _tail| text(it.bytes());
@@ -149,6 +151,16 @@ wire! {
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
     Path => Path, |it, tail| it.value(tail), marks it.marks;
     Addr => Addr, |it, tail| it.value(tail), marks it.marks;
+}
+
+impl<T: Wire> Wire for User<T> {
+    const TYPE: Type = T::TYPE;
+    fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a> {
+        self.0.value(tail)
+    }
+    fn marks(&self) -> u32 {
+        self.0.marks() | mark::USER | if self.0.value(&[]) == Value::Null { mark::ABSENT } else { 0 }
+    }
 }
 
 impl Name16 {

@@ -4,9 +4,11 @@
 mod actor;
 mod differential;
 mod files;
+mod host;
 mod load;
 mod lossless;
 mod network;
+mod privileges;
 mod programs;
 mod quiet;
 mod race;
