@@ -120,17 +120,26 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts::default();
     let sinks = sinks(config, log.origin())?;
-    let ended = {
-        let parts = parts.clone();
-        let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
-    };
-    let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let required = required(config, &parts, &sinks);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        // a sink does one thing at a time, and a file sink tidies up; more threads only hold more memory
+        .max_blocking_threads(2 * sinks.len().max(1))
+        .build();
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
-    runtime.block_on(cold(config, sinks, &parts))?;
-    hot.join().map_err(|_| DaemonError::Panic("the pipeline"))??;
-    Ok(())
+    thread::scope(|scope| {
+        let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
+            let ended = runtime.block_on(cold(config, sinks, &parts));
+            parts.stop.store(true, Ordering::Release);
+            ended
+        });
+        let delivery =
+            delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
+        // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
+        let ended = hot(front, log, poll, &parts, required, show);
+        delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
+        Ok(ended?)
+    })
 }
 
 /// What both halves share.

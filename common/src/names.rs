@@ -43,8 +43,12 @@ use names;
 
 /// What holds a number of each shape: sets are low half first, so that bodies need no padding.
 macro_rules! number {
-    (Set) => { [u32; 2] };
-    ($other:ident) => { u32 };
+    (Set) => {
+        [u32; 2]
+    };
+    ($other:ident) => {
+        u32
+    };
 }
 use number;
 
@@ -92,8 +96,16 @@ mod shape {
 /// The name of a system call; [`Call::None`] is null.
 #[repr(transparent)]
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq,
-    zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
 )]
 pub struct CallName(pub u32);
 

@@ -53,6 +53,8 @@ pub struct Options {
     /// Names of tests/overhead/peers.json, separated by commas.
     pub peer: String,
     pub rounds: u32,
+    /// Recorded events in place of real ones: tests/benches/replay.rs.
+    pub replay: bool,
     /// Only the page, from the results that are there.
     pub report: bool,
     /// Forget earlier results.
@@ -62,7 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (workload, peer) = ("all".into(), "sigtrail,auditd,bpftrace".into());
-        Self { parts: Vec::new(), workload, peer, rounds: 5, report: false, anew: false }
+        Self { parts: Vec::new(), workload, peer, rounds: 5, report: false, replay: false, anew: false }
     }
 }
 
@@ -74,6 +76,11 @@ const PEERS: &[(&str, &str)] = &[("auditd", "auditd"), ("bpftrace", "bpftrace")]
 
 /// The verb.
 pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
+    if options.replay {
+        let mut cargo = command::cargo();
+        cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package", "tests", "--bench", "replay"]);
+        return command::run("measuring recorded events", &mut cargo);
+    }
     if !options.report {
         build::run(tree, Profile::Release, Scope::Tests, consent)?;
         let asked = |name: &str| options.peer == "all" || options.peer.split(',').any(|peer| peer == name);

@@ -38,6 +38,7 @@ cargo xtask VERB [OPTIONS]
   bench [--paired] [--floor] [--program] [--latency] [--workload NAMES] [--peer NAMES] [--rounds N] [--anew]
                            what the agent costs, beside auditd and bpftrace, on this machine: all of it, or a part,
                            which is added to the results that are there; writes docs/performance.md (root)
+  bench --replay           what one event costs in the hot half, stage by stage, by recorded events
   bench --report           docs/performance.md again, from the results that are there
 
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
@@ -115,6 +116,7 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                     }
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
+                    "replay" => bench.replay = true,
                     "report" => bench.report = true,
                     "anew" => bench.anew = true,
                     other => match Part::from_name(other) {

@@ -5,8 +5,7 @@ use common::{
     event::{IoUring, Keyctl, Landlock, Lsm, MemfdCreate, Mprotect, Personality, Prctl, Seccomp, Userfaultfd},
     names::{
         Capability, IoUringFlags, KeyctlOperation, LandlockRule, LsmAttribute, LsmId, MapFlags, MemfdFlags,
-        PersonalityDomain, PersonalityFlags, PrctlOption, Protection, SeccompFlags, SeccompOperation,
-        UserfaultfdFlags,
+        PersonalityDomain, PersonalityFlags, PrctlOption, Protection, SeccompFlags, SeccompOperation, UserfaultfdFlags,
     },
     wire::{Id, UNSET, User, Wide},
 };

@@ -51,8 +51,7 @@ fn kexec<M: Memory>(it: &Return) {
         let path = path::of::<M, _, _>(draft, it.task, open_file::<M>(it, by_file));
         let cmdline = draft.given(if by_file { it.arg::<3>() } else { 0 }, it.arg::<2>());
         let (flags, file_flags) = if by_file { (0, it.arg::<4>() as u32) } else { (it.arg::<3>() as u32, 0) };
-        draft.body =
-            Kexec { path, cmdline, flags: KexecFlags(flags), file_flags: KexecFileFlags(file_flags) };
+        draft.body = Kexec { path, cmdline, flags: KexecFlags(flags), file_flags: KexecFileFlags(file_flags) };
     });
 }
 on_return!(kexec_fast, kexec_base, kexec_perf, kexec);

@@ -48,11 +48,8 @@ fn settime<M: Memory>(it: &Return) {
         };
         let named = it.is(Call::ClockSettime) || it.is(Call::ClockSettime64) || it.is(Call::ClockAdjtime);
         let clock = if named || it.is(Call::ClockAdjtime64) { first as u32 } else { 0 };
-        draft.body = Settime {
-            new_time: User(Wide::from(new_time)),
-            clock: ClockId(clock),
-            modes: User(AdjtimeModes(modes)),
-        };
+        draft.body =
+            Settime { new_time: User(Wide::from(new_time)), clock: ClockId(clock), modes: User(AdjtimeModes(modes)) };
     });
 }
 on_return!(settime_fast, settime_base, settime_perf, settime);

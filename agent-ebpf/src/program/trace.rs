@@ -41,8 +41,8 @@ const SETSIGMASK: u64 = 0x420b;
 #[inline(always)]
 fn ptrace<M: Memory>(it: &Return) {
     let request = it.arg::<0>();
-    let loud = request < 32 && LOUD >> request & 1 != 0
-        || matches!(request, SETSIGINFO | SETREGSET | SEIZE | SETSIGMASK);
+    let loud =
+        request < 32 && LOUD >> request & 1 != 0 || matches!(request, SETSIGINFO | SETREGSET | SEIZE | SETSIGMASK);
     if !loud {
         return;
     }

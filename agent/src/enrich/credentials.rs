@@ -46,9 +46,8 @@ impl Ids {
     /// Before an exec; `None` when the kernel half had forgotten them.
     fn before(exec: &Exec, header: &Header) -> Option<Self> {
         let it = exec;
-        let ids = [
-            it.old_uid, it.old_gid, it.old_suid, it.old_sgid, it.old_euid, it.old_egid, it.old_fsuid, it.old_fsgid,
-        ];
+        let ids =
+            [it.old_uid, it.old_gid, it.old_suid, it.old_sgid, it.old_euid, it.old_egid, it.old_fsuid, it.old_fsgid];
         let ids = ids.map(|id| id.0);
         (!ids.contains(&UNSET)).then_some(Self { ids, user_ns: header.user_ns })
     }
@@ -133,7 +132,9 @@ impl Credentials {
             Some(_) if execs && (of_process(&now) || process.is_none_or(|it| !it.whole)) => None,
             Some(thread) => Some((thread.ids, thread.last)),
             // a new thread has what the one had that made it
-            None => process.filter(|it| it.whole && !it.seen.contains(&now)).and_then(|it| Some((*it.seen.last()?, Call::None))),
+            None => process
+                .filter(|it| it.whole && !it.seen.contains(&now))
+                .and_then(|it| Some((*it.seen.last()?, Call::None))),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::{Now, Stamp},
     enrich::{Credentials, Enrich},
     policy::{Policy, Scratch},
-    record::{Judgement, Record},
+    record::{Judgement, Record, Verdict},
     source::{Kernel, Source, SourceError},
 };
 
@@ -41,7 +41,8 @@ pub struct Front {
 /// A rate is taken over at least this time.
 const RATE_AGE: Duration = Duration::from_millis(500);
 
-/// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
+/// What [`Front::drain`] hands over for each event: the record, the judgement, the time (empty when
+/// it is dropped), the account.
 pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
 
 impl Front {
@@ -88,7 +89,8 @@ impl Front {
             let context = enrich.context(&event);
             let record = Record { event, context };
             let judgement = policy.judge(&record, scratch);
-            let flow = each(&record, judgement, stamp.text(time), tally);
+            let text = if judgement.verdict == Verdict::Drop { "" } else { stamp.text(time) };
+            let flow = each(&record, judgement, text, tally);
             if full { ControlFlow::Break(()) } else { flow }
         })
     }

@@ -70,6 +70,7 @@ pub struct LogOptions {
 /// The log, open for writing.
 pub struct Log {
     batch: Batch,
+    writer: json::Writer,
     sealer: Sealer,
     keys: Keys,
     spool: Spool,
@@ -118,6 +119,7 @@ impl Log {
         let sealer = Sealer::open(host_key, state)?;
         Ok(Self {
             batch: Batch::new(options.limits, now),
+            writer: json::Writer::default(),
             sealer,
             keys,
             spool,
@@ -177,10 +179,11 @@ impl Log {
         time: &str,
         now: Now,
     ) -> Result<(), LineError> {
+        let Self { batch, writer, .. } = self;
         let is_alert = judgement.verdict == Verdict::Alert;
-        self.batch.add(now.boot, is_alert, |out| json::line(record, judgement, time, out))?;
+        batch.add(now.boot, is_alert, |out| writer.line(record, judgement, time, out))?;
         for (field, path) in record::mismatches(record) {
-            self.batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;
+            batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;
         }
         Ok(())
     }

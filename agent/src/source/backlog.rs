@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Words of a part. Memory is taken and given back by parts.
 const PART: usize = 64 << 10;
@@ -12,6 +12,8 @@ const PART: usize = 64 << 10;
 pub struct Backlog {
     /// Each event is its length in bytes and then its bytes, filled up to whole words.
     parts: VecDeque<Vec<u64>>,
+    /// A part that was worked off, to be filled again.
+    spare: Vec<u64>,
     /// Where the next event begins in the first part.
     at: usize,
     /// Words in all parts.
@@ -22,7 +24,7 @@ pub struct Backlog {
 impl Backlog {
     /// An empty queue for about so many bytes.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { parts: VecDeque::new(), at: 0, words: 0, limit: limit_bytes / 8 }
+        Self { parts: VecDeque::new(), spare: Vec::new(), at: 0, words: 0, limit: limit_bytes / 8 }
     }
 
     /// Whether another event may come.
@@ -35,13 +37,18 @@ impl Backlog {
         let len = event.len().div_ceil(8);
         let full = |part: &Vec<u64>| part.capacity() - part.len() <= len;
         if self.parts.back().is_none_or(full) {
-            self.parts.push_back(Vec::with_capacity(PART.max(len + 1)));
+            let mut part = std::mem::take(&mut self.spare);
+            part.reserve_exact(PART.max(len + 1));
+            self.parts.push_back(part);
         }
         if let Some(part) = self.parts.back_mut() {
             part.push(event.len() as u64);
             let start = part.len();
+            // whole words at once, so that nothing is written twice; the ring's events start at whole words
+            let (words, rest) = <[u64]>::ref_from_prefix_with_elems(event, event.len() / 8).unwrap_or((&[], event));
+            part.extend_from_slice(words);
             part.resize(start + len, 0);
-            part[start..].as_mut_bytes()[..event.len()].copy_from_slice(event);
+            part[start + words.len()..].as_mut_bytes()[..rest.len()].copy_from_slice(rest);
             self.words += len + 1;
         }
     }
@@ -59,7 +66,10 @@ impl Backlog {
     pub fn next(&mut self) -> Option<&[u8]> {
         // the part before was still lent to the caller
         if self.parts.front().is_some_and(|part| self.at >= part.len()) {
-            self.parts.pop_front();
+            self.spare = self.parts.pop_front().unwrap_or_default();
+            self.spare.clear();
+            // one long event must not hold memory for ever
+            self.spare.shrink_to(PART);
             self.at = 0;
         }
         let part = self.parts.front()?;

@@ -1,5 +1,6 @@
 //! Events from a line of text, on the wire as the kernel half writes them.
 
+use super::privilege;
 use common::{
     Call, Header, Kind, Prefix, Record as _, Value,
     event::{
@@ -10,7 +11,6 @@ use common::{
     names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, SocketType},
     wire::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
 };
-use super::privilege;
 use sigtrail::record::{Context, Process, Record, Relative, errno};
 use zerocopy::IntoBytes;
 

@@ -7,9 +7,7 @@ use common::{
         ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl, ProcessVm, Ptrace,
         Reboot, Seccomp, Setid, Setsid, Settime, Syslog, Userfaultfd,
     },
-    names::{
-        BpfCommand, Capabilities, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal,
-    },
+    names::{BpfCommand, Capabilities, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal},
     wire::{Path, Wide},
 };
 use zerocopy::IntoBytes;

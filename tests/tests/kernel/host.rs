@@ -32,14 +32,30 @@ fn denied() {
         it.quiet(libc::SYS_setresgid, args![NOBODY, NOBODY, NOBODY]);
         it.quiet(libc::SYS_setresuid, args![NOBODY, NOBODY, NOBODY]);
 
-        let more = json!({ "path": file, "args": "a=1 b", "flags": "MODULE_INIT_IGNORE_VERMAGIC", "user_copy": ["args"] });
-        it.check("finit_module", libc::SYS_finit_module, args![fd, "a=1 b", 2], of("module_load", "finit_module", more));
+        let more =
+            json!({ "path": file, "args": "a=1 b", "flags": "MODULE_INIT_IGNORE_VERMAGIC", "user_copy": ["args"] });
+        it.check(
+            "finit_module",
+            libc::SYS_finit_module,
+            args![fd, "a=1 b", 2],
+            of("module_load", "finit_module", more),
+        );
         let more = json!({ "args": "", "flags": "0", "size": 1, "user_copy": ["args"] });
         it.check("init_module", libc::SYS_init_module, args!["x", 1, ""], of("module_load", "init_module", more));
         let more = json!({ "module": "none", "flags": "O_NONBLOCK", "user_copy": ["module"] });
-        it.check("delete_module", libc::SYS_delete_module, args!["none", 0o4000], of("module_unload", "delete_module", more));
+        it.check(
+            "delete_module",
+            libc::SYS_delete_module,
+            args!["none", 0o4000],
+            of("module_unload", "delete_module", more),
+        );
         let more = json!({ "path": file, "cmdline": "quiet", "flags": "0", "file_flags": "KEXEC_FILE_NO_INITRAMFS", "user_copy": ["cmdline"] });
-        it.check("kexec_file_load", libc::SYS_kexec_file_load, args![fd, -1, 6, "quiet", 4], of("kexec", "kexec_file_load", more));
+        it.check(
+            "kexec_file_load",
+            libc::SYS_kexec_file_load,
+            args![fd, -1, 6, "quiet", 4],
+            of("kexec", "kexec_file_load", more),
+        );
         let more = json!({ "flags": "KEXEC_ON_CRASH", "file_flags": "0" });
         it.check("kexec_load", libc::SYS_kexec_load, args![0, 0, 0, 1], of("kexec", "kexec_load", more));
         let more = json!({ "command": "LINUX_REBOOT_CMD_CAD_OFF" });
@@ -52,10 +68,25 @@ fn denied() {
         };
         let longs = |numbers: &[u64]| numbers.iter().flat_map(|it| it.to_ne_bytes()).collect::<Vec<u8>>();
         let timex = [words(&[1]), vec![0; 204]].concat();
-        it.check("clock_settime", libc::SYS_clock_settime, args![0, longs(&[1, 2])], time("clock_settime", json!("1000000002"), "0"));
-        it.check("settimeofday", libc::SYS_settimeofday, args![longs(&[3, 4]), 0], time("settimeofday", json!("3000004000"), "0"));
+        it.check(
+            "clock_settime",
+            libc::SYS_clock_settime,
+            args![0, longs(&[1, 2])],
+            time("clock_settime", json!("1000000002"), "0"),
+        );
+        it.check(
+            "settimeofday",
+            libc::SYS_settimeofday,
+            args![longs(&[3, 4]), 0],
+            time("settimeofday", json!("3000004000"), "0"),
+        );
         it.check("adjtimex", libc::SYS_adjtimex, args![timex.clone()], time("adjtimex", json!(null), "ADJ_OFFSET"));
-        it.check("clock_adjtime", libc::SYS_clock_adjtime, args![0, timex], time("clock_adjtime", json!(null), "ADJ_OFFSET"));
+        it.check(
+            "clock_adjtime",
+            libc::SYS_clock_adjtime,
+            args![0, timex],
+            time("clock_adjtime", json!(null), "ADJ_OFFSET"),
+        );
         let (_, records) = it.act(libc::SYS_adjtimex, args![vec![0; 208]]);
         assert_eq!(records, [] as [Value; 0], "a question");
         for (number, call, list, expected) in [
@@ -73,7 +104,12 @@ fn denied() {
         it.check("acct", libc::SYS_acct, args![&file], of("acct", "acct", more));
         it.check("acct, off", libc::SYS_acct, args![0], of("acct", "acct", json!({})));
         let more = json!({ "path": "/dev/null", "command": "Q_QUOTAON", "quota_id": 7, "user_copy": ["path"] });
-        it.check("quotactl", libc::SYS_quotactl, args![0x8000_0200_u32, "/dev/null", 7, 0], of("acct", "quotactl", more));
+        it.check(
+            "quotactl",
+            libc::SYS_quotactl,
+            args![0x8000_0200_u32, "/dev/null", 7, 0],
+            of("acct", "quotactl", more),
+        );
         it.check("iopl", libc::SYS_iopl, args![3], of("ioport", "iopl", json!({ "level": 3, "opened": true })));
         let more = json!({ "first_port": 888, "ports": 3, "opened": true });
         it.check("ioperm", libc::SYS_ioperm, args![888, 3, 1], of("ioport", "ioperm", more));
@@ -82,7 +118,12 @@ fn denied() {
         let attribute = [words(&[1, 128, 9, 0]), vec![0; 112]].concat();
         let more = json!({ "config": "9", "event_type": "PERF_TYPE_SOFTWARE", "target_pid": 1, "target_cpu": -1, "flags": "PERF_FLAG_FD_CLOEXEC",
             "user_copy": ["config", "event_type"] });
-        it.check("perf_event_open", libc::SYS_perf_event_open, args![attribute, 1, -1, -1, 8], of("perf_event_open", "perf_event_open", more));
+        it.check(
+            "perf_event_open",
+            libc::SYS_perf_event_open,
+            args![attribute, 1, -1, -1, 8],
+            of("perf_event_open", "perf_event_open", more),
+        );
         assert!(it.gather_all().iter().all(|it| it["kind"] != "cred_change"));
     }
 }

@@ -60,11 +60,17 @@ fn ids() {
 
         let expected = setid("setresuid", json!({ "asked_effective": 5 }));
         it.check("setresuid", libc::SYS_setresuid, args![-1, 5, -1], expected);
-        let back = it.check("setuid, back", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
+        let back =
+            it.check("setuid, back", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
         assert_eq!(back["euid"], 0);
         let expected = setid("setreuid", json!({ "asked_real": 5 }));
         it.check("setreuid", libc::SYS_setreuid, args![5, -1], expected);
-        it.check("setuid, for good", libc::SYS_setuid, args![NOBODY], setid("setuid", json!({ "asked_effective": NOBODY })));
+        it.check(
+            "setuid, for good",
+            libc::SYS_setuid,
+            args![NOBODY],
+            setid("setuid", json!({ "asked_effective": NOBODY })),
+        );
         let done = it.check("denied", libc::SYS_setuid, args![0], setid("setuid", json!({ "asked_effective": 0 })));
         assert_eq!((&done["errno"], &done["euid"]), (&json!("EPERM"), &json!(NOBODY)));
         it.check("denied", libc::SYS_setgroups, args![0, 0], setid("setgroups", json!({ "groups": 0 })));
@@ -125,7 +131,12 @@ fn namespaces() {
         let more = || json!({ "user_copy": ["name"] });
         it.check("sethostname", libc::SYS_sethostname, args!["otherwise", 5], name("sethostname", "other", json!({})));
         it.check("setdomainname", libc::SYS_setdomainname, args!["a.b", 3], name("setdomainname", "a.b", json!({})));
-        it.check("too long", libc::SYS_sethostname, args!["x".repeat(65).as_str(), 65], name("sethostname", &"x".repeat(65), more()));
+        it.check(
+            "too long",
+            libc::SYS_sethostname,
+            args!["x".repeat(65).as_str(), 65],
+            name("sethostname", &"x".repeat(65), more()),
+        );
         let expected = space("setns", "0", json!({ "inode": inode, "ns_type": "uts" }));
         it.check("setns", libc::SYS_setns, args![uts, 0], expected);
         let expected = space("setns", "CLONE_NEWNET", json!({ "inode": inode, "ns_type": "uts" }));
@@ -141,7 +152,12 @@ fn namespaces() {
         it.compare("clone", done, records, expected);
         let done = it.actor.fork(libc::SIGCHLD, 0);
         assert!(it.records(done).iter().all(|it| it["kind"] == "fork"), "a clone without namespaces is a fork alone");
-        it.check("unshare, a user", libc::SYS_unshare, args![libc::CLONE_NEWUSER], space("unshare", "CLONE_NEWUSER", json!({})));
+        it.check(
+            "unshare, a user",
+            libc::SYS_unshare,
+            args![libc::CLONE_NEWUSER],
+            space("unshare", "CLONE_NEWUSER", json!({})),
+        );
         it.check("denied", libc::SYS_sethostname, args!["x", 1], name("sethostname", "x", more()));
         assert!(it.gather_all().iter().all(|it| it["kind"] != "cred_change"));
     }
@@ -169,10 +185,20 @@ fn restrictions() {
             fields
         };
         let more = json!({ "access": "13", "user_copy": ["access"] });
-        let ruleset = it.check("ruleset", libc::SYS_landlock_create_ruleset, args![longs(&[13]), 8, 0], landlock("landlock_create_ruleset", more));
+        let ruleset = it.check(
+            "ruleset",
+            libc::SYS_landlock_create_ruleset,
+            args![longs(&[13]), 8, 0],
+            landlock("landlock_create_ruleset", more),
+        );
         let ruleset = ruleset["ret"].as_i64().unwrap();
         let more = json!({ "access": "4", "rule_type": "LANDLOCK_RULE_PATH_BENEATH", "user_copy": ["access"] });
-        it.check("rule", libc::SYS_landlock_add_rule, args![ruleset, 1, longs(&[4, 0]), 0], landlock("landlock_add_rule", more));
+        it.check(
+            "rule",
+            libc::SYS_landlock_add_rule,
+            args![ruleset, 1, longs(&[4, 0]), 0],
+            landlock("landlock_add_rule", more),
+        );
         let (_, records) = it.act(libc::SYS_landlock_create_ruleset, args![0, 0, 1]);
         assert_eq!(records, [] as [Value; 0], "a question");
 
@@ -183,7 +209,8 @@ fn restrictions() {
         };
         let more = json!({ "operation": "KEYCTL_JOIN_SESSION_KEYRING", "key": 0, "description": "ours", "user_copy": ["description"] });
         it.check("keyring", libc::SYS_keyctl, args![1, "ours"], keys("keyctl", more));
-        let more = json!({ "key": -3, "key_type": "user", "description": "a:b", "user_copy": ["key_type", "description"] });
+        let more =
+            json!({ "key": -3, "key_type": "user", "description": "a:b", "user_copy": ["key_type", "description"] });
         it.check("add_key", libc::SYS_add_key, args!["user", "a:b", "secret", 6, -3], keys("add_key", more.clone()));
         it.check("request_key", libc::SYS_request_key, args!["user", "a:b", 0, -3], keys("request_key", more));
 
@@ -217,9 +244,7 @@ fn other_processes() {
         let mut it = Stage::new(family);
         let mut victim = Command::new("/bin/sleep").arg("100").spawn().unwrap();
         let pid = victim.id();
-        let ptrace = |request: &str, address: &str| {
-            json!({ "kind": "ptrace", "call": "ptrace", "request": request, "target_pid": pid, "address": address })
-        };
+        let ptrace = |request: &str, address: &str| json!({ "kind": "ptrace", "call": "ptrace", "request": request, "target_pid": pid, "address": address });
         it.check("seize", libc::SYS_ptrace, args![0x4206, pid, 0, 0], ptrace("PTRACE_SEIZE", "0"));
         it.check("poke", libc::SYS_ptrace, args![4, pid, 4096, 0], ptrace("PTRACE_POKETEXT", "4096"));
         assert_eq!(it.act(libc::SYS_ptrace, args![1, pid, 4096, 0]).1, [] as [Value; 0], "PTRACE_PEEKTEXT asks");
@@ -229,8 +254,18 @@ fn other_processes() {
                 "user_copy": ["address", "length"] })
         };
         let iov = longs(&[4096, 8]);
-        it.check("read", libc::SYS_process_vm_readv, args![pid, iov.clone(), 1, iov.clone(), 1, 0], memory("process_vm_readv"));
-        it.check("write", libc::SYS_process_vm_writev, args![pid, iov.clone(), 1, iov, 1, 0], memory("process_vm_writev"));
+        it.check(
+            "read",
+            libc::SYS_process_vm_readv,
+            args![pid, iov.clone(), 1, iov.clone(), 1, 0],
+            memory("process_vm_readv"),
+        );
+        it.check(
+            "write",
+            libc::SYS_process_vm_writev,
+            args![pid, iov.clone(), 1, iov, 1, 0],
+            memory("process_vm_writev"),
+        );
 
         let pidfd = |call: &str, more: Value| {
             let mut fields = json!({ "kind": "pidfd", "call": call, "target_pid": pid, "flags": "0" });
@@ -250,7 +285,12 @@ fn other_processes() {
             fields
         };
         it.check("kill", libc::SYS_kill, args![pid, 18], kill("kill", "SIGCONT", json!({})));
-        it.check("tgkill", libc::SYS_tgkill, args![pid, pid, 18], kill("tgkill", "SIGCONT", json!({ "target_tid": pid })));
+        it.check(
+            "tgkill",
+            libc::SYS_tgkill,
+            args![pid, pid, 18],
+            kill("tgkill", "SIGCONT", json!({ "target_tid": pid })),
+        );
         let more = json!({ "target_pid": 0, "target_tid": pid });
         it.check("tkill", libc::SYS_tkill, args![pid, 18], kill("tkill", "SIGCONT", more));
         assert_eq!(it.act(libc::SYS_kill, args![pid, 0]).1, [] as [Value; 0], "signal 0 asks");
@@ -261,7 +301,12 @@ fn other_processes() {
         let records = it.records(done);
         let denied = it.compare("denied, 32 bits", done, records, kill("kill", "SIGKILL", json!({})));
         assert_eq!(denied["errno"], "EPERM");
-        it.check("denied", libc::SYS_pidfd_send_signal, args![fd, 9, 0, 0], kill("pidfd_send_signal", "SIGKILL", json!({})));
+        it.check(
+            "denied",
+            libc::SYS_pidfd_send_signal,
+            args![fd, 9, 0, 0],
+            kill("pidfd_send_signal", "SIGKILL", json!({})),
+        );
         drop(it);
         victim.kill().unwrap();
         victim.wait().unwrap();
