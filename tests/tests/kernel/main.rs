@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod actor;
+mod cases;
 mod differential;
 mod files;
 mod host;
