@@ -45,8 +45,10 @@ pub struct Draft<R, const ROOM: usize> {
     pub state: [u64; 5],
     /// Bits of [`mark`] that any value has.
     marks: u64,
-    prefix: Prefix,
-    header: Header,
+    /// How to read the event.
+    pub prefix: Prefix,
+    /// When, where, who.
+    pub header: Header,
     /// The body of the kind.
     pub body: R,
     /// The texts, and room for one that is longer than it should be.
@@ -62,9 +64,16 @@ pub const NO_TEXT: Text = Text { start: 0, len: 0, marks: mark::ABSENT };
 /// The draft of a system call: texts within [`TAIL`].
 pub type CallDraft<R> = Draft<R, { TAIL + TEXT }>;
 
-impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
+impl<R, const ROOM: usize> Draft<R, ROOM> {
     /// Where the event starts in the draft.
-    const START: usize = core::mem::offset_of!(Self, prefix);
+    pub const START: usize = core::mem::offset_of!(Self, prefix);
+    /// Word of the state of an event that is handed over: where the tail starts in the event.
+    pub const FIXED_SIZE: usize = 0;
+    /// Word of the state of an event that is handed over: 0 for [`Lane::Critical`], 1 for [`Lane::Bulk`].
+    pub const LANE: usize = 1;
+}
+
+impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Where the tail starts in the event.
     const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
 
@@ -123,36 +132,18 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Sends the event, or counts it as lost.
     #[inline(always)]
     pub fn send<const MAX: i32>(&mut self, hook: Hook, lane: Lane) {
-        if !filter::is_ours(self.header.ktime) {
+        if filter::is_ours(self.header.ktime) {
+            transmit::<MAX, _, _>(self, Self::FIXED as u64, hook, lane);
+        } else {
             filter::count(hook, |counts| counts.seen -= 1);
-            return;
         }
-        let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
-        // SAFETY: a slot of this CPU.
-        unsafe {
-            self.header.seq = *sequence;
-            *sequence += 1;
-        }
-        let used = clamp::<MAX>(kernel_read(&self.used));
-        self.prefix.tail = used as u32;
-        let size = Self::FIXED as u64 + used;
-        // SAFETY: the verifier checks that the event is within the draft.
-        let sent = unsafe {
-            let event = (&raw mut *self).cast::<u8>().add(Self::START);
-            match lane {
-                Lane::Critical => output(&raw const CRITICAL, event, size),
-                Lane::Bulk => output(&raw const BULK, event, size),
-            }
-        };
-        let truncated = self.marks & u64::from(mark::TRUNCATED) != 0;
-        filter::count(hook, |counts| {
-            if sent {
-                counts.sent += 1;
-                counts.truncated += u64::from(truncated);
-            } else {
-                counts.lost += 1;
-            }
-        });
+    }
+
+    /// Leaves the event to a program that does not know its body.
+    #[inline(always)]
+    pub fn hand_over(&mut self, lane: Lane) {
+        self.state[Self::FIXED_SIZE] = Self::FIXED as u64;
+        self.state[Self::LANE] = u64::from(matches!(lane, Lane::Bulk));
     }
 
     /// Copies a text from the caller's memory: up to its NUL, at most `most` bytes. Address 0 is no text.
@@ -191,6 +182,37 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         self.used = start + len;
         Text { start: start as u32, len: len as u32, marks }
     }
+}
+
+/// Puts an event of ours into the ring of its lane, or counts it as lost. `fixed`: where its tail starts in it.
+#[inline(always)]
+pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>, fixed: u64, hook: Hook, lane: Lane) {
+    let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
+    // SAFETY: a slot of this CPU.
+    unsafe {
+        draft.header.seq = *sequence;
+        *sequence += 1;
+    }
+    let used = clamp::<MAX>(kernel_read(&draft.used));
+    draft.prefix.tail = used as u32;
+    let size = fixed + used;
+    // SAFETY: the verifier checks that the event is within the draft.
+    let sent = unsafe {
+        let event = (&raw mut *draft).cast::<u8>().add(Draft::<R, ROOM>::START);
+        match lane {
+            Lane::Critical => output(&raw const CRITICAL, event, size),
+            Lane::Bulk => output(&raw const BULK, event, size),
+        }
+    };
+    let truncated = draft.marks & u64::from(mark::TRUNCATED) != 0;
+    filter::count(hook, |counts| {
+        if sent {
+            counts.sent += 1;
+            counts.truncated += u64::from(truncated);
+        } else {
+            counts.lost += 1;
+        }
+    });
 }
 
 /// Copies an event into a ring buffer. `event` must have `size` bytes.

@@ -8,6 +8,7 @@ pub mod exec_failed;
 pub mod exit;
 pub mod fork;
 pub mod identity;
+pub mod judge;
 pub mod kernel;
 pub mod link;
 pub mod lsm;

@@ -24,6 +24,10 @@ macro_rules! kinds {
             pub const fn doc(self) -> &'static [&'static str] { match self { $( Kind::$ty => $ty::DOC, )* } }
             /// The fields of its body.
             pub const fn fields(self) -> &'static [Field] { match self { $( Kind::$ty => $ty::FIELDS, )* } }
+            /// Bytes of its body.
+            pub const fn size(self) -> usize { match self { $( Kind::$ty => size_of::<$ty>(), )* } }
+            /// Where each field starts in its body, in bytes.
+            pub const fn offsets(self) -> &'static [usize] { match self { $( Kind::$ty => $ty::OFFSETS, )* } }
         }
 
         /// The part of an event that its kind decides.

@@ -31,6 +31,7 @@ macro_rules! record {
             const FIELDS: &'static [$crate::Field] = &[$(
                 $crate::Field { name: stringify!($field), doc: &[$($fdoc),*], ty: <$fty as $crate::wire::Wire>::TYPE },
             )*];
+            const OFFSETS: &'static [usize] = &[$( core::mem::offset_of!($ty, $field), )*];
             fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> $crate::Value<'a> {
                 let mut at = 0;
                 $( if field == at { return $crate::wire::Wire::value(&self.$field, tail) } at += 1; )*
@@ -277,6 +278,8 @@ pub trait Record: FromBytes + IntoBytes + Immutable + KnownLayout {
     const DOC: &'static [&'static str];
     /// Its fields, in the order of the wire.
     const FIELDS: &'static [Field];
+    /// Where each field starts in the struct, in bytes.
+    const OFFSETS: &'static [usize];
     /// The value of a field by its position in [`Record::FIELDS`]; null beyond.
     fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> Value<'a>;
     /// The marks of a field by its position in [`Record::FIELDS`].

@@ -81,13 +81,15 @@ fn row(mut events: Vec<Vec<u64>>, number: usize) -> String {
     while passed < number {
         let mut batch = Vec::new();
         while batch.len() < BATCH {
-            events.iter_mut().for_each(|event| renew(event, passed + batch.len()));
+            for event in &mut events {
+                renew(event, passed + batch.len());
+            }
             batch.extend_from_slice(&events);
         }
         for (time, (stage, _)) in times.iter_mut().zip(STAGES) {
             let before = cpu();
             half.pass(&batch, stage);
-            *time += cpu() - before;
+            *time += cpu().saturating_sub(before);
         }
         passed += batch.len();
         kept += half.kept;

@@ -316,6 +316,9 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         stop_at_last(&mut self.child);
+        if let Err(error) = self.ask("detach", &[]) {
+            eprintln!("cannot detach: {error}");
+        }
     }
 }
 

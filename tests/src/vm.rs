@@ -101,7 +101,7 @@ pub fn page(runs: &[Run]) -> String {
         section(&format!("Programs of the family `{family}`"), "hook: kinds", programs(runs, &family, &mut notes));
     }
     for (number, note) in notes.0.iter().enumerate() {
-        write!(page, "{}{}. {note}\n", if number == 0 { "\n" } else { "" }, number + 1).ok();
+        writeln!(page, "{}{}. {note}", if number == 0 { "\n" } else { "" }, number + 1).ok();
     }
     let mut skips: Vec<_> =
         runs.iter().flat_map(|run| &run.tests).filter(|test| test.outcome == Outcome::Skip).collect();
@@ -172,6 +172,7 @@ fn facts(runs: &[Run]) -> Vec<(String, Vec<String>)> {
         ("family that is used".to_owned(), cells(&|probe| text(&probe["family"]))),
         ("struct members that are missing".to_owned(), cells(&|probe| words(&probe["missing"]))),
         ("skipped programs are counted (`recursion_misses`)".to_owned(), cells(&|probe| yes(&probe["counts_skips"]))),
+        ("security tier, or why not".to_owned(), cells(&|probe| probe["no_lsm"].as_str().unwrap_or("yes").to_owned())),
         ("security modules".to_owned(), cells(&|probe| words(&probe["lsm"]))),
     ]
 }

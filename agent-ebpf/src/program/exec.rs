@@ -16,7 +16,7 @@ use common::{
 
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
-    filter::{self, control},
+    filter,
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
     notes,
     path::{self, Place, Subject},
@@ -52,7 +52,7 @@ fn rename<M: Memory>(task: usize) {
 
 #[inline(always)]
 fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
-    if load!(M, u32, task, task.tgid) == control!(agent) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
+    if filter::is_agent::<M>(task) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
         return;
     }
     notes::forget(load!(M, u32, task, task.pid));

@@ -21,7 +21,13 @@ fn exit<M: Memory>() {
     let task = M::task();
     let signal = load!(M, usize, task, task.signal);
     // the count of living threads goes down before the tracepoint
-    if load!(M, u32, signal, signal.live) != 0 || !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
+    if load!(M, u32, signal, signal.live) != 0 {
+        if filter::is_agent::<M>(task) {
+            filter::count_own(Hook::Exit);
+        }
+        return;
+    }
+    if !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
         return;
     }
     let Some(draft) = EXIT_DRAFT.get_ptr_mut(0) else { return };

@@ -1,7 +1,7 @@
 //! A system call returns. Calls that nobody wants leave after a look into the table; the others go on in the program
 //! of their kind.
 
-use core::ptr::read_volatile;
+use core::{ffi::c_void, ptr::read_volatile};
 
 use aya_ebpf::{
     EbpfContext,
@@ -15,18 +15,21 @@ use common::{Call, Hook, Kind, Record, filter::KINDS};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
-    filter::{self, Table, call_of, control},
+    filter::{self, Table, call_of},
     kernel::{Base, Fast, Memory, Registers, load},
     program::open,
 };
 
-/// The program of each kind.
+/// The program of each kind; 0, the number of none, is that of [`crate::program::judge`].
 #[map]
 static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 
+/// Where [`crate::program::judge`] is among them.
+const JUDGE: u32 = 0;
+
 /// Drafts of calls: only one call returns at a time on a CPU.
 #[map]
-static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
+pub static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Whether a task is in a call of a 32-bit program.
 #[inline(always)]
@@ -81,6 +84,7 @@ impl Source for TracePointContext {
 
 /// A system call that returns.
 pub struct Return {
+    context: *mut c_void,
     registers: *const Registers,
     /// The current task.
     pub task: usize,
@@ -111,7 +115,7 @@ impl Return {
         if call == 0 {
             return None;
         }
-        Some(Return { registers: ctx.registers(task), task, ret, call, number, compat })
+        Some(Return { context: ctx.as_ptr(), registers: ctx.registers(task), task, ret, call, number, compat })
     }
 
     /// An argument of the call.
@@ -184,6 +188,12 @@ impl Return {
         let call = Call::from_number(self.call).unwrap_or(Call::None);
         draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
         fill(draft, self);
+        if filter::is_matched(kind) {
+            draft.hand_over(kind.lane());
+            // SAFETY: the program array holds programs of this tracepoint only.
+            unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), JUDGE) };
+            // still here: there is no such program
+        }
         draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
     }
 }
@@ -191,7 +201,8 @@ impl Return {
 #[inline(always)]
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
-    if load!(M, u32, it.task, task.tgid) == control!(agent) {
+    if filter::is_agent::<M>(it.task) {
+        filter::count_own(Hook::SysExit);
         return;
     }
     if (it.is(Call::Execve) || it.is(Call::Execveat)) && !it.is_error() {

@@ -58,10 +58,13 @@ fn events() -> String {
     let added = field::CONTEXT.iter().chain(field::DERIVED).map(|(field, _)| *field);
     let kinds = Kind::ALL.iter().map(|kind| section(kind.name(), &kind.doc().concat(), kind.fields().iter().copied()));
     let own = "\n## The agent's own records\n\nThey have `kind` and `time`, and: `agent.start` (`version`, `kernel`, `family`, \
-         `hooks`, `missing`, `no_lsm`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
+         `hooks`, `missing`, `no_lsm`, `pinned`, `unpinned`), `agent.handover` (`how`: `adopted`, `replaced` or `abandoned`; `from`, \
+         `generation`, `waiting`, `journal`, `unread_seconds`, `why`), `agent.hook` (`hook`, `state`: `restored` or `missing`; `why`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
          (`text`), `agent.degraded` (`program`, `kinds`, `why`), `agent.lost` (`hook`, `cause`, `count`), \
-         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
-         same `cpu` and `seq`. Batch 0 holds one record of kind `enrol` with the \
+         `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`, `pinned`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
+         same `cpu` and `seq`. `summary` stands for events of a flood that have process, kind, rule and success or failure in \
+         common: `of` (their kind), `count`, `time` and `last` (when the first and the last happened), `sample` (the record of \
+         the first, whole). Batch 0 holds one record of kind `enrol` with the \
          enrolment note.\n";
     let first =
         [start, section("Every record", "", Header::FIELDS.iter().copied()), section("Added by the agent", "", added)];

@@ -116,7 +116,7 @@ impl Printer {
             Body::ModuleUnload(_) => self.said(event, &["module"]),
             Body::Kexec(_) => self.said(event, &["path", "cmdline", "flags", "file_flags"]),
             Body::Bpf(_) => {
-                self.said(event, &["command", "prog_type", "map_type", "attach_type", "object_name", "place"])
+                self.said(event, &["command", "prog_type", "map_type", "attach_type", "object_name", "place"]);
             }
             Body::PerfEventOpen(_) => self.said(event, &["event_type", "target_pid", "target_cpu"]),
             Body::Namespace(_) => self.said(event, &["flags", "ns_type", "inode", "child_pid", "target_pid"]),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use common::{Kind, filter::class};
+use common::Kind;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     pipeline::place,
     source::{
-        Family, Kernel, Options, SourceError,
+        Family, Kernel, Options, SourceError, Wanted,
         hooks::{self, PROGRAMS},
         kernel::{Attached, BTF, LSM_LIST},
     },
@@ -35,7 +35,7 @@ struct Report {
     /// How programs will read kernel memory.
     family: Option<&'static str>,
     /// The programs of the family that is used; for a machine, those of the others too.
-    programs: Vec<Program>,
+    programs: Vec<Fate>,
     /// Whether the kernel counts the times that it skips a program (`recursion_misses`, 5.12).
     counts_skips: bool,
     /// The security modules that are on; empty where securityfs does not tell.
@@ -48,9 +48,9 @@ struct Report {
     error: Option<String>,
 }
 
-/// A program of the kernel half, and what this kernel makes of it.
+/// What this kernel makes of a program of the kernel half.
 #[derive(Debug, Serialize)]
-struct Program {
+struct Fate {
     program: String,
     /// Where it sits.
     at: String,
@@ -61,7 +61,7 @@ struct Program {
     degraded: Option<String>,
 }
 
-impl Program {
+impl Fate {
     fn of(program: &hooks::Program, family: Family, degraded: Option<String>) -> Self {
         Self {
             program: program.name.to_owned(),
@@ -107,12 +107,12 @@ fn probe() -> Report {
         fact(
             "tracefs mounted",
             mounted("tracefs"),
-            "not needed: typed tracepoints attach without it (mount -t tracefs nodev /sys/kernel/tracing)",
+            "needed after Linux 6.18, where programs sit behind perf events; the agent mounts it at /sys/kernel/tracing then",
         ),
         fact(
             "bpffs mounted",
             mounted("bpf"),
-            "not needed yet: pinned programs, which go on while the agent restarts, will want it (mount -t bpf bpf /sys/fs/bpf)",
+            "pinned programs go on while the agent is away; `run` mounts it at /sys/fs/bpf if it is not there",
         ),
         fact(
             "securityfs mounted",
@@ -168,7 +168,8 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: [class::ALL; common::filter::KINDS],
+        wanted: Wanted::all(),
+        stay: None,
     })
 }
 
@@ -177,14 +178,14 @@ fn add_other_families(report: &mut Report) {
     for family in Family::ALL.iter().filter(|it| report.family.is_some_and(|used| used != it.name())) {
         report.programs.extend(match open(Some(*family)) {
             Ok(kernel) => programs(&kernel),
-            Err(error) => PROGRAMS.iter().map(|it| Program::of(it, *family, Some(error.to_string()))).collect(),
+            Err(error) => PROGRAMS.iter().map(|it| Fate::of(it, *family, Some(error.to_string()))).collect(),
         });
     }
 }
 
 /// What became of the programs of its family.
-fn programs(kernel: &Kernel) -> Vec<Program> {
-    let program = |it: &Attached| Program::of(&it.program, kernel.family(), it.failed.clone());
+fn programs(kernel: &Kernel) -> Vec<Fate> {
+    let program = |it: &Attached| Fate::of(&it.program, kernel.family(), it.failed.clone());
     kernel.attached().iter().map(program).collect()
 }
 

@@ -167,16 +167,17 @@ impl Credentials {
     }
 
     fn make(&mut self, shown_by: &Event<'_>, old: Ids, last: Call) -> Option<Event<'_>> {
-        let [uid, gid, suid, sgid, euid, egid, fsuid, fsgid] = old.ids.map(Id);
+        // in the order of `struct cred`
+        let ids = old.ids.map(Id);
         let body = CredChange {
-            old_uid: uid,
-            old_gid: gid,
-            old_suid: suid,
-            old_sgid: sgid,
-            old_euid: euid,
-            old_egid: egid,
-            old_fsuid: fsuid,
-            old_fsgid: fsgid,
+            old_uid: ids[0],
+            old_gid: ids[1],
+            old_suid: ids[2],
+            old_sgid: ids[3],
+            old_euid: ids[4],
+            old_egid: ids[5],
+            old_fsuid: ids[6],
+            old_fsgid: ids[7],
             old_user_ns: old.user_ns,
             last_call: CallName(u32::from(last as u8)),
         };

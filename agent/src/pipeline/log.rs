@@ -194,6 +194,17 @@ impl Log {
         Ok(self.batch.add(now.boot, false, |out| out.extend_from_slice(line.as_bytes()))?)
     }
 
+    /// Adds a record of the agent's own that shall be known at once.
+    pub fn alert(&mut self, own: &Own, now: Now) -> Result<(), LogError> {
+        let line = own.line(&text::time(now.wall));
+        Ok(self.batch.add(now.boot, true, |out| out.extend_from_slice(line.as_bytes()))?)
+    }
+
+    /// The number of the batch that is sealed next, or that is being made durable.
+    pub fn next(&self) -> u64 {
+        self.sealer.state().batch()
+    }
+
     /// Whether no more is added before the seal.
     pub fn is_full(&self) -> bool {
         self.batch.is_full()
@@ -235,6 +246,7 @@ impl Log {
             clock: Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: now.offset() - self.offset },
             agent: self.agent.clone(),
             policy,
+            load: account.load,
             cpus: account.cpus.clone(),
             accounts: sorted(&account.accounts),
             lost: account.lost,

@@ -89,6 +89,11 @@ impl Texts {
         others
     }
 
+    /// The patterns.
+    pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter().map(|it| &it.pattern)
+    }
+
     fn matches(&self, text: &[u8]) -> bool {
         let head = head(text);
         self.0.iter().any(|it| head & it.mask == it.head && it.pattern.matches(text))

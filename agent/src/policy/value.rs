@@ -359,7 +359,9 @@ impl Target<'_> {
         }
     }
 
-    fn unknown(&self, text: &str, known: Vec<&'static str>) -> ValueError {
+    fn unknown(&self, text: &str, mut known: Vec<&'static str>) -> ValueError {
+        // two numbers may bear one name
+        known.dedup();
         ValueError::Unknown { what: format!("value of {}", self.field), name: text.to_owned(), known }
     }
 

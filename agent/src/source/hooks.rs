@@ -53,6 +53,19 @@ pub enum Entry {
     Lsm(&'static str),
     /// Another program on `sys_exit` jumps to it for a kind.
     Call(Kind),
+    /// Programs of kinds jump to it with an event that is written.
+    Judge,
+}
+
+impl Entry {
+    /// The place among the programs that `sys_exit` jumps to, if it has one. No kind has the number 0.
+    pub const fn slot(self) -> Option<u32> {
+        match self {
+            Self::Call(kind) => Some(kind as u32),
+            Self::Judge => Some(0),
+            Self::Tracepoint(..) | Self::Lsm(_) => None,
+        }
+    }
 }
 
 /// A program of the kernel half.
@@ -92,6 +105,7 @@ pub const PROGRAMS: &[Program] = &[
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
     tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
+    Program { name: "judge", entry: Entry::Judge, hook: Hook::SysExit, kinds: &[] },
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
     call("unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),

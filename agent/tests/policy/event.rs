@@ -21,7 +21,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Reads `kind field=value …`; values have no blanks.
+    /// Reads `kind field=value …`; values have no blanks. Of a path, what follows a `+` is a name that the caller gave.
     pub fn parse(line: &str) -> Self {
         let mut words = line.split_whitespace();
         let kind = words.next().and_then(Kind::from_name).unwrap_or_else(|| panic!("no kind in {line}"));
@@ -89,13 +89,22 @@ impl Draft {
 
     fn path(&self, key: &str, tail: &mut Vec<u8>) -> Path {
         let Some(text) = self.find(key) else { return Path { marks: mark::ABSENT, ..Path::default() } };
+        let (text, name) = text.split_once('+').map_or((text, None), |(place, name)| (place, Some(name)));
         let start = tail.len();
         let (text, marks) = text.strip_prefix("memfd:").map_or((text, 0), |_| (text, mark::DETACHED));
         for component in text.split('/').filter(|it| !it.is_empty()).rev() {
             tail.extend_from_slice(component.as_bytes());
             tail.push(0);
         }
-        Path { start: start as u32, len: (tail.len() - start) as u32, marks, ..Path::default() }
+        let mut path = Path { start: start as u32, len: (tail.len() - start) as u32, marks, ..Path::default() };
+        if let Some(name) = name {
+            // an absolute name starts at the root
+            path.len = if name.starts_with('/') { 0 } else { path.len };
+            (path.name, path.name_len) = (tail.len() as u32, name.len() as u32 + 1);
+            tail.extend_from_slice(name.as_bytes());
+            tail.push(0);
+        }
+        path
     }
 
     fn list(&self, key: &str, tail: &mut Vec<u8>) -> TextList {
@@ -205,16 +214,21 @@ impl Draft {
         (body, tail)
     }
 
-    /// Writes the event and hands its record over.
-    pub fn record<R>(&self, then: impl FnOnce(Record<'_>) -> R) -> R {
+    /// The event as words: the ring buffer starts its records at multiples of 8.
+    pub fn bytes(&self) -> Vec<u64> {
         let (body, tail) = self.body();
         let call = self.find("call").map_or(Call::None, |name| *Call::ALL.iter().find(|it| it.name() == name).unwrap());
         let (kind, call) = (self.kind as u16, call as u8);
         let prefix = Prefix { tail: tail.len() as u32, kind, call, ..Prefix::default() };
         let bytes = [prefix.as_bytes(), self.header().as_bytes(), &body, &tail].concat();
-        // the ring buffer starts its records at multiples of 8
         let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
         aligned.as_mut_slice().as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
+        aligned
+    }
+
+    /// Writes the event and hands its record over.
+    pub fn record<R>(&self, then: impl FnOnce(Record<'_>) -> R) -> R {
+        let aligned = self.bytes();
         let event = Event::decode(aligned.as_slice().as_bytes()).unwrap();
         let exe = |key: &str| self.find(key).map(|it| it.as_bytes().to_vec());
         let process = Process {

@@ -62,13 +62,20 @@ fn main() {
     let word = |name: &str| words.split_whitespace().find_map(|word| word.strip_prefix(name));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned();
     println!("vm: boot {release}");
+    // getpwuid(3) fails without these, and does not say that there is no such user
+    fs::create_dir_all("/etc").unwrap();
+    fs::write("/etc/passwd", "root:x:0:0:root:/:/bin/sh\n").unwrap();
+    fs::write("/etc/group", "root:x:0:\n").unwrap();
     run("ip", &["link", "set", "lo", "up"]);
 
     if word("vm.shell").is_some() {
         println!("the agent is /sigtrail, the tests are /kernel; leave with exit");
         run("sh", &[]);
     } else {
-        let results = Run { tests: tests(word("vm.test=").unwrap_or_default()), probe: probe(), release };
+        let probe = probe();
+        let family = probe["family"].as_str();
+        println!("vm: family {}", family.unwrap_or("?"));
+        let results = Run { tests: tests(word("vm.test=").unwrap_or_default(), family), probe, release };
         // closing a serial line waits until all has left
         let mut line = File::options().write(true).open("/dev/ttyS1").unwrap();
         line.write_all(&serde_json::to_vec(&results).unwrap()).unwrap();
@@ -79,9 +86,8 @@ fn main() {
     sync();
     // the last lines leave the console
     thread::sleep(Duration::from_millis(200));
-    if let Err(error) = reboot(RebootMode::RB_POWER_OFF) {
-        println!("vm: cannot power off: {error}");
-    }
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    println!("vm: cannot power off: {error}");
 }
 
 /// The environment of everything that runs here.
@@ -110,8 +116,8 @@ fn probe() -> serde_json::Value {
     })
 }
 
-/// Runs the tests whose name has `part` in it.
-fn tests(part: &str) -> Vec<Test> {
+/// Runs the tests whose name has `part` in it, for the family that is used here.
+fn tests(part: &str, family: Option<&str>) -> Vec<Test> {
     let list = command("/kernel").args(["--list", "--format", "terse"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     let wanted = names(&list).into_iter().filter(|name| name.contains(part));
@@ -121,7 +127,7 @@ fn tests(part: &str) -> Vec<Test> {
             Some((_, why)) => {
                 Test { name: name.to_owned(), outcome: Outcome::Skip, seconds: 0.0, said: (*why).to_owned() }
             }
-            None => test(name),
+            None => test(name, family),
         };
         println!("{}", test.line());
         if test.outcome == Outcome::Fail {
@@ -133,12 +139,13 @@ fn tests(part: &str) -> Vec<Test> {
 }
 
 /// Runs one test in a process of its own; what it leaves behind is ended after it.
-fn test(name: &str) -> Test {
+fn test(name: &str, family: Option<&str>) -> Test {
     let said = Path::new("/tmp/said");
     let mut output = File::options().read(true).write(true).create(true).truncate(true).open(said).unwrap();
     let began = Instant::now();
     let mut command = command("/kernel");
     command.args(["--exact", name, "--test-threads=1", "--nocapture", "--include-ignored"]).process_group(0);
+    command.envs(family.map(|family| ("SIGTRAIL_FAMILY", family)));
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output.try_clone().unwrap());
     let mut child = command.spawn().unwrap();
     let status = loop {

@@ -63,6 +63,8 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
             let ties = Ties {
                 stop: &stop,
                 why: &why,
+                leave: &AtomicBool::new(false),
+                scratch: std::path::Path::new("/nowhere"),
                 announce: &mut |number| stop.store(number >= play.last, Ordering::Release),
                 gaps: &mut Vec::new,
                 released: &mut || None,

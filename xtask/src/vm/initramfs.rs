@@ -29,11 +29,7 @@ impl Initramfs {
         let built = command::output("building the tests", cargo.arg("--message-format=json-render-diagnostics"))?;
         let built = executables(&built);
         let of = |name: &str| {
-            let is_it = |path: &&PathBuf| {
-                let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                file == name || file.rsplit_once('-').is_some_and(|(stem, _)| stem == name)
-            };
-            built.iter().find(is_it).ok_or_else(|| Error::Missing {
+            built.iter().find(|path| is_named(path, name)).ok_or_else(|| Error::Missing {
                 what: format!("cargo has built no {name}"),
                 remedy: "  cargo test --no-run --package tests --test kernel".into(),
             })
@@ -57,12 +53,12 @@ impl Initramfs {
             let link = root.join("bin").join(applet);
             symlink("busybox", &link).map_err(Error::io("linking", &link))?;
         }
-        for (source, name) in [("act.c", "act"), ("nothing.c", "nothing")] {
+        for (source, name) in [("act.c", "act"), ("nothing.c", "nothing"), ("race.c", "race")] {
             compile(&tree.root.join("tests/tests/kernel").join(source), &root.join(name))?;
         }
         let file = folder.join("initramfs.gz");
         pack(&root, &file)?;
-        Ok(Self { file, report: of("kernel-support")?.clone(), folder: root })
+        Ok(Self { file, report: of("vm-page")?.clone(), folder: root })
     }
 
     /// Removes it, packed and not.
@@ -111,6 +107,13 @@ fn executables(messages: &str) -> Vec<PathBuf> {
     programs.collect()
 }
 
+/// Whether a program has this name, or the name and the hash that cargo gives to tests.
+fn is_named(path: &Path, name: &str) -> bool {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let hash = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+    file == name || hash.is_some_and(|hash| hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// The files that ldd(1) prints: `name => /path (address)`, or `/path (address)` for the loader.
 fn libraries(printed: &str) -> Vec<PathBuf> {
     let files = printed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
@@ -132,6 +135,15 @@ mod tests {
             &["/lib/x/libc.so.6", "/lib64/ld-linux-x86-64.so.2"],
         );
         check("\tlibx.so => not found\n", &[]);
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_name() {
+        let check = |path: &str, name: &str, expected: bool| assert_eq!(is_named(Path::new(path), name), expected);
+        check("/t/debug/vm-init", "vm-init", true);
+        check("/t/debug/deps/kernel-02ab02ab02ab02ab", "kernel", true);
+        check("/t/debug/kernel-support", "kernel", false);
+        check("/t/debug/vm-page", "vm", false);
     }
 
     #[test]

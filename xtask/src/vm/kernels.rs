@@ -64,7 +64,7 @@ pub fn image(folder: &Path, kernel: Kernel) -> Result<PathBuf, Error> {
     eprintln!("fetching {package}");
     let mut download = apt.command("get");
     command::run("downloading a kernel", download.args(["--quiet=2", "download", &package]).current_dir(&unpacked))?;
-    let archive = find(&unpacked, &|name| name.ends_with(".deb")).ok_or_else(|| unknown(kernel, &image))?;
+    let archive = find(&unpacked, &|name| name.contains("_amd64.deb")).ok_or_else(|| unknown(kernel, &image))?;
     command::run("unpacking a kernel", Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&unpacked))?;
     let found = find(&unpacked, &|name| name.starts_with("vmlinuz")).ok_or_else(|| unknown(kernel, &image))?;
     fs::copy(&found, &image).map_err(Error::io("writing", &image))?;
@@ -144,8 +144,7 @@ fn newest(stanzas: &str, kernel: Kernel) -> Option<String> {
     let candidates = stanzas.split("\n\n").filter_map(|stanza| {
         let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
         let version = number(field("Version: ")?)?;
-        let depends = field("Depends: ")?.split([',', ' ']);
-        let release = depends.filter_map(|word| word.strip_prefix("linux-image-")).next()?;
+        let release = field("Depends: ")?.split([',', ' ']).find_map(|word| word.strip_prefix("linux-image-"))?;
         Some((version, release.to_owned()))
     });
     match kernel {

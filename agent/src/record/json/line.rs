@@ -58,7 +58,9 @@ fn plan(kind: Kind) -> &'static [Part] {
     let plans = PLANS.get_or_init(|| {
         // numbers of kinds have gaps
         let mut plans: Vec<_> = (0..KINDS).map(|_| Vec::new()).collect();
-        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
+        for kind in Kind::ALL {
+            plans[*kind as usize] = make_plan(*kind);
+        }
         plans
     });
     &plans[kind as usize]

@@ -1,4 +1,4 @@
-//! Makes docs/kernel-support.md of the results that guests of `cargo xtask vm` have written: `kernel-support FILE…`.
+//! Makes docs/kernel-support.md of the results that guests of `cargo xtask vm` have written: `vm-page FILE…`.
 #![expect(clippy::unwrap_used, reason = "a build tool: a panic says what is wrong")]
 
 use std::{env, fs};
