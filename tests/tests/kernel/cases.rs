@@ -83,7 +83,9 @@ fn three_witnesses_agree() {
             }
         }
         assert!(wrong.is_empty(), "{family}: {} differences\n{}", wrong.len(), wrong.join("\n"));
-        println!("{family}: {cases} cases, {calls} calls and {objects} objects, the same for strace, audit and the agent");
+        println!(
+            "{family}: {cases} cases, {calls} calls and {objects} objects, the same for strace, audit and the agent"
+        );
         assert!(cases >= 150);
     }
 }
@@ -101,7 +103,13 @@ fn is_complete(sections: &[Section]) {
 }
 
 /// What the agent, strace and audit tell of each case of a section.
-fn act(section: &Section, words: &mut Words, root: &Path, audit: &Audit, tail: &mut Tail) -> Vec<(String, [Vec<Seen>; 3])> {
+fn act(
+    section: &Section,
+    words: &mut Words,
+    root: &Path,
+    audit: &Audit,
+    tail: &mut Tail,
+) -> Vec<(String, [Vec<Seen>; 3])> {
     let place = PathBuf::from(&words.dir);
     for dir in ["", "dir", "full", "full/inner", "at"] {
         fs::create_dir(place.join(dir)).unwrap();
@@ -112,7 +120,7 @@ fn act(section: &Section, words: &mut Words, root: &Path, audit: &Audit, tail: &
     let mut actor = Actor::start_by(&mut strace::command(&place.join("act"), &traces));
     let pid = actor.pid();
     words.numbers.insert("SELF".to_owned(), pid.into());
-    audit.watch(pid);
+    Audit::watch(pid);
     let mut names = Vec::new();
     for step in &section.steps {
         if let Some(name) = &step.name {
@@ -189,7 +197,8 @@ fn perform(actor: &mut Actor, step: &Step, words: &mut Words) {
     } else {
         actor.call(table::number(&step.call, false).unwrap(), &args).ret
     };
-    let errno = i32::try_from(-ret).ok().filter(|it| (1..4096).contains(it)).map(|it| format!("{:?}", Errno::from_raw(it)));
+    let errno =
+        i32::try_from(-ret).ok().filter(|it| (1..4096).contains(it)).map(|it| format!("{:?}", Errno::from_raw(it)));
     let expected = match &errno {
         None => step.errors.is_empty() || step.any,
         Some(errno) => step.errors.contains(errno),
@@ -211,8 +220,10 @@ fn recorded(record: &Value) -> Option<Seen> {
         (_, call) => (call?, ret?),
     };
     let texts = ["path", "target", "put_old", "content", "source", "name"].iter().filter_map(|it| record[it].as_str());
-    let paths = texts.map(|it| if it.starts_with('/') { Object::Path(it.to_owned()) } else { Object::Part(it.to_owned()) });
+    let paths =
+        texts.map(|it| if it.starts_with('/') { Object::Path(it.to_owned()) } else { Object::Part(it.to_owned()) });
     let inode = record["inode"].as_str().map(|it| Object::Inode(it.to_owned()));
-    let addresses = ["peer", "local"].iter().filter(|it| !record[it].is_null()).map(|it| Object::Address(address(&record[it])));
+    let addresses =
+        ["peer", "local"].iter().filter(|it| !record[it].is_null()).map(|it| Object::Address(address(&record[it])));
     Some(Seen { call: call.to_owned(), ret, objects: paths.chain(inode).chain(addresses).collect() })
 }

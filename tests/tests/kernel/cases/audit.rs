@@ -62,7 +62,10 @@ impl Audit {
             "an auditd runs on this machine already: this test needs the kernel's audit for itself"
         );
         let enabled = status("enabled");
-        assert_ne!(enabled, "2", "the kernel's audit is locked (auditctl -e 2) until the next boot: this test needs it");
+        assert_ne!(
+            enabled, "2",
+            "the kernel's audit is locked (auditctl -e 2) until the next boot: this test needs it"
+        );
         let (backlog_limit, rules, log) = (status("backlog_limit"), rules(), dir.join("audit.log"));
         // from here on whatever fails puts back what was
         let mut audit = Self { enabled, backlog_limit, rules, auditd: None, log };
@@ -87,7 +90,7 @@ impl Audit {
     }
 
     /// Has every audited call of a process recorded. It must be younger than this.
-    pub fn watch(&self, pid: u32) {
+    pub fn watch(pid: u32) {
         let pid = format!("pid={pid}");
         for (arch, compat) in [("arch=b64", false), ("arch=b32", true)] {
             // numbers: auditctl knows the names of its own time
@@ -157,7 +160,8 @@ fn seen(lines: &[&str], pid: u32) -> Option<Seen> {
     let (number, ret) = (field(call, "syscall")?.parse().unwrap(), field(call, "exit")?.parse().unwrap());
     let name = table::audited(field(call, "arch")? == "40000003").get(&number).copied();
     let cwd = of("CWD").next().and_then(|line| text(field(line, "cwd")?)).unwrap_or_default();
-    let mut objects: Vec<Object> = of("SOCKADDR").filter_map(|line| Some(Object::Address(address(field(line, "saddr")?)))).collect();
+    let mut objects: Vec<Object> =
+        of("SOCKADDR").filter_map(|line| Some(Object::Address(address(field(line, "saddr")?)))).collect();
     // the directory above comes before the file; what has no name was named by a descriptor
     for line in of("PATH").filter(|line| field(line, "nametype") != Some("PARENT")) {
         let inode = field(line, "inode").unwrap_or_default().to_owned();

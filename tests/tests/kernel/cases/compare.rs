@@ -102,7 +102,8 @@ pub fn folded(dir: &str, name: &str) -> String {
 
 #[test]
 fn a_difference_is_found() {
-    let seen = |call: &str, ret: i64, path: &str| Seen { call: call.into(), ret, objects: vec![Object::Path(path.into())] };
+    let seen =
+        |call: &str, ret: i64, path: &str| Seen { call: call.into(), ret, objects: vec![Object::Path(path.into())] };
     let all = [seen("open", 3, "/a"), seen("unlink", -2, "/b"), seen("unlink", 0, "/b")];
     let count = |witness: &[Seen], agent: &[Seen]| differences(witness, agent).len();
     assert_eq!(count(&all, &all), 0);

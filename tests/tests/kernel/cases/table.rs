@@ -37,14 +37,42 @@ pub struct Step {
 /// Calls of the table that make no event: they prepare others. Numbers of x86_64.
 const MORE: &[(&str, i64)] = &[
     ("chdir", libc::SYS_chdir),
-    ("chroot", libc::SYS_chroot),
     ("close", libc::SYS_close),
-    ("dup", libc::SYS_dup),
-    ("ioctl", libc::SYS_ioctl),
     ("socket", libc::SYS_socket),
-    ("swapoff", libc::SYS_swapoff),
-    ("swapon", libc::SYS_swapon),
-    ("umask", libc::SYS_umask),
+    // these are done, and compared as soon as they are in the table of `common::Call`
+    ("chroot", 161),
+    ("file_setattr", 469),
+    ("fremovexattr", 199),
+    ("fsconfig", 431),
+    ("fsetxattr", 190),
+    ("fsmount", 432),
+    ("fsopen", 430),
+    ("fspick", 433),
+    ("futimesat", 261),
+    ("ioctl", 16),
+    ("lremovexattr", 198),
+    ("lsetxattr", 189),
+    ("mkdir", 83),
+    ("mkdirat", 258),
+    ("mknod", 133),
+    ("mknodat", 259),
+    ("mount", 165),
+    ("mount_setattr", 442),
+    ("move_mount", 429),
+    ("open_by_handle_at", 304),
+    ("open_tree", 428),
+    ("open_tree_attr", 467),
+    ("pivot_root", 155),
+    ("removexattr", 197),
+    ("removexattrat", 466),
+    ("setxattr", 188),
+    ("setxattrat", 463),
+    ("swapoff", 168),
+    ("swapon", 167),
+    ("umount2", 166),
+    ("utime", 132),
+    ("utimensat", 280),
+    ("utimes", 235),
 ];
 
 /// The number of a call for a 64-bit program or for a 32-bit one.
@@ -121,7 +149,8 @@ fn step(line: usize, text: &str) -> Result<Step, String> {
         None if why.is_some() => return Err("a reason, and nothing that needs one".into()),
         None => (result, None),
     };
-    let is_error = |it: &str| it.starts_with('E') && it.bytes().all(|it| it.is_ascii_uppercase() || it.is_ascii_digit());
+    let is_error =
+        |it: &str| it.starts_with('E') && it.bytes().all(|it| it.is_ascii_uppercase() || it.is_ascii_digit());
     let errors: Vec<String> = result.split('/').filter(|it| *it != "ok").map(str::to_owned).collect();
     if !errors.iter().all(|it| is_error(it)) {
         return Err(format!("`{result}` is not ok, nor errors as ENOENT/EPERM"));
