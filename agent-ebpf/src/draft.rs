@@ -200,8 +200,9 @@ pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     let sent = unsafe {
         let event = (&raw mut *draft).cast::<u8>().add(Draft::<R, ROOM>::START);
         match lane {
-            Lane::Critical => output(&raw const CRITICAL, event, size),
-            Lane::Bulk => output(&raw const BULK, event, size),
+            // the first one wakes the reader, who then takes those that follow together
+            Lane::Critical => output(&raw const CRITICAL, event, size, 1),
+            Lane::Bulk => output(&raw const BULK, event, size, u64::from(control!(wake_bytes))),
         }
     };
     let truncated = draft.marks & u64::from(mark::TRUNCATED) != 0;
@@ -215,10 +216,9 @@ pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     });
 }
 
-/// Copies an event into a ring buffer. `event` must have `size` bytes.
+/// Copies an event into a ring buffer; the reader is woken when `threshold` bytes wait. `event` must have `size` bytes.
 #[inline(always)]
-unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64) -> bool {
-    let threshold = u64::from(control!(wake_bytes));
+unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64, threshold: u64) -> bool {
     // SAFETY: the caller's event, the verifier checks it.
     unsafe {
         let ring = ring.cast_mut().cast();

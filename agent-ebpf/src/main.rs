@@ -18,6 +18,7 @@ mod notes;
 mod path;
 mod program;
 mod socket;
+mod text;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -6,22 +6,29 @@ pub mod confine;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;
+pub mod file_setattr;
 pub mod fork;
 pub mod identity;
 pub mod judge;
 pub mod kernel;
 pub mod link;
 pub mod lsm;
+pub mod make;
+pub mod mount;
 pub mod open;
 pub mod rename;
+pub mod root;
 pub mod send;
 pub mod settings;
 pub mod signal;
 pub mod socket;
+pub mod swap;
 pub mod sys_exit;
 pub mod trace;
 pub mod truncate;
 pub mod unlink;
+pub mod utimes;
+pub mod xattr;
 
 /// Declares the families of a program on `sys_exit` that another one jumps to.
 macro_rules! on_return {

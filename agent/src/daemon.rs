@@ -123,7 +123,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
-    let parts = Parts::default();
+    let parts = Parts { scratch: config.runtime_dir.as_path().into(), ..Parts::default() };
     let sinks = sinks(config, log.origin())?;
     let required = required(config, &parts, &sinks);
     let runtime = runtime::Builder::new_current_thread()
@@ -141,7 +141,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         let delivery =
             delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
-        let ended = hot(front, log, poll, &parts, &config.runtime_dir, required, show, shed);
+        let ended = hot(front, log, poll, &parts, required, show, shed);
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
@@ -153,6 +153,8 @@ struct Parts {
     stop: Arc<AtomicBool>,
     why: Arc<Mutex<&'static str>>,
     leave: Arc<AtomicBool>,
+    /// A directory of ours for files of a moment.
+    scratch: Arc<Path>,
     head: watch::Sender<Option<u64>>,
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
@@ -169,6 +171,7 @@ impl Default for Parts {
             stop: Arc::default(),
             why: Arc::new(Mutex::new("unknown")),
             leave: Arc::default(),
+            scratch: Path::new("/").into(),
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
@@ -188,7 +191,6 @@ fn hot(
     log: Log,
     poll: Duration,
     parts: &Parts,
-    scratch: &Path,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
     shed: Shed,
@@ -197,7 +199,7 @@ fn hot(
         stop: &parts.stop,
         why: &parts.why,
         leave: &parts.leave,
-        scratch,
+        scratch: &parts.scratch,
         announce: &mut |number| {
             parts.head.send_replace(Some(number));
         },
@@ -443,7 +445,7 @@ fn log_options(config: &Config) -> LogOptions {
     };
     let limits = Limits {
         age: config.seal.max_age,
-        alert_age: Duration::from_millis(20),
+        alert_age: Duration::from_millis(10),
         lines: u64::from(config.seal.max_events),
         bytes: config.seal.max_bytes.0,
         heartbeat: config.seal.heartbeat,

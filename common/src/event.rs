@@ -71,6 +71,17 @@ kinds! {
     15 = listen::Listen,
     16 = accept::Accept,
     17 = send::Send,
+    18 = mkdir::Mkdir,
+    19 = mknod::Mknod,
+    20 = setxattr::Setxattr,
+    21 = removexattr::Removexattr,
+    22 = utimes::Utimes,
+    23 = file_setattr::FileSetattr,
+    24 = mount::Mount,
+    25 = umount::Umount,
+    26 = pivot_root::PivotRoot,
+    27 = chroot::Chroot,
+    28 = swap::Swap,
     30 = setid::Setid,
     31 = capset::Capset,
     32 = ptrace::Ptrace,
@@ -125,6 +136,12 @@ impl Kind {
             | Kind::Chmod
             | Kind::Chown
             | Kind::Truncate
+            | Kind::Mkdir
+            | Kind::Mknod
+            | Kind::Setxattr
+            | Kind::Removexattr
+            | Kind::Utimes
+            | Kind::FileSetattr
             | Kind::Connect
             | Kind::Bind
             | Kind::Listen

@@ -49,10 +49,12 @@ layout! {
     file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", private = "private_data", }
     dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
     path: StructPath = "path" { mnt = "mnt", }
-    mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", }
-    vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", }
+    mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", source = "mnt_devname", }
+    vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", sb = "mnt_sb", }
     inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", }
-    sb: SuperBlock = "super_block" { dev = "s_dev", magic = "s_magic", }
+    sb: SuperBlock = "super_block" { dev = "s_dev", kind = "s_type", magic = "s_magic", }
+    fs_type: FsType = "file_system_type" { name = "name", }
+    fs_context: FsContext = "fs_context" { fs_type = "fs_type", }
     mm: Mm = "mm_struct" { arg_start = "arg_start", arg_end = "arg_end", exe_file = "exe_file", }
     bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", file = "file", }
     cred: Cred = "cred" {

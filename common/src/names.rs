@@ -213,6 +213,126 @@ names! {
         6 "dccp",
         10 "packet",
     ];
+    /// Which times utimensat(2) and its like change.
+    Flags Times = [
+        1 "atime",
+        2 "mtime",
+    ];
+    /// Flags of setxattr(2).
+    Flags XattrFlags = [
+        1 "XATTR_CREATE",
+        2 "XATTR_REPLACE",
+    ];
+    /// Attributes of a file as file_setattr(2) and `FS_IOC_FSSETXATTR` have them (`include/uapi/linux/fs.h`).
+    Flags XFlags = [
+        0x1 "FS_XFLAG_REALTIME",
+        0x2 "FS_XFLAG_PREALLOC",
+        0x8 "FS_XFLAG_IMMUTABLE",
+        0x10 "FS_XFLAG_APPEND",
+        0x20 "FS_XFLAG_SYNC",
+        0x40 "FS_XFLAG_NOATIME",
+        0x80 "FS_XFLAG_NODUMP",
+        0x100 "FS_XFLAG_RTINHERIT",
+        0x200 "FS_XFLAG_PROJINHERIT",
+        0x400 "FS_XFLAG_NOSYMLINKS",
+        0x800 "FS_XFLAG_EXTSIZE",
+        0x1000 "FS_XFLAG_EXTSZINHERIT",
+        0x2000 "FS_XFLAG_NODEFRAG",
+        0x4000 "FS_XFLAG_FILESTREAM",
+        0x8000 "FS_XFLAG_DAX",
+        0x1_0000 "FS_XFLAG_COWEXTSIZE",
+        0x8000_0000 "FS_XFLAG_HASATTR",
+    ];
+    /// Attributes of a file as chattr(1) and `FS_IOC_SETFLAGS` have them, see ioctl_iflags(2).
+    Flags InodeFlags = [
+        0x1 "FS_SECRM_FL",
+        0x2 "FS_UNRM_FL",
+        0x4 "FS_COMPR_FL",
+        0x8 "FS_SYNC_FL",
+        0x10 "FS_IMMUTABLE_FL",
+        0x20 "FS_APPEND_FL",
+        0x40 "FS_NODUMP_FL",
+        0x80 "FS_NOATIME_FL",
+        0x800 "FS_ENCRYPT_FL",
+        0x1000 "FS_INDEX_FL",
+        0x4000 "FS_JOURNAL_DATA_FL",
+        0x8000 "FS_NOTAIL_FL",
+        0x1_0000 "FS_DIRSYNC_FL",
+        0x2_0000 "FS_TOPDIR_FL",
+        0x8_0000 "FS_EXTENT_FL",
+        0x10_0000 "FS_VERITY_FL",
+        0x80_0000 "FS_NOCOW_FL",
+        0x200_0000 "FS_DAX_FL",
+        0x1000_0000 "FS_INLINE_DATA_FL",
+        0x2000_0000 "FS_PROJINHERIT_FL",
+        0x4000_0000 "FS_CASEFOLD_FL",
+    ];
+    /// Flags of mount(2) (`include/uapi/linux/mount.h`).
+    Flags MountFlags = [
+        0x1 "MS_RDONLY",
+        0x2 "MS_NOSUID",
+        0x4 "MS_NODEV",
+        0x8 "MS_NOEXEC",
+        0x10 "MS_SYNCHRONOUS",
+        0x20 "MS_REMOUNT",
+        0x40 "MS_MANDLOCK",
+        0x80 "MS_DIRSYNC",
+        0x100 "MS_NOSYMFOLLOW",
+        0x400 "MS_NOATIME",
+        0x800 "MS_NODIRATIME",
+        0x1000 "MS_BIND",
+        0x2000 "MS_MOVE",
+        0x4000 "MS_REC",
+        0x8000 "MS_SILENT",
+        0x1_0000 "MS_POSIXACL",
+        0x2_0000 "MS_UNBINDABLE",
+        0x4_0000 "MS_PRIVATE",
+        0x8_0000 "MS_SLAVE",
+        0x10_0000 "MS_SHARED",
+        0x20_0000 "MS_RELATIME",
+        0x80_0000 "MS_I_VERSION",
+        0x100_0000 "MS_STRICTATIME",
+        0x200_0000 "MS_LAZYTIME",
+    ];
+    /// Attributes of a mount, see mount_setattr(2).
+    Flags MountAttributes = [
+        0x1 "MOUNT_ATTR_RDONLY",
+        0x2 "MOUNT_ATTR_NOSUID",
+        0x4 "MOUNT_ATTR_NODEV",
+        0x8 "MOUNT_ATTR_NOEXEC",
+        0x70 "MOUNT_ATTR__ATIME",
+        0x10 "MOUNT_ATTR_NOATIME",
+        0x20 "MOUNT_ATTR_STRICTATIME",
+        0x80 "MOUNT_ATTR_NODIRATIME",
+        0x10_0000 "MOUNT_ATTR_IDMAP",
+        0x20_0000 "MOUNT_ATTR_NOSYMFOLLOW",
+    ];
+    /// Commands of fsconfig(2).
+    Name FsconfigCommand = [
+        0 "FSCONFIG_SET_FLAG",
+        1 "FSCONFIG_SET_STRING",
+        2 "FSCONFIG_SET_BINARY",
+        3 "FSCONFIG_SET_PATH",
+        4 "FSCONFIG_SET_PATH_EMPTY",
+        5 "FSCONFIG_SET_FD",
+        6 "FSCONFIG_CMD_CREATE",
+        7 "FSCONFIG_CMD_RECONFIGURE",
+        8 "FSCONFIG_CMD_CREATE_EXCL",
+    ];
+    /// Flags of umount2(2).
+    Flags UmountFlags = [
+        1 "MNT_FORCE",
+        2 "MNT_DETACH",
+        4 "MNT_EXPIRE",
+        8 "UMOUNT_NOFOLLOW",
+    ];
+    /// Flags of swapon(2), without the priority.
+    Flags SwapFlags = [
+        0x8000 "SWAP_FLAG_PREFER",
+        0x1_0000 "SWAP_FLAG_DISCARD",
+        0x2_0000 "SWAP_FLAG_DISCARD_ONCE",
+        0x4_0000 "SWAP_FLAG_DISCARD_PAGES",
+    ];
 }
 
 /// The [`Access`] of a file that was opened with `O_PATH`.

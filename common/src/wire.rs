@@ -191,6 +191,23 @@ impl From<u64> for Inode {
     }
 }
 
+/// A moment in nanoseconds since 1970, low half first, so that bodies need no padding; [`Moment::NONE`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Moment(pub [u32; 2]);
+
+impl Moment {
+    /// No moment.
+    pub const NONE: Moment = Moment([0, 0x8000_0000]);
+}
+
+impl From<i64> for Moment {
+    fn from(nanoseconds: i64) -> Self {
+        let bits = nanoseconds.cast_unsigned();
+        Self([bits as u32, (bits >> 32) as u32])
+    }
+}
+
 /// Bytes of the tail, by position.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -1,5 +1,5 @@
 # Does each kind of thing at least once, in each of its shapes: `record.rs` makes the golden streams of it.
-import os, signal, socket, sys
+import ctypes, fcntl, os, signal, socket, stat, struct, sys
 sys.stdin.readline()
 os.chdir("/tmp/sigtrail-golden")
 
@@ -63,6 +63,50 @@ os.unlink(b"bytes \xff")
 attempt(lambda: os.unlink("missing"))
 attempt(lambda: os.rmdir("missing"))
 os.rmdir("dir")
+
+open("kept", "w").close()
+os.mkdir("made", 0o1750)
+attempt(lambda: os.mkdir("missing/made"))
+os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+os.mkfifo("pipe", 0o600)
+os.setxattr("kept", "user.note", b"ab")
+os.setxattr(os.open("kept", os.O_WRONLY), "user.note", b"abc", os.XATTR_REPLACE)
+attempt(lambda: os.setxattr("missing", "security.capability", b"x"))
+os.removexattr("kept", "user.note")
+attempt(lambda: os.removexattr("kept", "user.note"))
+os.utime("kept", ns=(1, 1_000_000_000_000_000_007))
+os.utime(os.open("kept", os.O_WRONLY))
+attempt(lambda: os.utime("missing", (0, 0)))
+attempt(lambda: fcntl.ioctl(os.open("kept", os.O_RDONLY), 0x40086602, struct.pack("i", 0x80040)))
+
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    return libc.syscall(ctypes.c_long(number), *[ctypes.c_long(it) if isinstance(it, int) else it for it in args])
+AT = -100
+
+# numbers of syscall_64.tbl: the file system is mounted in a namespace of the child alone
+def mounts():
+    os.mkdir("at")
+    call(272, 0x20000)
+    call(165, b"none", b"/", 0, 0x44000, 0)
+    call(165, b"a name", b"at", b"tmpfs", 6, b"size=1m")
+    context = call(430, b"tmpfs", 1)
+    call(431, context, 1, b"source", b"other", 0)
+    call(431, context, 6, 0, 0, 0)
+    tree = call(432, context, 1, 2)
+    call(429, tree, b"", AT, b"at", 4)
+    call(165, b"none", b"missing", b"tmpfs", 0, 0)
+    call(166, b"at", 2)
+    call(166, b"missing", 0)
+    os.mkdir("at/old")
+    call(155, b"missing", b"missing")
+    call(155, b"at", b"at/old")
+    call(161, b"/old/tmp")
+    call(161, b"missing")
+    os._exit(0)
+child(mounts)
+call(167, b"missing", 0x8007)
+call(168, b"missing")
 
 server = socket.socket()
 server.bind(("127.0.0.1", 47113))

@@ -1,4 +1,4 @@
-//! open, openat, openat2, creat.
+//! open, openat, openat2, creat, open_by_handle_at.
 
 use common::{
     Call, Hook, Kind,
@@ -45,6 +45,9 @@ impl Wish {
             // struct open_how { u64 flags; u64 mode; u64 resolve; }
             let how = kernel::read_user::<[u64; 2]>(it.arg::<2>()).unwrap_or_default();
             Wish { dir: it.arg::<0>() as i32, name: it.arg::<1>(), flags: how[0] as u32, mode: how[1] as u32 }
+        } else if it.is(Call::OpenByHandleAt) {
+            // a handle is no name
+            Wish { dir: CWD, name: 0, flags: it.arg::<2>() as u32, mode: 0 }
         } else {
             Wish {
                 dir: it.arg::<0>() as i32,
@@ -97,7 +100,8 @@ fn open<M: Memory>(it: &Return) {
         body.create_mode = Mode(if creates { wish.mode & 0o7777 } else { UNSET });
         body.created = Bool(u32::from(created));
         body.deleted = Bool(0);
-        let mut subject = Subject::Name(wish.dir, wish.name);
+        let nameless = it.is(Call::OpenByHandleAt);
+        let mut subject = if nameless { Subject::Nothing } else { Subject::Name(wish.dir, wish.name) };
         if file == 0 {
             body.inode = Inode::default();
             body.dev = Device(UNSET);

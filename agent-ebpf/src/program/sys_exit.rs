@@ -17,7 +17,7 @@ use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of},
     kernel::{Base, Fast, Memory, Registers, load},
-    program::open,
+    program::{file_setattr, open},
 };
 
 /// The program of each kind; 0, the number of none, is that of [`crate::program::judge`].
@@ -201,6 +201,9 @@ impl Return {
 #[inline(always)]
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
+    if it.is(Call::Ioctl) && !file_setattr::is_ours(it.arg::<1>()) {
+        return;
+    }
     if filter::is_agent::<M>(it.task) {
         filter::count_own(Hook::SysExit);
         return;

@@ -155,7 +155,7 @@ fn schema() -> Value {
 fn property(field: Field) -> Value {
     let mut property = match field.ty {
         Type::Bool => json!({ "type": "boolean" }),
-        Type::Int => json!({ "type": ["integer", "string"], "pattern": "^-?[0-9]+$" }),
+        Type::Int => json!({ "type": ["integer", "string", "null"], "pattern": "^-?[0-9]+$" }),
         Type::Uint => json!({ "type": "integer" }),
         Type::Big => json!({ "type": ["string", "null"], "pattern": "^[0-9]+$" }),
         Type::Id => json!({ "type": ["integer", "null"] }),

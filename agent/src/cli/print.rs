@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use common::{
-    Body, Event, Kind, Value,
-    wire::{SocketAddr, items},
+    Body, Call, Event, Kind, Value,
+    wire::{SocketAddr, UNSET, items},
 };
 
 use super::paint::{Colour, Paint};
@@ -88,10 +88,11 @@ impl Printer {
                     self.line.push_str(", created");
                 }
             }
-            Body::Unlink(_) | Body::Rmdir(_) => self.field(event, "path"),
+            Body::Unlink(_) | Body::Rmdir(_) | Body::Mkdir(_) | Body::Chroot(_) => self.field(event, "path"),
             Body::Rename(_) | Body::Link(_) => self.two(event, "path", "target"),
             Body::Symlink(_) => self.two(event, "path", "content"),
-            Body::Chmod(_) => self.with(event, "path", "mode"),
+            Body::Mknod(body) if body.device.0 != UNSET => self.with(event, "path", "device"),
+            Body::Chmod(_) | Body::Mknod(_) => self.with(event, "path", "mode"),
             Body::Chown(_) => {
                 self.field(event, "path");
                 self.line.push(' ');
@@ -100,6 +101,14 @@ impl Printer {
                 self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
+            Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
+            Body::Utimes(_) => self.with(event, "path", "times"),
+            Body::FileSetattr(_) => {
+                self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" });
+            }
+            Body::Mount(_) => self.mount(event),
+            Body::Umount(_) | Body::Swap(_) => self.with(event, "path", "flags"),
+            Body::PivotRoot(_) => self.two(event, "path", "put_old"),
             Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
             Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
             Body::Accept(_) => {
@@ -151,6 +160,17 @@ impl Printer {
                 self.push(format_args!("{name}="));
             }
             self.field(event, name);
+        }
+    }
+
+    /// The call, because a mount is made in steps, and what it says of source, type, parameter and place.
+    fn mount(&mut self, event: &Event<'_>) {
+        self.line.push_str(event.call.name());
+        for name in ["fstype", "source", "command", "key", "value", "path"] {
+            if value(event, name) != Value::Null {
+                self.line.push(' ');
+                self.field(event, name);
+            }
         }
     }
 

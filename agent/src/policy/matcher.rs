@@ -232,7 +232,9 @@ impl Compiler {
                 self.paths.len() - 1
             })
         })?;
-        places.iter_mut().for_each(|place| place.path = at as u8);
+        for place in &mut *places {
+            place.path = at as u8;
+        }
         Some(Question { places, ..Question::default() })
     }
 

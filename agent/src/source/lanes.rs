@@ -4,6 +4,7 @@
 //! while events are worked on, and a burst finds room in the rings.
 
 use std::{
+    cell::Cell,
     ops::ControlFlow,
     sync::{
         Arc,
@@ -26,6 +27,10 @@ const CRITICAL: usize = 0;
 
 /// After so many events the rings are emptied again.
 const TURN: usize = 512;
+
+/// A wake-up is not followed by another one for this time: a critical event is read at once, those that follow it
+/// together.
+const REST: Duration = Duration::from_millis(4);
 
 /// Events of the bulk lane are written to the journal when there are so many bytes, or no more.
 const CHUNK: usize = 32 << 10;
@@ -88,6 +93,8 @@ pub struct Lanes {
     pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
+    /// The last wait ended by a wake-up.
+    woken: Cell<bool>,
     /// Where events are kept that were taken and are not sealed.
     journal: Option<Journal>,
 }
@@ -106,7 +113,7 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { both: lanes, pressed: Arc::default(), epoll, journal: None })
+        Ok(Self { both: lanes, pressed: Arc::default(), epoll, woken: Cell::new(false), journal: None })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
@@ -203,12 +210,18 @@ impl Lanes {
         }
     }
 
-    /// Waits until events are there in number, or until the time is over.
+    /// Waits for a critical event, until bulk events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> nix::Result<()> {
+        if self.woken.replace(false) {
+            std::thread::sleep(time.min(REST));
+            return Ok(());
+        }
         let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(error),
+            Ok(count) => self.woken.set(count > 0),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 }

@@ -27,7 +27,9 @@ impl Wanted {
     /// All events.
     pub fn all() -> Self {
         let mut classes = [0; KINDS];
-        Kind::ALL.iter().for_each(|kind| classes[*kind as usize] = class::ALL);
+        for kind in Kind::ALL {
+            classes[*kind as usize] = class::ALL;
+        }
         Self { classes, calls: Call::ALL.to_vec(), matchers: Vec::new() }
     }
 

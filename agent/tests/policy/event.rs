@@ -4,8 +4,9 @@ use super::privilege;
 use common::{
     Call, Header, Kind, Prefix, Record as _, Value,
     event::{
-        Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink,
-        Truncate, Unlink,
+        Accept, Bind, Chmod, Chown, Chroot, Connect, Event, Exec, Exit, FileSetattr, Fork, Link, Listen, Mkdir, Mknod,
+        Mount, Open, PivotRoot, Removexattr, Rename, Rmdir, Send, Setxattr, Swap, Symlink, Truncate, Umount, Unlink,
+        Utimes,
     },
     filter::class,
     names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, SocketType},
@@ -107,6 +108,13 @@ impl Draft {
         path
     }
 
+    fn text(&self, key: &str, tail: &mut Vec<u8>) -> Text {
+        let Some(text) = self.find(key) else { return Text { marks: mark::ABSENT, ..Text::default() } };
+        let start = tail.len() as u32;
+        tail.extend_from_slice(text.as_bytes());
+        Text { start, len: text.len() as u32, marks: 0 }
+    }
+
     fn list(&self, key: &str, tail: &mut Vec<u8>) -> TextList {
         let start = tail.len();
         for item in self.find(key).into_iter().flat_map(|text| text.split(',')) {
@@ -204,6 +212,26 @@ impl Draft {
             Kind::Chmod => Chmod { path, mode: self.mode("mode"), ..Chmod::default() }.as_bytes().to_vec(),
             Kind::Chown => Chown { path, ..Chown::default() }.as_bytes().to_vec(),
             Kind::Truncate => Truncate { path, ..Truncate::default() }.as_bytes().to_vec(),
+            Kind::Mkdir => Mkdir { path, mode: self.mode("mode") }.as_bytes().to_vec(),
+            Kind::Mknod => Mknod { path, mode: self.mode("mode"), device: Device(u32::MAX) }.as_bytes().to_vec(),
+            Kind::Setxattr => {
+                let name = self.text("name", &mut tail);
+                Setxattr { path, name, ..Setxattr::default() }.as_bytes().to_vec()
+            }
+            Kind::Removexattr => {
+                let name = self.text("name", &mut tail);
+                Removexattr { path, name, ..Removexattr::default() }.as_bytes().to_vec()
+            }
+            Kind::Utimes => Utimes { path, ..Utimes::default() }.as_bytes().to_vec(),
+            Kind::FileSetattr => FileSetattr { path, ..FileSetattr::default() }.as_bytes().to_vec(),
+            Kind::Mount => {
+                let (source, fstype) = (self.text("source", &mut tail), self.text("fstype", &mut tail));
+                Mount { path, source, fstype, ..Mount::default() }.as_bytes().to_vec()
+            }
+            Kind::Umount => Umount { path, ..Umount::default() }.as_bytes().to_vec(),
+            Kind::PivotRoot => PivotRoot { path, ..PivotRoot::default() }.as_bytes().to_vec(),
+            Kind::Chroot => Chroot { path, ..Chroot::default() }.as_bytes().to_vec(),
+            Kind::Swap => Swap { path, ..Swap::default() }.as_bytes().to_vec(),
             Kind::Connect => Connect { peer, local, protocol, socket }.as_bytes().to_vec(),
             Kind::Bind => Bind { local, protocol, socket }.as_bytes().to_vec(),
             Kind::Listen => Listen { local, protocol, socket, backlog: 0 }.as_bytes().to_vec(),

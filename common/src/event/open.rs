@@ -2,11 +2,11 @@ use super::record;
 use crate::{names::{Access, OpenFlags}, wire::{Bool, Device, Inode, Mode, Path}};
 
 record! {
-    /// A file was opened, or could not be (open(2), openat(2), openat2(2), creat(2)).
+    /// A file was opened, or could not be (open(2), openat(2), openat2(2), creat(2), open_by_handle_at(2)).
     "open" => Open {
         /// Inode of the file; null after a failure.
         inode: Inode,
-        /// The file, as the kernel resolved it. After a failure: what the caller asked for.
+        /// The file, as the kernel resolved it. After a failure: what the caller asked for; null when that was a handle.
         path: Path,
         /// Flags of the call.
         flags: OpenFlags,

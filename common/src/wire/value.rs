@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark};
+use super::{
+    Addr, Bool, Device, Id, Inode, Mode, Moment, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark,
+};
 use crate::names::Names;
 
 /// A field as its readers see it: borrowed, never copied.
@@ -147,6 +149,7 @@ wire! {
     Mode => Octal, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Octal(it.0) };
     Device => Device, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Device(it.0) };
     Inode => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { 0 => Value::Null, number => Value::Big(number) };
+    Moment => Int, |it, _tail| if *it == Moment::NONE { Value::Null } else { Value::Int(i64::from(it.0[1].cast_signed()) << 32 | i64::from(it.0[0])) };
     Text => Text, |it, tail| present(it.marks, Value::Text(slice(tail, it.start, it.len))), marks it.marks;
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
     Path => Path, |it, tail| it.value(tail), marks it.marks;

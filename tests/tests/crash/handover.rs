@@ -81,7 +81,8 @@ fn numbers(sealed: &[Sealed], host: &Host, kind: &str) -> Vec<String> {
     let number = |line: &Value| match kind {
         "exec" if line["path"] == program.as_str() => Some(line["argv"][1].as_str().unwrap().to_owned()),
         "exec" => None,
-        _ => Some(line["path"].as_str().unwrap().strip_prefix(&prefix).unwrap().to_owned()),
+        // what touches the agent's own files is told too
+        _ => Some(line["path"].as_str()?.strip_prefix(&prefix)?.to_owned()),
     };
     lines.filter_map(number).collect()
 }

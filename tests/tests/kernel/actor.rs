@@ -27,6 +27,8 @@ pub enum Arg {
     Int(i64),
     Bytes(Vec<u8>),
     List(Vec<Vec<u8>>),
+    /// Memory that commands leave alone, from this byte on.
+    Kept(usize),
     /// A `struct msghdr` with this name.
     Message(Vec<u8>),
 }
@@ -69,6 +71,7 @@ impl Arg {
             Arg::Int(it) => it.to_string(),
             Arg::Bytes(it) => format!("x{}", hex(it)),
             Arg::List(it) => format!("v{}", it.iter().map(|it| hex(it) + ",").collect::<String>()),
+            Arg::Kept(it) => format!("k{it}"),
             Arg::Message(it) => format!("m{}", hex(it)),
         }
     }
@@ -255,6 +258,13 @@ impl Stage {
     /// the fields copied from the caller's memory.
     pub fn check(&mut self, name: &str, number: i64, args: &[Arg], body: Value) -> Value {
         let (done, records) = self.act(number, args);
+        self.compare(name, done, records, body)
+    }
+
+    /// The same by a call of a 32-bit program.
+    pub fn check_compat(&mut self, name: &str, number: i64, args: &[Arg], body: Value) -> Value {
+        let done = self.actor.compat(number, args);
+        let records = self.records(done);
         self.compare(name, done, records, body)
     }
 

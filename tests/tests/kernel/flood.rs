@@ -64,7 +64,7 @@ fn flood(more: &str, each: u32, starts: u32) -> (Told, [u64; 3], Value) {
     fs::write(path("policy.yaml"), POLICY).unwrap();
     fs::write(path("opened"), "").unwrap();
     fs::write(path("closed"), "").unwrap();
-    fs::set_permissions(path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     let more = format!("policy: [{}]\n{more}", path("policy.yaml").display());
     let agent = Agent::start(dir.path(), &more).unwrap();
     let denied = each / 100;

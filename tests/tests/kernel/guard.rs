@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::agent::Agent;
 
 /// Longest time from the touch until its record is in the sealed log: the reader looks every 50 ms, the batch is sealed
-/// 20 ms later; the rest is a busy machine.
+/// 10 ms later; the rest is a busy machine.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The alert of a rule about a path, once it is delivered.
@@ -30,6 +30,9 @@ fn alert(dir: &Path, rule: &str, path: &Path) -> Option<Value> {
     found
 }
 
+/// Kind and rule of the alert, what is touched, and how.
+type Touch<'a> = (&'a str, &'a str, PathBuf, Box<dyn Fn() + 'a>);
+
 #[test]
 fn whoever_touches_the_agent_is_told_at_once() {
     let dir = tempfile::Builder::new().prefix("guard-").tempdir().unwrap();
@@ -43,7 +46,6 @@ fn whoever_touches_the_agent_is_told_at_once() {
     let outside = path("outside");
     fs::write(&outside, "").unwrap();
     let mode = fs::metadata(path("config.yaml")).unwrap().permissions().mode();
-    type Touch<'a> = (&'a str, &'a str, PathBuf, Box<dyn Fn() + 'a>);
     let touches: Vec<Touch<'_>> = vec![
         ("open", "self.written", secret.clone(), Box::new(|| fs::write(&secret, "").unwrap())),
         (

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod actor;
+mod attributes;
 mod cases;
 mod differential;
 mod files;
@@ -10,6 +11,7 @@ mod guard;
 mod host;
 mod load;
 mod lossless;
+mod mounts;
 mod network;
 mod privileges;
 mod programs;

@@ -14,7 +14,7 @@ use sigtrail::{
     batch::Limits,
     clock::Now,
     enrich::Enrich,
-    pipeline::{self, Front, Log, LogOptions, Status, Ties},
+    pipeline::{self, Front, Log, LogOptions, Shed, Status, Ties},
     policy::Policy,
     source::{Replay, Source},
     spool,
@@ -68,6 +68,8 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 announce: &mut |number| stop.store(number >= play.last, Ordering::Release),
                 gaps: &mut Vec::new,
                 released: &mut || None,
+                policy: &mut || None,
+                shed: Shed::new(Arc::default(), 0),
                 show: None,
                 status: &status,
             };

@@ -101,11 +101,11 @@ fn field(ty: Type, offset: usize, check: &Check) -> Option<Vec<Vec<Atom>>> {
         }
         (Type::Id | Type::Device | Type::Octal, Check::Null) => single(vec![word(unset, unset)]),
         (Type::Octal, Check::Bits(bits)) => {
-            let bits = u64::from(*bits);
+            let bits = *bits;
             Some(vec![vec![word(0, unset - 1), atom(offset, bits, bits, bits)]])
         }
         (Type::Uint | Type::Flags(_), Check::Bits(bits)) => {
-            let bits = u64::from(*bits);
+            let bits = *bits;
             single(vec![atom(offset, bits, bits, bits)])
         }
         // an inode 0 is null; another number that may not fit is not, so zero is left to the user half

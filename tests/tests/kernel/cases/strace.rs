@@ -84,8 +84,11 @@ fn name(written: &str) -> Option<&'static str> {
     let calls = CALLS.get_or_init(|| table::audited(false).into_iter().chain(table::audited(true)).collect());
     let number = written.strip_prefix("syscall_0x").map(|it| i64::from_str_radix(it, 16).unwrap());
     let plain = written.trim_end_matches("_time64").trim_end_matches("32").trim_end_matches("64");
-    let is_it = |it: &&(i64, &str)| number.map_or(it.1 == plain || it.1 == written, |number| it.0 == number);
-    calls.iter().find(is_it).map(|it| it.1)
+    let by = |wanted: &dyn Fn(&(i64, &str)) -> bool| calls.iter().find(|it| wanted(it)).map(|it| it.1);
+    match number {
+        Some(number) => by(&|it| it.0 == number),
+        None => by(&|it| it.1 == written).or_else(|| by(&|it| it.1 == plain)),
+    }
 }
 
 /// The text of an argument, `"\x2f…"`, if it is one.
