@@ -35,11 +35,7 @@ pub struct Step {
 }
 
 /// Calls of the table that make no event: they prepare others. Numbers of x86_64.
-const MORE: &[(&str, i64)] = &[
-    ("chdir", libc::SYS_chdir),
-    ("close", libc::SYS_close),
-    ("socket", libc::SYS_socket),
-];
+const MORE: &[(&str, i64)] = &[("chdir", libc::SYS_chdir), ("close", libc::SYS_close), ("socket", libc::SYS_socket)];
 
 /// The number of a call for a 64-bit program or for a 32-bit one.
 pub fn number(name: &str, compat: bool) -> Option<i64> {
