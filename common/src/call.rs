@@ -5,6 +5,29 @@ use crate::Kind;
 /// System calls are looked up by number in a table of this many entries.
 pub const TABLE: usize = 512;
 
+/// The number where an architecture lacks a call: no call has it.
+pub const NONE: usize = 511;
+
+/// Kinds that [`Call::Socketcall`] makes.
+const SOCKETS: &[Kind] =
+    &[Kind::Socket, Kind::Bind, Kind::Connect, Kind::Listen, Kind::Accept, Kind::Send, Kind::Dns];
+
+/// The call that the first argument of socketcall(2) stands for (`include/uapi/linux/net.h`).
+pub const fn of_socketcall(number: u64) -> Call {
+    match number {
+        1 => Call::Socket,
+        2 => Call::Bind,
+        3 => Call::Connect,
+        4 => Call::Listen,
+        5 => Call::Accept,
+        11 => Call::Sendto,
+        16 => Call::Sendmsg,
+        18 => Call::Accept4,
+        20 => Call::Sendmmsg,
+        _ => Call::None,
+    }
+}
+
 macro_rules! calls {
     ($( $id:literal $variant:ident $name:literal $x86_64:literal $i386:literal $kind:ident, )*) => {
         /// A system call that makes events. The number is part of the wire and never reused.
@@ -25,8 +48,18 @@ macro_rules! calls {
             }
             /// Its name in man section 2; empty for [`Call::None`].
             pub const fn name(self) -> &'static str { match self { Call::None => "", $( Call::$variant => $name, )* } }
-            /// The kind of its events. `unlinkat` makes [`Kind::Unlink`] or [`Kind::Rmdir`].
+            /// The kind of its events, or the first of [`Call::kinds`].
             pub const fn kind(self) -> Option<Kind> { match self { Call::None => None, $( Call::$variant => Some(Kind::$kind), )* } }
+            /// All kinds of its events.
+            pub const fn kinds(self) -> &'static [Kind] {
+                match self {
+                    Call::None => &[],
+                    Call::Unlinkat => &[Kind::Unlink, Kind::Rmdir],
+                    Call::Sendto | Call::Sendmsg | Call::Sendmmsg => &[Kind::Send, Kind::Dns],
+                    Call::Socketcall => SOCKETS,
+                    $( #[allow(unreachable_patterns, reason = "calls of several kinds are above")] Call::$variant => &[Kind::$kind], )*
+                }
+            }
             /// Its number on x86_64 (`arch/x86/entry/syscalls/syscall_64.tbl`).
             pub const fn x86_64(self) -> usize { match self { Call::None => TABLE, $( Call::$variant => $x86_64, )* } }
             /// Its number for 32-bit programs (`arch/x86/entry/syscalls/syscall_32.tbl`).
@@ -69,6 +102,9 @@ calls! {
     31 Accept4 "accept4" 288 364 Accept,
     32 Sendto "sendto" 44 369 Send,
     33 Sendmsg "sendmsg" 46 370 Send,
+    160 Socket "socket" 41 359 Socket,
+    161 Socketcall "socketcall" 511 102 Socket,
+    162 Sendmmsg "sendmmsg" 307 345 Send,
 }
 
 const _: () = {

@@ -67,6 +67,8 @@ kinds! {
     15 = listen::Listen,
     16 = accept::Accept,
     17 = send::Send,
+    60 = socket::Socket,
+    61 = dns::Dns,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -95,7 +97,9 @@ impl Kind {
             | Kind::Bind
             | Kind::Listen
             | Kind::Accept
-            | Kind::Send => Lane::Bulk,
+            | Kind::Send
+            | Kind::Socket
+            | Kind::Dns => Lane::Bulk,
             _ => Lane::Critical,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! All integers are in the byte order of the machine: events never leave it in this form.
 
+pub mod dns;
 mod value;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -11,12 +11,16 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use common::{Call, Hook, Kind, Record, filter::KINDS};
+use common::{
+    Call, Hook, Kind, Record,
+    call::of_socketcall,
+    filter::KINDS,
+};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of, control},
-    kernel::{Base, Fast, Memory, load},
+    kernel::{self, Base, Fast, Memory, load},
 };
 
 /// The program of each kind.
@@ -100,9 +104,13 @@ pub struct Return {
     pub task: usize,
     /// What the call returns.
     pub ret: i64,
-    /// The call, as [`Call`] numbers it.
+    /// What the call does, as [`Call`] numbers it.
     pub call: u8,
+    /// The call of the record: socketcall(2) does what other calls do.
+    name: u8,
     compat: bool,
+    /// Where the arguments are when they are not in registers: 32 bits each, in the caller's memory.
+    list: u64,
 }
 
 /// `TS_COMPAT` of `thread_info.status`: the call came by the 32-bit way.
@@ -123,12 +131,25 @@ impl Return {
         if call == 0 {
             return None;
         }
-        Some(Return { registers: ctx.registers(task), task, ret, call, compat })
+        Some(Return { registers: ctx.registers(task), task, ret, call, name: call, compat, list: 0 })
+    }
+
+    /// The same for a program whose calls may come through socketcall(2).
+    #[inline(always)]
+    pub fn of_socket<M: Memory>(ctx: &impl Source) -> Option<Return> {
+        let mut it = Self::of::<M>(ctx)?;
+        if it.is(Call::Socketcall) {
+            (it.call, it.list) = (of_socketcall(it.arg::<0>()) as u8, it.arg::<1>());
+        }
+        Some(it)
     }
 
     /// An argument of the call.
     #[inline(always)]
     pub fn arg<const N: usize>(&self) -> u64 {
+        if self.list != 0 {
+            return u64::from(kernel::read_user::<u32>(self.list + 4 * N as u64).unwrap_or(0));
+        }
         // SAFETY: see `of`.
         unsafe {
             let it = self.registers;
@@ -185,7 +206,7 @@ impl Return {
         let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
         // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
         let draft = unsafe { &mut *draft.cast::<CallDraft<R>>() };
-        let call = Call::from_number(self.call).unwrap_or(Call::None);
+        let call = Call::from_number(self.name).unwrap_or(Call::None);
         draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
         fill(draft, self);
         draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
@@ -202,7 +223,8 @@ fn dispatch<M: Memory>(ctx: &impl Source) {
         // the tracepoint of exec has told it already, with the new program
         return;
     }
-    let kind = kind_of(it.call);
+    let call = if it.is(Call::Socketcall) { of_socketcall(it.arg::<0>()) as u8 } else { it.call };
+    let kind = kind_of(call);
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind

@@ -40,7 +40,13 @@ impl Printer {
         let colour = match kind {
             _ if judgement.verdict == Verdict::Alert => Colour::Yellow,
             Kind::Exec | Kind::Fork | Kind::Exit => Colour::Blue,
-            Kind::Connect | Kind::Bind | Kind::Listen | Kind::Accept | Kind::Send => Colour::Magenta,
+            Kind::Connect
+            | Kind::Bind
+            | Kind::Listen
+            | Kind::Accept
+            | Kind::Send
+            | Kind::Socket
+            | Kind::Dns => Colour::Magenta,
             _ => Colour::Cyan,
         };
         let mut comm = String::new();
@@ -102,6 +108,16 @@ impl Printer {
             Body::Truncate(_) => self.with(event, "path", "length"),
             Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
             Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
+            Body::Socket(_) => {
+                self.with(event, "family", "socket");
+                self.line.push(' ');
+                self.field(event, if value(event, "protocol") == Value::Null { "protocol_number" } else { "protocol" });
+            }
+            Body::Dns(_) => {
+                self.with(event, "name", "qtype");
+                self.line.push_str(" → ");
+                self.field(event, "peer");
+            }
             Body::Accept(_) => {
                 self.socket(event, "local");
                 self.line.push_str(" from ");

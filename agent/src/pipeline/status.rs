@@ -81,8 +81,8 @@ pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
     let programs = kernel.attached().iter().map(|attached| HookStatus {
         program: attached.program.name.to_owned(),
         at: match attached.program.entry {
-            Entry::Tracepoint(_, at) => at.to_owned(),
-            Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
+            Entry::Tracepoint(_, names) => names.join(" or "),
+            Entry::Jump(jump, kind) => format!("{}, {}", jump.tracepoint().join(" or "), kind.name()),
         },
         degraded: attached.failed.clone(),
     });

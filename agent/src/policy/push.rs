@@ -114,7 +114,9 @@ impl World {
                 },
                 _ => return None,
             },
-            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call) => return None,
+            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call | Derived::Via) => {
+                return None;
+            }
         };
         Some(check.accepts(value))
     }

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use base64ct::{Base64, Encoding};
 use common::{
     Header, Kind, Record as _, Type, Value,
-    wire::{PathParts, SocketAddr, items, mark},
+    filter::KINDS,
+    wire::{PathParts, SocketAddr, dns::labels, items, mark},
 };
 
 use seal::MAX_LINE;
@@ -35,9 +36,13 @@ type Plan = Vec<(Vec<u8>, Item)>;
 
 /// The keys of each kind in the order of RFC 8785.
 fn plan(kind: Kind) -> &'static Plan {
-    static PLANS: OnceLock<Vec<(Kind, Plan)>> = OnceLock::new();
-    let plans = PLANS.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, make_plan(*kind))).collect());
-    &plans[kind as usize - 1].1
+    static PLANS: OnceLock<[Plan; KINDS]> = OnceLock::new();
+    let plans = PLANS.get_or_init(|| {
+        let mut plans = [const { Plan::new() }; KINDS];
+        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
+        plans
+    });
+    &plans[kind as usize]
 }
 
 fn make_plan(kind: Kind) -> Plan {
@@ -54,6 +59,7 @@ fn make_plan(kind: Kind) -> Plan {
         ("success", Item::Slot(Slot::Derived(Derived::Success))),
         ("time", Item::Time),
         ("user", Item::Slot(Slot::Context(ContextField::User))),
+        ("via", Item::Slot(Slot::Derived(Derived::Via))),
     ];
     items.extend(Header::FIELDS.iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Header(at)))));
     items.extend(kind.fields().iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Body(at)))));
@@ -167,6 +173,11 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
             plain(value, &mut bytes);
             text(&bytes, out);
         }
+        Value::Domain(_) => {
+            let mut bytes = Vec::with_capacity(64);
+            plain(value, &mut bytes);
+            text(&bytes, out);
+        }
         // names and digits of ours: nothing to escape
         Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => quoted(value, out),
     }
@@ -193,6 +204,7 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(it) => out.extend_from_slice(it),
         Value::Name(it) => out.extend_from_slice(it.as_bytes()),
         Value::Path(it) => path(it, out),
+        Value::Domain(it) => domain(it, out),
         Value::Flags(bits, names) => flags(bits, names, out),
         Value::Octal(it) => out.extend_from_slice(format!("{it:04o}").as_bytes()),
         Value::Device(it) => {
@@ -255,6 +267,27 @@ fn path(path: PathParts<'_>, out: &mut Vec<u8>) {
     }
     if out.len() == start {
         out.push(b'/');
+    }
+}
+
+/// Writes a domain name as RFC 1035 (5.1) and RFC 4343 (2.1) do: a dot or backslash in a label gets a backslash, what is
+/// not printable three digits. The root is a dot.
+fn domain(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    for label in labels(bytes) {
+        if out.len() > start {
+            out.push(b'.');
+        }
+        for byte in label {
+            match byte {
+                b'.' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+                0x21..=0x7e => out.push(*byte),
+                _ => out.extend_from_slice(format!("\\{byte:03}").as_bytes()),
+            }
+        }
+    }
+    if out.len() == start {
+        out.push(b'.');
     }
 }
 

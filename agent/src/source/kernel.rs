@@ -21,7 +21,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, PROGRAMS, Program},
+    hooks::{Entry, Family, Jump, PROGRAMS, Program},
     lanes::Lanes,
     object,
     offsets::{OffsetsError, Types},
@@ -34,6 +34,11 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The map of the kernel half's writable globals: it holds one [`common::filter::Control`].
 const CONTROL: &str = ".bss";
+
+/// Operations of io_uring(7) that were submitted on one CPU and are not done: the oldest of more are told without what
+/// they asked for. So are those with long names (8 KiB each), of which there are few.
+const IN_FLIGHT: u32 = 512;
+const LONG_IN_FLIGHT: u32 = 16;
 
 /// What the kernel half is told before it starts.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +101,8 @@ pub struct Kernel {
     speech: Option<Speech>,
     counts: PerCpuArray<MapData, [u64; 5]>,
     sequences: PerCpuArray<MapData, u64>,
-    /// The programs that `sys_exit` jumps to.
-    jumps: ProgramArray<MapData>,
+    /// The programs that others jump to.
+    jumps: Vec<(Jump, ProgramArray<MapData>)>,
     family: Family,
     attached: Vec<Attached>,
     missing: Vec<String>,
@@ -122,6 +127,9 @@ impl Kernel {
             .map_max_entries("CRITICAL", options.ring_bytes / 2)
             .map_max_entries("BULK", options.ring_bytes)
             .map_max_entries("EXEC_DRAFT", cpus)
+            .map_max_entries("REQUESTS", IN_FLIGHT * cpus)
+            .map_max_entries("TAGS", IN_FLIGHT * cpus)
+            .map_max_entries("LONG_TEXTS", LONG_IN_FLIGHT * cpus)
             .load(&object::bound(cast))
             .map_err(load_error)?;
 
@@ -136,14 +144,18 @@ impl Kernel {
             .map_err(|error| SourceError::Map("CONTROL", error))?;
         let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
         let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
-        let jumps = ebpf.take_map("PROGRAMS").and_then(|map| ProgramArray::try_from(map).ok());
+        let jumps = Jump::ALL.iter().map(|jump| {
+            let map = ebpf.take_map(jump.map()).and_then(|map| ProgramArray::try_from(map).ok());
+            Ok((*jump, map.ok_or(SourceError::Missing("program array"))?))
+        });
+        let jumps = jumps.collect::<Result<_, SourceError>>()?;
         let mut kernel = Self {
             lanes: lanes.map_err(|error| SourceError::Wait(error.into()))?,
             steering,
             speech: if options.speaks { Speech::of(&mut ebpf) } else { None },
             counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
             sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
-            jumps: jumps.ok_or(SourceError::Missing("map PROGRAMS"))?,
+            jumps,
             ebpf,
             family,
             attached: Vec::new(),
@@ -151,27 +163,35 @@ impl Kernel {
         };
         for program in PROGRAMS {
             if is_needed(program, &options.wanted) {
-                let failed = kernel.attach(program, &btf).err();
+                let failed = kernel.attach(program, &btf, &types).err();
                 kernel.attached.push(Attached { program: *program, failed });
             }
         }
         Ok(kernel)
     }
 
-    fn attach(&mut self, program: &Program, btf: &Btf) -> Result<(), String> {
+    fn attach(&mut self, program: &Program, btf: &Btf, types: &Types<'_>) -> Result<(), String> {
         let name = format!("{}_{}", program.name, self.family.name());
         let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
-        load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
+        let names = match program.entry {
+            Entry::Tracepoint(_, names) => names,
+            Entry::Jump(jump, _) => jump.tracepoint(),
+        };
+        let tracepoint = names.iter().find(|name| types.has_tracepoint(name));
+        let tracepoint = tracepoint.ok_or_else(|| format!("this kernel has no tracepoint {}", names.join(" or ")))?;
+        load(loaded, tracepoint, btf).map_err(|error| refusal(&error))?;
         match (program.entry, loaded) {
-            (Entry::Call(kind), loaded) => {
+            (Entry::Jump(jump, kind), loaded) => {
                 let fd = loaded.fd().map_err(|error| refusal(&error))?;
-                self.jumps.set(kind as u32, fd, 0).map_err(|error| error.to_string())
+                let map = self.jumps.iter_mut().find(|(it, _)| *it == jump);
+                let (_, map) = map.ok_or_else(|| format!("the object has no map {}", jump.map()))?;
+                map.set(kind as u32, fd, 0).map_err(|error| error.to_string())
             }
             (Entry::Tracepoint(..), AyaProgram::BtfTracePoint(loaded)) => {
                 loaded.attach().map(|_| ()).map_err(|error| refusal(&error))
             }
-            (Entry::Tracepoint(group, name), AyaProgram::TracePoint(loaded)) => {
-                loaded.attach(group, name).map(|_| ()).map_err(|error| refusal(&error))
+            (Entry::Tracepoint(group, _), AyaProgram::TracePoint(loaded)) => {
+                loaded.attach(group, tracepoint).map(|_| ()).map_err(|error| refusal(&error))
             }
             _ => Err(format!("program {name} is of another type")),
         }
@@ -262,15 +282,12 @@ fn ring(ebpf: &mut Ebpf, name: &str) -> Option<RingBuf<MapData>> {
 }
 
 /// Loads a program unless it is loaded already: it may serve several kinds.
-fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), ProgramError> {
+fn load(program: &mut AyaProgram, tracepoint: &str, btf: &Btf) -> Result<(), ProgramError> {
     if program.fd().is_ok() {
         return Ok(());
     }
     match program {
-        AyaProgram::BtfTracePoint(program) => match entry {
-            Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) => program.load("sys_exit", btf),
-        },
+        AyaProgram::BtfTracePoint(program) => program.load(tracepoint, btf),
         AyaProgram::TracePoint(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
@@ -279,14 +296,12 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
 fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
     let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
-    match (program.entry, program.name) {
-        (Entry::Tracepoint(_, "sys_exit"), _) => {
-            Call::ALL.iter().filter_map(|call| call.kind()).any(|kind| is_wanted(&kind))
-        }
-        (Entry::Tracepoint(..), _) => true,
+    match (program.entry, program.hook) {
+        (Entry::Tracepoint(..), Hook::SysExit) => Call::ALL.iter().flat_map(|call| call.kinds()).any(is_wanted),
+        (Entry::Tracepoint(..), Hook::Exec | Hook::Fork | Hook::Exit) => true,
         // what fails is no matter of the process table
-        (Entry::Call(Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
-        (Entry::Call(_), _) => program.kinds.iter().any(is_wanted),
+        (Entry::Jump(_, Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
+        _ => program.kinds.iter().any(is_wanted),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use aya::maps::{Array, MapData, MapError};
 use common::{
-    Call, Kind,
+    Call,
+    call::NONE,
     filter::{Control, Filter, KINDS},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -42,12 +43,13 @@ impl Steering {
 fn filter(wanted: &[u8; KINDS]) -> Filter {
     let mut filter = Filter { wanted: *wanted, ..Filter::default() };
     for call in Call::ALL {
-        let Some(kind) = call.kind() else { continue };
-        let both = kind == Kind::Unlink && wanted[Kind::Rmdir as usize] != 0;
-        if wanted[kind as usize] != 0 || both {
+        if call.kinds().iter().any(|kind| wanted[*kind as usize] != 0) {
             filter.x86_64[call.x86_64()] = *call as u8;
             filter.i386[call.i386()] = *call as u8;
         }
     }
+    // calls that an architecture lacks
+    filter.x86_64[NONE] = 0;
+    filter.i386[NONE] = 0;
     filter
 }

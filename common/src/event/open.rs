@@ -8,6 +8,9 @@ record! {
         inode: Inode,
         /// The file, as the kernel resolved it. After a failure: what the caller asked for.
         path: Path,
+        /// What the caller asked for, in the kernel's own copy, when an operation of io_uring(7) opened the file. The
+        /// descriptor may have become another file's before the kernel told us: then this is the truth.
+        asked: Path,
         /// Flags of the call.
         flags: OpenFlags,
         /// What the file may be used for: `read`, `write`, `read-write` or `path`.

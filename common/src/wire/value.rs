@@ -28,6 +28,8 @@ pub enum Value<'a> {
     Path(PathParts<'a>),
     /// The address of a socket.
     Addr(SocketAddr<'a>),
+    /// A domain name by its labels, each after its length.
+    Domain(&'a [u8]),
     /// Bits with names; the rest is written as a number.
     Flags(u32, Names),
     /// Written in octal, as modes are.
@@ -183,7 +185,7 @@ pub fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The kernel may have cut the tail short: what is missing is empty, never a panic.
-fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
+pub(super) fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
     let start = start as usize;
     start.checked_add(len as usize).and_then(|end| tail.get(start..end)).unwrap_or_default()
 }
