@@ -139,42 +139,47 @@ fn unix_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     addr
 }
 
-/// Where an address lies (`struct sockaddr`), with its length.
+/// Where an address lies (`struct sockaddr`), with its length. No enum: all of it has a value, whichever it is, and so
+/// the verifier lets it pass to another function.
 #[derive(Clone, Copy)]
-pub enum Given {
-    /// In the caller's memory.
-    User(u64, u64),
-    /// In memory of the kernel, with the marks that it has already.
-    Kept(usize, u64, u32),
+pub struct Given {
+    at: u64,
+    len: u32,
+    marks: u32,
+    is_kept: bool,
 }
 
 impl Given {
+    /// In the caller's memory.
+    #[inline(always)]
+    pub fn by_user(at: u64, len: u64) -> Given {
+        Given { at, len: len as u32, marks: mark::USER, is_kept: false }
+    }
+
+    /// In memory of the kernel, with the marks that it has already.
+    #[inline(always)]
+    pub fn kept(at: usize, len: u32, marks: u32) -> Given {
+        Given { at: at as u64, len, marks, is_kept: true }
+    }
+
     /// Whether there is none.
     #[inline(always)]
     pub fn is_empty(self) -> bool {
-        match self {
-            Given::User(at, _) => at == 0,
-            Given::Kept(at, ..) => at == 0,
-        }
+        self.at == 0
     }
 
     #[inline(always)]
     fn read<T: Copy>(self, offset: u64) -> Option<T> {
-        match self {
-            Given::User(at, _) => kernel::read_user(at + offset),
-            Given::Kept(at, ..) => Some(kernel::read(at + offset as usize)),
-        }
+        let at = self.at.wrapping_add(offset);
+        if self.is_kept { Some(kernel::read(at as usize)) } else { kernel::read_user(at) }
     }
 }
 
 /// An address as it was given.
 #[inline(always)]
 pub fn given<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, from: Given) -> Addr {
-    let (len, marks) = match from {
-        Given::User(_, len) => (len as u32, mark::USER),
-        Given::Kept(_, len, marks) => (len as u32, marks),
-    };
-    let mut addr = Addr { marks, ..Addr::default() };
+    let len = from.len;
+    let mut addr = Addr { marks: from.marks, ..Addr::default() };
     if len < 2 {
         return addr;
     }
@@ -195,10 +200,8 @@ pub fn given<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, from: Giv
         // SAFETY: a name is shorter than the room behind the last text.
         let copied = unsafe {
             let to = (&raw mut draft.tail).cast::<u8>().add(start as usize);
-            match from {
-                Given::User(at, _) => copy_user(to, len, at + 2),
-                Given::Kept(at, ..) => copy(to, len, at + 2),
-            }
+            let at = from.at.wrapping_add(2);
+            if from.is_kept { copy(to, len, at as usize) } else { copy_user(to, len, at) }
         };
         if copied {
             draft.used = start + len;

@@ -63,7 +63,7 @@ impl Message {
 
     #[inline(always)]
     fn given(&self) -> Given {
-        Given::User(self.to, if self.to == 0 { 0 } else { self.to_len })
+        Given::by_user(self.to, if self.to == 0 { 0 } else { self.to_len })
     }
 }
 

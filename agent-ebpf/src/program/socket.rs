@@ -24,7 +24,7 @@ fn connect<M: Memory>(it: &Return) {
     }
     it.send::<M, Connect>(Kind::Connect, |draft, it| {
         let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        fill_connect::<M>(draft, sock, it.ret, Given::User(it.arg::<1>(), it.arg::<2>()));
+        fill_connect::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
 on_socket_return!(connect_fast, connect_base, connect_perf, connect);
@@ -56,7 +56,7 @@ fn bind<M: Memory>(it: &Return) {
     }
     it.send::<M, Bind>(Kind::Bind, |draft, it| {
         let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        fill_bind::<M>(draft, sock, it.ret, Given::User(it.arg::<1>(), it.arg::<2>()));
+        fill_bind::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
 on_socket_return!(bind_fast, bind_base, bind_perf, bind);

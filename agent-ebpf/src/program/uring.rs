@@ -239,7 +239,7 @@ impl Operation {
     pub fn given(&self) -> Given {
         // SAFETY: a value of a map.
         let (len, marks) = unsafe { ((*self.kept).len, (*self.kept).marks) };
-        Given::Kept(self.texts().0, u64::from(len), marks)
+        Given::kept(self.texts().0, len, marks)
     }
 
     /// The open file that it is about.
