@@ -15,7 +15,7 @@ use common::{
 
 use crate::{
     filter::{self, control},
-    kernel::{self, Memory, clamp, layout, load},
+    kernel::{self, Memory, clamp, copy_str, copy_user_str, layout, load},
 };
 
 /// Events of [`Lane::Critical`]. The sizes of both are set at load.
@@ -45,20 +45,35 @@ pub struct Draft<R, const ROOM: usize> {
     pub state: [u64; 5],
     /// Bits of [`mark`] that any value has.
     marks: u64,
-    prefix: Prefix,
-    header: Header,
+    /// How to read the event.
+    pub prefix: Prefix,
+    /// When, where, who.
+    pub header: Header,
     /// The body of the kind.
     pub body: R,
     /// The texts, and room for one that is longer than it should be.
     pub tail: [u8; ROOM],
 }
 
+/// For [`Draft::given`]: a text of any length.
+pub const ANY: u64 = TEXT as u64 - 1;
+
+/// A text that is not there.
+pub const NO_TEXT: Text = Text { start: 0, len: 0, marks: mark::ABSENT };
+
 /// The draft of a system call: texts within [`TAIL`].
 pub type CallDraft<R> = Draft<R, { TAIL + TEXT }>;
 
-impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
+impl<R, const ROOM: usize> Draft<R, ROOM> {
     /// Where the event starts in the draft.
-    const START: usize = core::mem::offset_of!(Self, prefix);
+    pub const START: usize = core::mem::offset_of!(Self, prefix);
+    /// Word of the state of an event that is handed over: where the tail starts in the event.
+    pub const FIXED_SIZE: usize = 0;
+    /// Word of the state of an event that is handed over: 0 for [`Lane::Critical`], 1 for [`Lane::Bulk`].
+    pub const LANE: usize = 1;
+}
+
+impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Where the tail starts in the event.
     const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
 
@@ -117,36 +132,47 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Sends the event, or counts it as lost.
     #[inline(always)]
     pub fn send<const MAX: i32>(&mut self, hook: Hook, lane: Lane) {
-        if !filter::is_ours(self.header.ktime) {
+        if filter::is_ours(self.header.ktime) {
+            transmit::<MAX, _, _>(self, Self::FIXED as u64, hook, lane);
+        } else {
             filter::count(hook, |counts| counts.seen -= 1);
-            return;
         }
-        let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
-        // SAFETY: a slot of this CPU.
-        unsafe {
-            self.header.seq = *sequence;
-            *sequence += 1;
+    }
+
+    /// Leaves the event to a program that does not know its body.
+    #[inline(always)]
+    pub fn hand_over(&mut self, lane: Lane) {
+        self.state[Self::FIXED_SIZE] = Self::FIXED as u64;
+        self.state[Self::LANE] = u64::from(matches!(lane, Lane::Bulk));
+    }
+
+    /// Copies a text from the caller's memory: up to its NUL, at most `most` bytes. Address 0 is no text.
+    #[inline(always)]
+    pub fn given(&mut self, at: u64, most: u64) -> Text {
+        const { assert!(ROOM >= 5 * TEXT) };
+        if at == 0 {
+            return NO_TEXT;
         }
-        let used = clamp::<MAX>(kernel_read(&self.used));
-        self.prefix.tail = used as u32;
-        let size = Self::FIXED as u64 + used;
-        // SAFETY: the verifier checks that the event is within the draft.
-        let sent = unsafe {
-            let event = (&raw mut *self).cast::<u8>().add(Self::START);
-            match lane {
-                Lane::Critical => output(&raw const CRITICAL, event, size),
-                Lane::Bulk => output(&raw const BULK, event, size),
-            }
-        };
-        let truncated = self.marks & u64::from(mark::TRUNCATED) != 0;
-        filter::count(hook, |counts| {
-            if sent {
-                counts.sent += 1;
-                counts.truncated += u64::from(truncated);
-            } else {
-                counts.lost += 1;
-            }
-        });
+        let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&self.used));
+        let room = clamp::<{ TEXT as i32 }>(most.wrapping_add(1));
+        // SAFETY: a text is at most as long as the room behind the last one.
+        let len = unsafe { copy_user_str((&raw mut self.tail).cast::<u8>().add(start as usize), room as u32, at) };
+        if len <= 0 {
+            return self.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
+        }
+        let cut = if len == TEXT as i64 { mark::TRUNCATED } else { 0 };
+        // without the NUL
+        self.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER | cut)
+    }
+
+    /// Copies a text that the kernel keeps.
+    #[inline(always)]
+    pub fn kept(&mut self, at: usize) -> Text {
+        const { assert!(ROOM >= 5 * TEXT) };
+        let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&self.used));
+        // SAFETY: a text is at most as long as the room behind the last one.
+        let len = unsafe { copy_str((&raw mut self.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
+        self.text(start, clamp::<{ TEXT as i32 }>(if len > 0 { len as u64 - 1 } else { 0 }), 0)
     }
 
     /// Makes a text of the bytes that were put at `start`.
@@ -158,10 +184,41 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     }
 }
 
-/// Copies an event into a ring buffer. `event` must have `size` bytes.
+/// Puts an event of ours into the ring of its lane, or counts it as lost. `fixed`: where its tail starts in it.
 #[inline(always)]
-unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64) -> bool {
-    let threshold = u64::from(control!(wake_bytes));
+pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>, fixed: u64, hook: Hook, lane: Lane) {
+    let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
+    // SAFETY: a slot of this CPU.
+    unsafe {
+        draft.header.seq = *sequence;
+        *sequence += 1;
+    }
+    let used = clamp::<MAX>(kernel_read(&draft.used));
+    draft.prefix.tail = used as u32;
+    let size = fixed + used;
+    // SAFETY: the verifier checks that the event is within the draft.
+    let sent = unsafe {
+        let event = (&raw mut *draft).cast::<u8>().add(Draft::<R, ROOM>::START);
+        match lane {
+            // the first one wakes the reader, who then takes those that follow together
+            Lane::Critical => output(&raw const CRITICAL, event, size, 1),
+            Lane::Bulk => output(&raw const BULK, event, size, u64::from(control!(wake_bytes))),
+        }
+    };
+    let truncated = draft.marks & u64::from(mark::TRUNCATED) != 0;
+    filter::count(hook, |counts| {
+        if sent {
+            counts.sent += 1;
+            counts.truncated += u64::from(truncated);
+        } else {
+            counts.lost += 1;
+        }
+    });
+}
+
+/// Copies an event into a ring buffer; the reader is woken when `threshold` bytes wait. `event` must have `size` bytes.
+#[inline(always)]
+unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64, threshold: u64) -> bool {
     // SAFETY: the caller's event, the verifier checks it.
     unsafe {
         let ring = ring.cast_mut().cast();

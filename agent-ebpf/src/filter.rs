@@ -9,7 +9,7 @@ use common::{
     filter::{Control, Counts, Filter, KINDS, class},
 };
 
-use crate::kernel;
+use crate::kernel::{self, Memory, load};
 
 /// What the user half tells us: in writable memory, so that it can say something new.
 #[unsafe(no_mangle)]
@@ -24,10 +24,16 @@ macro_rules! control {
 }
 pub(crate) use control;
 
+/// The filter that holds: 0 or 1.
+#[inline(always)]
+pub fn index() -> u32 {
+    kernel::mask::<1>(u64::from(control!(chosen))) as u32
+}
+
 /// The filter that holds, as an offset into [`CONTROL`].
 #[inline(always)]
 fn chosen() -> usize {
-    kernel::mask::<1>(u64::from(control!(chosen))) as usize * size_of::<Filter>()
+    index() as usize * size_of::<Filter>()
 }
 
 /// What a table of calls says about a number: a [`common::Call`], or 0.
@@ -66,10 +72,36 @@ pub fn is_wanted(kind: u32, class: u8) -> bool {
     }
 }
 
+/// Whether a [`common::filter::Matcher`] has the last word about events of a kind.
+#[inline(always)]
+pub fn is_matched(kind: Kind) -> bool {
+    // SAFETY: kinds are numbered below the length.
+    unsafe {
+        let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
+        read_volatile(filter.add(core::mem::offset_of!(Filter, matched) + kind as usize)) != 0
+    }
+}
+
 /// Whether events of this time are ours: another agent's programs may be there until we take over, or from then on.
 #[inline(always)]
 pub fn is_ours(ktime: u64) -> bool {
     ktime >= control!(from) && ktime < control!(until)
+}
+
+/// Nanoseconds in a clock tick (`USER_HZ` is 100 on x86).
+const TICK: u64 = 10_000_000;
+
+/// Whether a task is of the agent's own process.
+#[inline(always)]
+pub fn is_agent<M: Memory>(task: usize) -> bool {
+    load!(M, u32, task, task.tgid) == control!(agent)
+        && load!(M, u64, load!(M, usize, task, task.group_leader), task.start) / TICK == control!(agent_born)
+}
+
+/// Counts what the agent itself did.
+#[inline(always)]
+pub fn count_own(hook: Hook) {
+    count(hook, |counts| counts.own += 1);
 }
 
 /// The class of what a call returned.

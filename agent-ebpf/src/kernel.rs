@@ -3,7 +3,10 @@
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::{EbpfContext, helpers::generated as helper};
-use common::layout::{Layout, MISSING};
+use common::{
+    layout::{Layout, MISSING},
+    wire::Name16,
+};
 
 use crate::path::Walk;
 
@@ -34,12 +37,40 @@ macro_rules! load {
 }
 pub(crate) use load;
 
+/// `struct pt_regs` of x86_64 (`arch/x86/include/asm/ptrace.h`).
+#[repr(C)]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub bp: u64,
+    pub bx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub ax: u64,
+    pub cx: u64,
+    pub dx: u64,
+    pub si: u64,
+    pub di: u64,
+    pub orig_ax: u64,
+    ip: u64,
+    cs: u64,
+    flags: u64,
+    sp: u64,
+    ss: u64,
+}
+
 /// A way to read kernel memory. What cannot be read is zero.
 pub trait Memory {
     /// Reads at an offset of a struct of the given BTF type; zero when this kernel lacks the member.
     fn load<T: Copy>(at: usize, id: u32, offset: u32) -> T;
     /// The current task.
     fn task() -> usize;
+    /// The number of the system call that a task is in.
+    fn number(task: usize) -> u64;
     /// Takes all turns of a walk.
     fn walk(walk: Walk);
 }
@@ -76,6 +107,11 @@ impl Memory for Fast {
         unsafe { helper::bpf_get_current_task_btf() as usize }
     }
     #[inline(always)]
+    fn number(task: usize) -> u64 {
+        // SAFETY: the helper takes a task and returns its registers, whose words the verifier knows.
+        unsafe { (*(helper::bpf_task_pt_regs(task as *mut _) as *const Registers)).orig_ax }
+    }
+    #[inline(always)]
     fn walk(mut walk: Walk) {
         // SAFETY: the walk lives until the loop ends.
         unsafe { helper::bpf_loop(FAST_TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
@@ -94,6 +130,13 @@ impl Memory for Base {
     fn task() -> usize {
         // SAFETY: takes nothing, returns a number.
         unsafe { helper::bpf_get_current_task() as usize }
+    }
+    #[inline(always)]
+    fn number(task: usize) -> u64 {
+        // without a helper: the registers lie at the end of the stack (`task_pt_regs` of x86_64)
+        const STACK: usize = 16 << 10;
+        let registers = load!(Self, usize, task, task.stack).wrapping_add(STACK - size_of::<Registers>());
+        read(registers.wrapping_add(core::mem::offset_of!(Registers, orig_ax)))
     }
     #[inline(always)]
     fn walk(walk: Walk) {
@@ -215,4 +258,13 @@ pub fn cpu() -> u32 {
 pub fn boottime() -> u64 {
     // SAFETY: takes nothing, returns a number.
     unsafe { helper::bpf_ktime_get_boot_ns() }
+}
+
+/// A short name that the kernel keeps somewhere; empty when there is none.
+#[inline(always)]
+pub fn short_name(at: usize) -> Name16 {
+    let mut name = [0; 16];
+    // SAFETY: the array has the room.
+    unsafe { copy_str((&raw mut name).cast(), 16, at) };
+    Name16(name)
 }

@@ -14,9 +14,11 @@
 mod draft;
 mod filter;
 mod kernel;
+mod notes;
 mod path;
 mod program;
 mod socket;
+mod text;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -1,7 +1,7 @@
 //! Paths: resolved by a walk through the kernel's directory entries, across mounts, up to the root of the mount
 //! namespace; and names that only the caller's memory has.
 
-use common::wire::{Path, mark};
+use common::wire::{Device, Inode, Path, UNSET, mark};
 
 use crate::{
     draft::{Draft, TEXT, kernel_read},
@@ -11,6 +11,8 @@ use common::Record;
 
 /// `AT_FDCWD` (fcntl.h).
 pub const CWD: i32 = -100;
+/// `AT_EMPTY_PATH` (fcntl.h).
+pub const EMPTY_PATH: u64 = 0x1000;
 
 /// A `struct path` of the kernel.
 #[derive(Clone, Copy)]
@@ -24,6 +26,25 @@ impl Place {
     #[inline(always)]
     pub fn of_file<M: Memory>(file: usize) -> Place {
         Self::at::<M>(file, layout!(file.id), layout!(file.path))
+    }
+
+    /// The inode of the entry; 0 when it is only about to be made.
+    #[inline(always)]
+    pub fn inode<M: Memory>(self) -> usize {
+        load!(M, usize, self.entry, dentry.inode)
+    }
+
+    /// What a `struct path` names.
+    #[inline(always)]
+    pub fn of_path<M: Memory>(path: usize) -> Place {
+        // struct path { struct vfsmount *mnt; struct dentry *dentry; }
+        Place { mount: M::load(path, layout!(path.id), 0), entry: M::load(path, layout!(path.id), 8) }
+    }
+
+    /// An entry, below a directory that a `struct path` names.
+    #[inline(always)]
+    pub fn in_dir<M: Memory>(dir: usize, entry: usize) -> Place {
+        Place { entry, ..Self::of_path::<M>(dir) }
     }
 
     /// The working directory of a task.
@@ -50,11 +71,35 @@ impl Place {
         }
     }
 
+    /// Inode and device of what is there.
+    #[inline(always)]
+    pub fn identity<M: Memory>(self) -> (Inode, Device) {
+        inode_and_device::<M>(load!(M, usize, self.entry, dentry.inode))
+    }
+
+    /// What was mounted there, as a text of the kernel: `mnt_devname`.
+    #[inline(always)]
+    pub fn source<M: Memory>(self) -> usize {
+        load!(M, usize, self.mount.wrapping_sub(layout!(mount.mnt) as usize), mount.source)
+    }
+
+    /// The `struct file_system_type` of what is mounted there.
+    #[inline(always)]
+    pub fn kind<M: Memory>(self) -> usize {
+        load!(M, usize, load!(M, usize, self.mount, vfsmount.sb), sb.kind)
+    }
+
     #[inline(always)]
     fn at<M: Memory>(at: usize, id: u32, offset: u32) -> Place {
         // struct path { struct vfsmount *mnt; struct dentry *dentry; }
         Place { mount: M::load(at, id, offset), entry: M::load(at, id, offset + 8) }
     }
+}
+
+#[inline(always)]
+fn inode_and_device<M: Memory>(inode: usize) -> (Inode, Device) {
+    let device = load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev);
+    (Inode::from(load!(M, u64, inode, inode.ino)), Device(device))
 }
 
 /// The open file of a descriptor; 0 when there is none.
@@ -154,6 +199,8 @@ pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROO
 pub enum Subject {
     /// An open file.
     File(usize),
+    /// A place that the kernel resolved.
+    Place(Place),
     /// A name in the caller's memory, relative to a directory (a descriptor, or [`CWD`]).
     Name(i32, u64),
     /// The same in memory of the kernel, where the caller cannot change it.
@@ -162,12 +209,44 @@ pub enum Subject {
     Nothing,
 }
 
+impl Subject {
+    /// The open file of a descriptor, if there is one.
+    #[inline(always)]
+    pub fn descriptor<M: Memory>(task: usize, descriptor: u32) -> Subject {
+        match file_of::<M>(task, descriptor) {
+            0 => Subject::Nothing,
+            file => Subject::File(file),
+        }
+    }
+
+    /// A name below a directory. `may_be_empty`: an empty name, or none, means the descriptor itself.
+    #[inline(always)]
+    pub fn at<M: Memory>(task: usize, dir: i32, name: u64, may_be_empty: bool) -> Subject {
+        if may_be_empty && (name == 0 || kernel::read_user::<u8>(name) == Some(0)) {
+            if dir == CWD { Subject::Place(Place::working::<M>(task)) } else { Self::descriptor::<M>(task, dir as u32) }
+        } else {
+            Subject::Name(dir, name)
+        }
+    }
+
+    /// Inode and device of an open file; null when there is only a name.
+    #[inline(always)]
+    pub fn identity<M: Memory>(self) -> (Inode, Device) {
+        match self {
+            Subject::File(file) => inode_and_device::<M>(load!(M, usize, file, file.inode)),
+            Subject::Place(place) => place.identity::<M>(),
+            Subject::Name(..) | Subject::Kept(..) | Subject::Nothing => (Inode::default(), Device(UNSET)),
+        }
+    }
+}
+
 /// The path of a subject. For a file in no tree (memfd, pipe) its bare name. There is one walk for all, because the
 /// verifier follows each.
 #[inline(always)]
 pub fn of<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, task: usize, subject: Subject) -> Path {
     let (place, name) = match subject {
         Subject::File(file) => (Place::of_file::<M>(file), 0),
+        Subject::Place(place) => (place, 0),
         Subject::Name(dir, name) => {
             let first = kernel::read_user::<u8>(name);
             (Place::base::<M>(task, first == Some(b'/'), dir), name)
@@ -179,7 +258,7 @@ pub fn of<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, t
         Subject::Nothing => return Path { marks: mark::ABSENT, ..Path::default() },
     };
     let mut path = resolve::<M, R, ROOM>(draft, place);
-    if matches!(subject, Subject::File(_)) {
+    if !matches!(subject, Subject::Name(..) | Subject::Kept(..)) {
         if path.marks & mark::DETACHED != 0 {
             (path.start, path.len) = bare_name::<M, R, ROOM>(draft, place.entry);
         }

@@ -2,7 +2,8 @@
 
 use common::{
     Record,
-    names::{Protocol, SocketType}, wire::{Addr, family, mark},
+    names::{Protocol, SocketType},
+    wire::{Addr, family, mark},
 };
 
 use crate::{

@@ -4,6 +4,7 @@
 //! cannot be done as it was typed (usage, a file that is not there, a config or policy that makes no sense).
 
 mod config;
+mod detach;
 mod docs;
 mod enroll;
 mod log;
@@ -49,6 +50,8 @@ enum Verb {
     Probe(probe::Args),
     /// Ask the running agent how it is
     Status(status::Args),
+    /// Remove the programs that an agent left in the kernel, which was killed and shall not start again
+    Detach(detach::Args),
     /// Make the keys of this host's log and print the enrolment note
     #[command(visible_alias = "keygen")]
     Enroll(enroll::Args),
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Detach(args) => detach::run(&args),
         Verb::Enroll(args) => enroll::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Docs(args) => docs::run(&args),

@@ -39,6 +39,18 @@ names! {
 }
 
 names! {
+    /// Whether the programs in the kernel outlive the agent.
+    pub enum Pin {
+        /// If it is possible.
+        Auto = "auto",
+        /// The agent does not start if it is not.
+        Yes = "yes",
+        /// They end with it.
+        No = "no",
+    }
+}
+
+names! {
     /// How much the agent says about itself.
     pub enum LogLevel {
         /// Failures only.
@@ -108,10 +120,19 @@ settings! {
         ring_bytes: Size [Size(8 << 20)],
         /// Events that may wait in memory when more come than can be worked on, in bytes.
         backlog_bytes: Size [Size(32 << 20)],
-        /// The reader is woken when this much waits in one of them; less than half of `ring_bytes`.
+        /// The reader is woken when this much of files and network waits; less than half of `ring_bytes`.
         wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
-        poll_ms: u32 [50],
+        poll_ms: u32 [10],
+        /// Events of files and network that one control group may make in a second before they are summarised; 0 for any
+        /// number.
+        cgroup_events_per_second: u32 [0],
+        /// Whether the kernel half leaves out what the policy drops for certain. Without it all events of this host come
+        /// to the user half, at a high cost, and the records are the same.
+        push_down: bool [true],
+        /// Whether the programs in the kernel go on when the agent is killed or restarted, so that its next run misses
+        /// nothing: `auto`, `yes` or `no`.
+        pin: Pin [Pin::Auto],
     }
 }
 

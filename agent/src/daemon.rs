@@ -6,11 +6,12 @@
 //! ```
 
 pub mod control;
+mod guard;
 
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -40,8 +41,8 @@ use crate::{
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
-    keys::KeysError,
-    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Status, Ties},
+    keys::{Keys, KeysError},
+    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{
@@ -49,7 +50,7 @@ use crate::{
         file::FileConfig,
         http::{HttpConfig, HttpError, Secret},
     },
-    source::{Family, Kernel, Options, Own, Source, SourceError, kernel::with_processes},
+    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession, Wanted, pin::Pins},
     spool::{self, SpoolError},
 };
 
@@ -104,33 +105,46 @@ impl From<Errno> for DaemonError {
 /// Shows a record to a person, from the hot thread.
 pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
+/// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
+pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
-    let policy = policy(config)?;
+    let policy = guarded(config, file)?;
     if enrol_if_new(config)? {
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
     let now = Now::read()?;
     let mut log = Log::open(log_options(config), now)?;
-    let kernel = open_kernel(config, &policy, None)?;
-    let enrich = Enrich::prime(enrich::Options::new(boot_id()?))?;
+    let boot = boot_id()?;
+    let stay = stay(config, &log, &boot);
+    let kernel = Succession::open(&Options { stay, ..options(config, &policy) })?;
+    let enrich = Enrich::prime(enrich::Options::new(boot))?;
     begin(&mut log, &kernel, &policy, now)?;
-    let front = Front::new(Source::Kernel(Box::new(kernel)), enrich, policy, now);
+    let pressed = kernel.line.back().map(Kernel::pressed).unwrap_or_default();
+    let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
+    let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
-    let parts = Parts::default();
+    let parts = Parts { scratch: config.runtime_dir.as_path().into(), ..Parts::default() };
     let sinks = sinks(config, log.origin())?;
-    let ended = {
-        let parts = parts.clone();
-        let required = required(config, &parts, &sinks);
-        thread::Builder::new().name("pipeline".into()).spawn(move || hot(front, log, poll, &parts, required, show))
-    };
-    let hot = ended.map_err(|source| DaemonError::System { doing: "starting the pipeline".into(), source })?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let required = required(config, &parts, &sinks);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        // a sink does one thing at a time, and a file sink tidies up; more threads only hold more memory
+        .max_blocking_threads(2 * sinks.len().max(1))
+        .build();
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
-    runtime.block_on(cold(config, sinks, &parts))?;
-    hot.join().map_err(|_| DaemonError::Panic("the pipeline"))??;
-    Ok(())
+    thread::scope(|scope| {
+        let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
+            let ended = runtime.block_on(cold(config, file, sinks, &parts));
+            parts.stop.store(true, Ordering::Release);
+            ended
+        });
+        let delivery =
+            delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
+        // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
+        let ended = hot(front, log, poll, &parts, required, show, shed);
+        delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
+        Ok(ended?)
+    })
 }
 
 /// What both halves share.
@@ -138,12 +152,17 @@ pub fn run(config: &Config, show: Option<Show>) -> Result<(), DaemonError> {
 struct Parts {
     stop: Arc<AtomicBool>,
     why: Arc<Mutex<&'static str>>,
+    leave: Arc<AtomicBool>,
+    /// A directory of ours for files of a moment.
+    scratch: Arc<Path>,
     head: watch::Sender<Option<u64>>,
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
     gaps: Gaps,
     status: Arc<Mutex<Status>>,
     sinks: control::Sinks,
+    /// A policy that shall hold from now on, with what it leaves to the kernel half.
+    policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
 }
 
 impl Default for Parts {
@@ -151,11 +170,14 @@ impl Default for Parts {
         Self {
             stop: Arc::default(),
             why: Arc::new(Mutex::new("unknown")),
+            leave: Arc::default(),
+            scratch: Path::new("/").into(),
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
             status: Arc::default(),
             sinks: Arc::default(),
+            policy: Arc::default(),
         }
     }
 }
@@ -171,15 +193,20 @@ fn hot(
     parts: &Parts,
     mut released: impl FnMut() -> Option<u64>,
     mut show: Option<Show>,
+    shed: Shed,
 ) -> Result<(), PipelineError> {
     let ties = Ties {
         stop: &parts.stop,
         why: &parts.why,
+        leave: &parts.leave,
+        scratch: &parts.scratch,
         announce: &mut |number| {
             parts.head.send_replace(Some(number));
         },
         gaps: &mut || parts.gaps.take(),
         released: &mut released,
+        shed,
+        policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
@@ -193,7 +220,7 @@ fn hot(
 }
 
 /// The cold half: sinks, control socket, signals.
-async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
+async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
     let failed = |doing: &str| {
         let doing = doing.to_owned();
         move |source| DaemonError::System { doing, source }
@@ -217,6 +244,7 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
     let doing = "waiting for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
+    let mut leave = signal(SignalKind::user_defined2()).map_err(failed(doing))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
     let mut over = parts.over.subscribe();
     let stop = |why| {
@@ -228,7 +256,14 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
             _ = interrupt.recv() => stop("SIGINT"),
-            _ = hangup.recv() => orders.send_modify(|orders| orders.reopen += 1),
+            _ = leave.recv() => {
+                parts.leave.store(true, Ordering::Release);
+                stop("SIGUSR2");
+            }
+            _ = hangup.recv() => {
+                orders.send_modify(|orders| orders.reopen += 1);
+                reload(config, file, parts);
+            }
             changed = over.changed() => if changed.is_err() { break },
             ended = &mut control, if listening => {
                 listening = false;
@@ -252,10 +287,25 @@ async fn cold(config: &Config, sinks: Vec<Sink>, parts: &Parts) -> Result<(), Da
     Ok(())
 }
 
+/// Reads the policy files anew. A policy that makes no sense is refused: the one that holds stays.
+fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
+    match guarded(config, file) {
+        Ok(policy) => {
+            let wanted = wanted(config, &policy);
+            *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the new one is refused: {error}"),
+    }
+}
+
 /// The first records of a run: what it is, what it watches, what it lacks, what was before.
-fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<(), DaemonError> {
+    let Some(kernel) = line.line.back() else { return Ok(()) };
     if let Some(recovered) = log.take_recovered() {
         log.own(&recovered, now)?;
+    }
+    for handover in &line.told {
+        log.own(handover, now)?;
     }
     let running = kernel.attached().iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
     let running: BTreeSet<_> = running.collect();
@@ -266,18 +316,14 @@ fn begin(log: &mut Log, kernel: &Kernel, policy: &Policy, now: Now) -> Result<()
         family: kernel.family().name(),
         hooks: running.into_iter().collect(),
         missing: kernel.missing().to_vec(),
+        pinned: kernel.is_pinned(),
+        unpinned: kernel.unpinned().map(str::to_owned),
+        no_lsm: kernel.lsm().map(str::to_owned),
     };
     log.own(&start, now)?;
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
-    for attached in kernel.attached() {
-        if let Some(why) = &attached.failed {
-            let program = attached.program;
-            tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
-            let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
-            log.own(&Own::Degraded { program: program.name, kinds, why: why.clone() }, now)?;
-        }
-    }
-    Ok(())
+    let degraded: Vec<_> = kernel.attached().iter().filter_map(Attached::degraded).collect();
+    Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
 }
 
 /// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
@@ -289,6 +335,11 @@ fn harden() -> Result<(), Errno> {
     Ok(())
 }
 
+/// The policy of the config behind the rules that protect the agent itself.
+fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
+    Policy::load_behind(&guard::rules(config, file), &config.policy)
+}
+
 /// The policy of the config, or the built-in one.
 pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
     Policy::load(&config.policy)
@@ -296,14 +347,55 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 
 /// Loads the kernel half with what the policy leaves to it. `family`: in place of the best one, for tests.
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
-    Kernel::open(&Options {
-        family,
+    Kernel::open(&Options { family, ..options(config, policy) })
+}
+
+/// What the settings say of the kernel half. It ends with us.
+fn options(config: &Config, policy: &Policy) -> Options {
+    Options {
+        family: None,
         speaks: config.log.kernel,
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: with_processes(policy.wanted()),
+        wanted: wanted(config, policy),
+        stay: None,
+    }
+}
+
+/// What the policy leaves to the kernel half.
+fn wanted(config: &Config, policy: &Policy) -> Wanted {
+    if !config.kernel.push_down {
+        return Wanted::all();
+    }
+    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
+}
+
+/// How the kernel half outlives the agent, if it shall.
+fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
+    let must = match config.kernel.pin {
+        config::Pin::No => return None,
+        config::Pin::Auto => false,
+        config::Pin::Yes => true,
+    };
+    Some(Stay {
+        pins: Pins::of(&config.state_dir),
+        journal: config.runtime_dir.clone(),
+        boot: boot.to_owned(),
+        last_batch: log.last(),
+        must,
     })
+}
+
+/// Removes what an agent left in the kernel that ended without a stop. Returns how many loads there were.
+pub fn detach(config: &Config) -> Result<usize, DaemonError> {
+    // no agent may run that uses them
+    let lock = Keys::open(&config.state_dir);
+    if let Err(error @ KeysError::InUse(_)) = lock {
+        return Err(LogError::Keys(error).into());
+    }
+    let removed = source::detach(&Pins::of(&config.state_dir), &config.runtime_dir);
+    removed.map_err(|source| DaemonError::System { doing: "removing pinned programs".into(), source })
 }
 
 /// The id of this boot.
@@ -353,7 +445,7 @@ fn log_options(config: &Config) -> LogOptions {
     };
     let limits = Limits {
         age: config.seal.max_age,
-        alert_age: Duration::from_millis(20),
+        alert_age: Duration::from_millis(10),
         lines: u64::from(config.seal.max_events),
         bytes: config.seal.max_bytes.0,
         heartbeat: config.seal.heartbeat,

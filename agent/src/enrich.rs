@@ -16,6 +16,7 @@
 //! [`Options::processes`].
 
 mod container;
+mod credentials;
 mod place;
 mod proc;
 mod process;
@@ -35,6 +36,7 @@ use common::{
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::record::{Context, json};
+pub use credentials::Credentials;
 use place::Places;
 use proc::{Proc, Seed};
 use process::{Entry, Known};

@@ -7,11 +7,13 @@
 
 mod front;
 mod log;
+mod shed;
 mod status;
 mod tally;
 
 use std::{
     ops::ControlFlow,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,13 +27,15 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions};
-pub use status::{HookStatus, Status, hook_status};
+pub use shed::Shed;
+pub use status::{HookStatus, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{
     clock::Now,
+    policy::Policy,
     record::{Judgement, Record, Verdict},
-    source::{Own, SourceError},
+    source::{Own, SourceError, Wanted},
 };
 
 /// Why the pipeline ended before it was told to.
@@ -57,12 +61,20 @@ pub struct Ties<'a> {
     pub stop: &'a AtomicBool,
     /// Why it was set.
     pub why: &'a Mutex<&'static str>,
+    /// Whether the kernel half shall go on when it is set.
+    pub leave: &'a AtomicBool,
+    /// A directory of ours, to try hooks in.
+    pub scratch: &'a Path,
     /// Told the number of each batch that is durable.
     pub announce: &'a mut dyn FnMut(u64),
     /// Asked for batches that sinks did not get.
     pub gaps: &'a mut dyn FnMut() -> Vec<Gap>,
     /// Asked how far all required sinks are.
     pub released: &'a mut dyn FnMut() -> Option<u64>,
+    /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
+    pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
+    /// What becomes of a flood.
+    pub shed: Shed,
     /// Shown each record that is kept.
     pub show: Option<Show<'a>>,
     /// Where the state is published.
@@ -72,25 +84,48 @@ pub struct Ties<'a> {
 /// Nanoseconds after which the state is published though nothing is sealed.
 const PUBLISH: u64 = 1_000_000_000;
 
+/// Nanoseconds after which the kernel half is looked at.
+const CHECK: u64 = 5_000_000_000;
+
+/// An event that was begun before a kernel half handed over is in its ring after so many nanoseconds.
+const LATE: u64 = 20_000_000;
+
 /// A blocked log is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop: the story of this file.
 pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
     let mut now = Now::read()?;
-    let first = log.first_kind();
-    let mut published = now.boot;
+    let mut first = log.first_kind();
+    while let Some(until) = front.ends() {
+        drain_to(until, &mut front, &mut log, &mut first, &mut ties)?;
+        seal(&mut front, &mut log, first, &mut ties)?;
+        front.succeed();
+        first = BatchKind::Events;
+    }
     seal(&mut front, &mut log, first, &mut ties)?;
+    let mut published = now.boot;
+    let mut checked = now.boot;
     while !ties.stop.load(Ordering::Acquire) {
+        if let Some((policy, wanted)) = (ties.policy)() {
+            exchange(&mut front, &mut log, policy, &wanted, &mut ties)?;
+        }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
         if let Some(step) = front.follow(now) {
             log.own(&Own::ClockStep { nanoseconds: step }, now)?;
         }
-        if log.is_due(now) {
+        if log.is_due(now) || front.is_due() {
             let kind = log.due_kind();
             seal(&mut front, &mut log, kind, &mut ties)?;
         } else if empty {
+            if now.boot >= checked + CHECK {
+                for hook in front.check(ties.scratch) {
+                    tracing::warn!(?hook, "the kernel half was not as it should be");
+                    log.alert(&hook, now)?;
+                }
+                checked = now.boot;
+            }
             if now.boot >= published + PUBLISH {
                 front.publish(&log, None, ties.status);
                 published = now.boot;
@@ -99,7 +134,10 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         }
         now = Now::read()?;
     }
-    front.detach();
+    let leave = ties.leave.load(Ordering::Acquire) && front.stays();
+    if !leave {
+        front.detach();
+    }
     // what waits may be more than a batch
     while !gather(&mut front, &mut log, &mut ties, now) {
         let kind = log.due_kind();
@@ -107,8 +145,60 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         now = Now::read()?;
     }
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
-    log.own(&Own::Stop { why }, Now::read()?)?;
-    seal(&mut front, &mut log, BatchKind::Stop, &mut ties)
+    log.own(&Own::Stop { why, pinned: leave }, Now::read()?)?;
+    seal(&mut front, &mut log, BatchKind::Stop, &mut ties)?;
+    if !leave {
+        front.forget();
+    }
+    Ok(())
+}
+
+/// Takes what a kernel half makes until it hands over to the next one.
+fn drain_to(
+    until: u64,
+    front: &mut Front,
+    log: &mut Log,
+    kind: &mut BatchKind,
+    ties: &mut Ties<'_>,
+) -> Result<(), PipelineError> {
+    loop {
+        let now = Now::read()?;
+        let is_over = now.boot > until + LATE;
+        if !gather(front, log, ties, now) {
+            seal(front, log, std::mem::replace(kind, BatchKind::Events), ties)?;
+        } else if is_over {
+            return Ok(());
+        } else {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Puts a policy in place of the one that holds. What that one judged is sealed first, with its digest.
+fn exchange(
+    front: &mut Front,
+    log: &mut Log,
+    policy: Policy,
+    wanted: &Wanted,
+    ties: &mut Ties<'_>,
+) -> Result<(), PipelineError> {
+    if policy.digest() == front.policy_digest() {
+        tracing::info!("the policy is the same as before");
+        return Ok(());
+    }
+    let kind = log.due_kind();
+    seal(front, log, kind, ties)?;
+    let text = policy.text().to_owned();
+    match front.exchange(policy, wanted) {
+        Ok(degraded) => {
+            let now = Now::read()?;
+            log.own(&Own::Policy { text }, now)?;
+            degraded.iter().try_for_each(|it| log.own(it, now))?;
+            tracing::info!("another policy holds");
+        }
+        Err(error) => tracing::error!("the policy stays as it was; the kernel half does not take the new one: {error}"),
+    }
+    Ok(())
 }
 
 /// Takes events until there are no more or the batch is full. Returns whether there are no more.
@@ -122,6 +212,15 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         }
         if let Some(show) = &mut ties.show {
             show(record, judgement, time);
+        }
+        match ties.shed.takes(record, judgement, time, tally) {
+            (false, _) => {}
+            (true, gone) => {
+                if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
+                    tracing::warn!(%error, "a summary makes no line");
+                }
+                return ControlFlow::Continue(());
+            }
         }
         match log.record(record, judgement, time, now) {
             Ok(()) => tally.emitted(record),
@@ -139,12 +238,17 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
     let sequences = front.sequences()?;
     let empty = gather(front, log, ties, Now::read()?);
+    let now = Now::read()?;
+    for summary in front.flush(&mut ties.shed) {
+        log.own(&summary, now)?;
+    }
     let account = front.close(sequences, empty)?;
     let now = Now::read()?;
     for lost in account.lost_records() {
         log.own(&lost, now)?;
     }
     log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), now)?;
+    front.closing(log.next());
     while let Err(error) = log.store() {
         tracing::error!(%error, "the log cannot be written; trying again");
         front.publish(log, Some(error.to_string()), ties.status);
@@ -153,6 +257,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
         }
         std::thread::sleep(RETRY);
     }
+    front.sealed();
     (ties.announce)(log.last());
     if let Some(past) = (ties.released)() {
         log.release(past)?;

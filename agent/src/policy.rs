@@ -22,6 +22,7 @@
 mod compile;
 pub mod condition;
 mod eval;
+mod matcher;
 pub mod pattern;
 mod push;
 mod rule;
@@ -124,17 +125,24 @@ impl Policy {
 
     /// Reads files, whose rules are asked in the order of the files; the built-in policy when there is none.
     pub fn load(paths: &[PathBuf]) -> Result<Self, PolicyError> {
+        Self::load_behind("", paths)
+    }
+
+    /// Reads files as [`Policy::load`] does, behind a text whose rules are asked before.
+    pub fn load_behind(first: &str, paths: &[PathBuf]) -> Result<Self, PolicyError> {
         let read = |path: &PathBuf| match document::read(path) {
             Ok(text) => Ok((path.display().to_string(), text)),
             Err(source) => Err(PolicyError::Read { path: path.clone(), source }),
         };
         let texts = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let files: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        match files.as_slice() {
-            [] => Self::parse(&[("policies/default.yaml", Self::default_text())]),
-            files => Self::parse(files),
+        let mut files: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        if files.is_empty() {
+            files.push(("policies/default.yaml", Self::default_text()));
         }
-        .map_err(PolicyError::Wrong)
+        if !first.is_empty() {
+            files.insert(0, ("the agent's own rules", first));
+        }
+        Self::parse(&files).map_err(PolicyError::Wrong)
     }
 
     /// Reads texts with the names of their files. All problems of all files are found.

@@ -5,11 +5,13 @@
 pub mod errno;
 pub mod field;
 pub mod json;
+mod mismatch;
 #[cfg(test)]
 pub(crate) mod sample;
 
 use common::Event;
 pub use field::{ContextField, Derived, Part, Slot};
+pub use mismatch::{line as mismatch, mismatches};
 
 /// What the policy decided about an event, weakest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,8 @@ pub struct Batch {
     pub number: u64,
     /// The event lines and the seal line, each with its LF.
     pub bytes: Bytes,
+    /// The same as one zstd frame, as the spool has it; empty where there is none.
+    pub frame: Bytes,
 }
 
 impl std::fmt::Debug for Batch {

@@ -176,6 +176,7 @@ pub struct Spool {
     released: Option<u64>,
     /// Records not known to be durable. After a failed fsync they are written again from here.
     pending: Vec<u8>,
+    encoder: frame::Encoder,
     /// How much of `pending` is in the active segment.
     written: usize,
     synced_at: Instant,
@@ -186,6 +187,11 @@ impl Spool {
     /// Opens the spool, making it when it is not there. What it holds is never a reason to fail.
     pub fn open(options: Options) -> Result<(Self, Recovery), SpoolError> {
         let (closed, recovery) = recover::recover(&options)?;
+        let encoder = frame::Encoder::new().map_err(|source| SpoolError::Io {
+            doing: "prepare the compression for",
+            path: options.dir.clone(),
+            source,
+        })?;
         let mut spool = Self {
             last: recovery.last.as_ref().map(|batch| batch.number),
             closed,
@@ -194,6 +200,7 @@ impl Spool {
             ballast: 0,
             released: None,
             pending: Vec::new(),
+            encoder,
             written: 0,
             synced_at: Instant::now(),
             unreported: Appended::default(),
@@ -210,7 +217,7 @@ impl Spool {
             return Err(SpoolError::Order { batch, last });
         }
         let before = self.pending.len();
-        frame::encode(batch, bytes, &mut self.pending).map_err(|source| SpoolError::Frame { batch, source })?;
+        self.encoder.encode(batch, bytes, &mut self.pending).map_err(|source| SpoolError::Frame { batch, source })?;
         if let Err(error) = self.store((self.pending.len() - before) as u64) {
             self.take_back(before);
             return Err(error);

@@ -8,6 +8,10 @@
 
 #[path = "policy/event.rs"]
 mod event;
+#[path = "policy/model.rs"]
+mod model;
+#[path = "policy/privilege.rs"]
+mod privilege;
 #[path = "policy/random.rs"]
 mod random;
 
@@ -87,6 +91,7 @@ fn the_built_in_policy_drops_in_the_kernel_what_costs_most() {
     );
     assert!(shown.iter().any(|line| {
         line.starts_with("open: dropped in the kernel: read, failed; sent: success, denied; rules: denied, ")
+            && line.contains(" steps")
     }));
 }
 

@@ -24,6 +24,10 @@ macro_rules! kinds {
             pub const fn doc(self) -> &'static [&'static str] { match self { $( Kind::$ty => $ty::DOC, )* } }
             /// The fields of its body.
             pub const fn fields(self) -> &'static [Field] { match self { $( Kind::$ty => $ty::FIELDS, )* } }
+            /// Bytes of its body.
+            pub const fn size(self) -> usize { match self { $( Kind::$ty => size_of::<$ty>(), )* } }
+            /// Where each field starts in its body, in bytes.
+            pub const fn offsets(self) -> &'static [usize] { match self { $( Kind::$ty => $ty::OFFSETS, )* } }
         }
 
         /// The part of an event that its kind decides.
@@ -67,8 +71,49 @@ kinds! {
     15 = listen::Listen,
     16 = accept::Accept,
     17 = send::Send,
+    18 = mkdir::Mkdir,
+    19 = mknod::Mknod,
+    20 = setxattr::Setxattr,
+    21 = removexattr::Removexattr,
+    22 = utimes::Utimes,
+    23 = file_setattr::FileSetattr,
+    24 = mount::Mount,
+    25 = umount::Umount,
+    26 = pivot_root::PivotRoot,
+    27 = chroot::Chroot,
+    28 = swap::Swap,
+    30 = setid::Setid,
+    31 = capset::Capset,
+    32 = ptrace::Ptrace,
+    33 = process_vm::ProcessVm,
+    34 = pidfd::Pidfd,
+    35 = kill::Kill,
+    36 = module_load::ModuleLoad,
+    37 = module_unload::ModuleUnload,
+    38 = kexec::Kexec,
+    39 = bpf::Bpf,
+    40 = perf_event_open::PerfEventOpen,
+    41 = namespace::Namespace,
+    42 = memfd_create::MemfdCreate,
+    43 = prctl::Prctl,
+    44 = seccomp::Seccomp,
+    45 = keyctl::Keyctl,
+    46 = userfaultfd::Userfaultfd,
+    47 = landlock::Landlock,
+    48 = lsm::Lsm,
+    49 = io_uring::IoUring,
+    50 = personality::Personality,
+    51 = setsid::Setsid,
+    52 = settime::Settime,
+    53 = hostname::Hostname,
+    54 = reboot::Reboot,
+    55 = acct::Acct,
+    56 = ioport::Ioport,
+    57 = syslog::Syslog,
+    58 = mprotect::Mprotect,
+    59 = cred_change::CredChange,
     60 = socket::Socket,
-    61 = dns::Dns,
+    61 = io_uring_silent::IoUringSilent,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -93,13 +138,19 @@ impl Kind {
             | Kind::Chmod
             | Kind::Chown
             | Kind::Truncate
+            | Kind::Mkdir
+            | Kind::Mknod
+            | Kind::Setxattr
+            | Kind::Removexattr
+            | Kind::Utimes
+            | Kind::FileSetattr
             | Kind::Connect
             | Kind::Bind
             | Kind::Listen
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
-            | Kind::Dns => Lane::Bulk,
+            | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }
     }

@@ -1,6 +1,9 @@
 //! What the kernel half may leave out, and what it counts.
 
+mod matcher;
+
 use crate::call::TABLE;
+pub use matcher::{ATOMS, Atom, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.
@@ -30,11 +33,13 @@ pub struct Filter {
     pub i386: [u8; TABLE],
     /// The bits of [`class`] that are wanted, by [`crate::Kind`].
     pub wanted: [u8; KINDS],
+    /// 1 where a [`Matcher`] has the last word, by [`crate::Kind`].
+    pub matched: [u8; KINDS],
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { x86_64: [0; TABLE], i386: [0; TABLE], wanted: [0; KINDS] }
+        Self { x86_64: [0; TABLE], i386: [0; TABLE], wanted: [0; KINDS], matched: [0; KINDS] }
     }
 }
 
@@ -46,6 +51,9 @@ pub struct Control {
     pub from: u64,
     /// Events from this time on are no longer made. Two agents that hand over agree on one time.
     pub until: u64,
+    /// Start of the agent's process in clock ticks since boot, as in `/proc/PID/stat`: a process that gets the id of a
+    /// dead agent is not one.
+    pub agent_born: u64,
     /// The agent's own process, in the initial pid namespace: its events are not made.
     pub agent: u32,
     /// Bytes waiting in a ring buffer at which the reader is woken before its time.
@@ -72,4 +80,6 @@ pub struct Counts {
     pub lost: u64,
     /// Sent, with at least one value cut short.
     pub truncated: u64,
+    /// Done by the agent itself, and not counted above: it asks by this whether the hook still runs.
+    pub own: u64,
 }

@@ -40,8 +40,8 @@ layout! {
         mm = "mm", cred = "cred", files = "files", fs = "fs", nsproxy = "nsproxy", signal = "signal",
         loginuid = "loginuid", sessionid = "sessionid", real_parent = "real_parent", group_leader = "group_leader",
         tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
-        cgroups = "cgroups", exit_code = "exit_code", status = "thread_info.status",
-        last_child = "children.prev", sibling = "sibling",
+        cgroups = "cgroups", exit_code = "exit_code", number = "thread_pid", status = "thread_info.status",
+        last_child = "children.prev", sibling = "sibling", stack = "stack",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
     signal: Signal = "signal_struct" { tty = "tty", live = "live", }
@@ -50,18 +50,29 @@ layout! {
     fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
     file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", private = "private_data", }
-    dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", }
-    mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", }
-    vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", }
-    inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", }
-    sb: SuperBlock = "super_block" { dev = "s_dev", }
+    dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
+    path: StructPath = "path" { mnt = "mnt", }
+    mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", source = "mnt_devname", }
+    vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", sb = "mnt_sb", }
+    inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", }
+    sb: SuperBlock = "super_block" { dev = "s_dev", kind = "s_type", magic = "s_magic", }
+    fs_type: FsType = "file_system_type" { name = "name", }
+    fs_context: FsContext = "fs_context" { fs_type = "fs_type", }
     mm: Mm = "mm_struct" { arg_start = "arg_start", arg_end = "arg_end", exe_file = "exe_file", }
-    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", }
+    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", file = "file", }
     cred: Cred = "cred" {
         uid = "uid", gid = "gid", suid = "suid", sgid = "sgid", euid = "euid", egid = "egid", fsuid = "fsuid",
-        fsgid = "fsgid", user_ns = "user_ns",
+        fsgid = "fsgid", user_ns = "user_ns", inheritable = "cap_inheritable", permitted = "cap_permitted",
+        effective = "cap_effective",
     }
-    nsproxy: Nsproxy = "nsproxy" { mnt = "mnt_ns", pid = "pid_ns_for_children", net = "net_ns", }
+    nsproxy: Nsproxy = "nsproxy" { mnt = "mnt_ns", pid = "pid_ns_for_children", net = "net_ns", uts = "uts_ns", }
+    uts_ns: UtsNs = "uts_namespace" { host = "name.nodename", domain = "name.domainname", }
+    ns: NsCommon = "ns_common" { ops = "ops", }
+    ns_ops: NsOps = "proc_ns_operations" { name = "name", }
+    number: PidStruct = "pid" { level = "level", numbers = "numbers", }
+    bpf_map: BpfMap = "bpf_map" { number = "id", }
+    bpf_prog: BpfProg = "bpf_prog" { aux = "aux", }
+    bpf_prog_aux: BpfProgAux = "bpf_prog_aux" { number = "id", }
     mnt_ns: MntNs = "mnt_namespace" { inum = "ns.inum", }
     pid_ns: PidNs = "pid_namespace" { inum = "ns.inum", }
     net_ns: NetNs = "net" { inum = "ns.inum", }

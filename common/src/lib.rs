@@ -10,9 +10,11 @@ pub mod filter;
 pub mod hook;
 pub mod layout;
 pub mod names;
+pub mod noted;
 pub mod wire;
 
 pub use call::Call;
 pub use event::{Body, Event, Kind, Lane};
 pub use hook::Hook;
+pub use noted::Noted;
 pub use wire::{DecodeError, Field, Header, Prefix, Record, Type, Value};

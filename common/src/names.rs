@@ -1,50 +1,118 @@
 //! Numbers with names: flags, options and sets of the system calls, spelled as the man pages spell them. One table each;
 //! the type in an event, the JSON, the schema and the policy take it from here.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+mod kernel;
+mod privilege;
 
-use crate::wire::{Type, Value, Wire};
+use crate::{
+    Call,
+    wire::{Type, Value, Wire},
+};
+pub use kernel::*;
+pub use privilege::*;
 
 /// Numbers and their names. In a set of flags a name of several bits comes before names of some of them.
-pub type Names = &'static [(u32, &'static str)];
+pub type Names = &'static [(u64, &'static str)];
 
-/// Declares types of the wire that are numbers with names: `Flags` are bits, of `Name` one holds; 0 without a name is null.
+/// Declares types of the wire that are numbers with names: `Flags` are bits, `Set` has 64 of them, of `Name` one holds;
+/// 0 without a name is null.
 macro_rules! names {
     ($( $(#[doc = $doc:literal])* $shape:ident $ty:ident = [$( $number:literal $name:literal, )*]; )*) => {$(
         $(#[doc = $doc])*
         #[repr(transparent)]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-        pub struct $ty(pub u32);
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq,
+            zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+        )]
+        pub struct $ty(pub $crate::names::number!($shape));
 
         impl $ty {
             /// The numbers and their names.
-            pub const NAMES: Names = &[$( ($number, $name), )*];
+            pub const NAMES: $crate::names::Names = &[$( ($number, $name), )*];
         }
 
-        impl Wire for $ty {
-            const TYPE: Type = Type::$shape($ty::NAMES);
-            fn value<'a>(&'a self, _tail: &'a [u8]) -> Value<'a> { shape::$shape(self.0, $ty::NAMES) }
+        impl $crate::wire::Wire for $ty {
+            const TYPE: $crate::wire::Type = $crate::names::shape::$shape::of($ty::NAMES);
+            fn value<'a>(&'a self, _tail: &'a [u8]) -> $crate::wire::Value<'a> {
+                $crate::names::shape::$shape::value(self.0, $ty::NAMES)
+            }
         }
     )*};
 }
+use names;
+
+/// What holds a number of each shape: sets are low half first, so that bodies need no padding.
+macro_rules! number {
+    (Set) => {
+        [u32; 2]
+    };
+    ($other:ident) => {
+        u32
+    };
+}
+use number;
 
 /// How a number of each shape is read.
-#[expect(non_snake_case, reason = "named like the variants of Type that they make")]
 mod shape {
     use super::Names;
-    use crate::wire::Value;
+    use crate::wire::{Type, UNSET, Value};
 
-    pub const fn Flags(bits: u32, names: Names) -> Value<'static> {
-        Value::Flags(bits, names)
+    pub struct Flags;
+    impl Flags {
+        pub const fn of(names: Names) -> Type {
+            Type::Flags(names)
+        }
+        pub fn value(bits: u32, names: Names) -> Value<'static> {
+            Value::Flags(u64::from(bits), names)
+        }
     }
 
-    /// A name for a number; null for 0, the number for one without a name.
-    pub fn Name(number: u32, names: Names) -> Value<'static> {
-        match names.iter().find(|(it, _)| *it == number) {
-            Some((_, name)) => Value::Name(name),
-            None if number == 0 => Value::Null,
-            None => Value::Uint(number),
+    pub struct Set;
+    impl Set {
+        pub const fn of(names: Names) -> Type {
+            Type::Flags(names)
         }
+        pub fn value(halves: [u32; 2], names: Names) -> Value<'static> {
+            Value::Flags(u64::from(halves[0]) | u64::from(halves[1]) << 32, names)
+        }
+    }
+
+    pub struct Name;
+    impl Name {
+        pub const fn of(names: Names) -> Type {
+            Type::Name(names)
+        }
+        /// Null for 0 and for an unset number, the number for another one without a name.
+        pub fn value(number: u32, names: Names) -> Value<'static> {
+            match names.iter().find(|(it, _)| *it == u64::from(number)) {
+                Some((_, name)) => Value::Name(name),
+                None if number == 0 || number == UNSET => Value::Null,
+                None => Value::Uint(number),
+            }
+        }
+    }
+}
+
+/// The name of a system call; [`Call::None`] is null.
+#[repr(transparent)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
+)]
+pub struct CallName(pub u32);
+
+impl Wire for CallName {
+    const TYPE: Type = Type::Name(Call::NAMES);
+    fn value<'a>(&'a self, _tail: &'a [u8]) -> Value<'a> {
+        shape::Name::value(self.0, Call::NAMES)
     }
 }
 
@@ -173,37 +241,24 @@ names! {
         44 "xdp",
         45 "mctp",
     ];
-    /// Types of records of the domain name system (IANA, "Resource Record (RR) TYPEs"); 0 is null.
-    Name RecordType = [
-        1 "A",
-        2 "NS",
-        5 "CNAME",
-        6 "SOA",
-        10 "NULL",
-        12 "PTR",
-        13 "HINFO",
-        15 "MX",
-        16 "TXT",
-        28 "AAAA",
-        29 "LOC",
-        33 "SRV",
-        35 "NAPTR",
-        39 "DNAME",
-        41 "OPT",
-        43 "DS",
-        44 "SSHFP",
-        46 "RRSIG",
-        47 "NSEC",
-        48 "DNSKEY",
-        50 "NSEC3",
-        52 "TLSA",
-        64 "SVCB",
-        65 "HTTPS",
-        99 "SPF",
-        251 "IXFR",
-        252 "AXFR",
-        255 "ANY",
-        257 "CAA",
+    /// Operations of io_uring(7) that are told (`enum io_uring_op` in `include/uapi/linux/io_uring.h`).
+    Name UringOperation = [
+        9 "sendmsg",
+        13 "accept",
+        16 "connect",
+        18 "openat",
+        26 "send",
+        28 "openat2",
+        35 "renameat",
+        36 "unlinkat",
+        38 "symlinkat",
+        39 "linkat",
+        45 "socket",
+        47 "send_zc",
+        48 "sendmsg_zc",
+        55 "ftruncate",
+        56 "bind",
+        57 "listen",
     ];
     /// Types of sockets (`SOCK_*`), see socket(2); 0 is null.
     Name SocketType = [
@@ -214,6 +269,126 @@ names! {
         5 "seqpacket",
         6 "dccp",
         10 "packet",
+    ];
+    /// Which times utimensat(2) and its like change.
+    Flags Times = [
+        1 "atime",
+        2 "mtime",
+    ];
+    /// Flags of setxattr(2).
+    Flags XattrFlags = [
+        1 "XATTR_CREATE",
+        2 "XATTR_REPLACE",
+    ];
+    /// Attributes of a file as file_setattr(2) and `FS_IOC_FSSETXATTR` have them (`include/uapi/linux/fs.h`).
+    Flags XFlags = [
+        0x1 "FS_XFLAG_REALTIME",
+        0x2 "FS_XFLAG_PREALLOC",
+        0x8 "FS_XFLAG_IMMUTABLE",
+        0x10 "FS_XFLAG_APPEND",
+        0x20 "FS_XFLAG_SYNC",
+        0x40 "FS_XFLAG_NOATIME",
+        0x80 "FS_XFLAG_NODUMP",
+        0x100 "FS_XFLAG_RTINHERIT",
+        0x200 "FS_XFLAG_PROJINHERIT",
+        0x400 "FS_XFLAG_NOSYMLINKS",
+        0x800 "FS_XFLAG_EXTSIZE",
+        0x1000 "FS_XFLAG_EXTSZINHERIT",
+        0x2000 "FS_XFLAG_NODEFRAG",
+        0x4000 "FS_XFLAG_FILESTREAM",
+        0x8000 "FS_XFLAG_DAX",
+        0x1_0000 "FS_XFLAG_COWEXTSIZE",
+        0x8000_0000 "FS_XFLAG_HASATTR",
+    ];
+    /// Attributes of a file as chattr(1) and `FS_IOC_SETFLAGS` have them, see ioctl_iflags(2).
+    Flags InodeFlags = [
+        0x1 "FS_SECRM_FL",
+        0x2 "FS_UNRM_FL",
+        0x4 "FS_COMPR_FL",
+        0x8 "FS_SYNC_FL",
+        0x10 "FS_IMMUTABLE_FL",
+        0x20 "FS_APPEND_FL",
+        0x40 "FS_NODUMP_FL",
+        0x80 "FS_NOATIME_FL",
+        0x800 "FS_ENCRYPT_FL",
+        0x1000 "FS_INDEX_FL",
+        0x4000 "FS_JOURNAL_DATA_FL",
+        0x8000 "FS_NOTAIL_FL",
+        0x1_0000 "FS_DIRSYNC_FL",
+        0x2_0000 "FS_TOPDIR_FL",
+        0x8_0000 "FS_EXTENT_FL",
+        0x10_0000 "FS_VERITY_FL",
+        0x80_0000 "FS_NOCOW_FL",
+        0x200_0000 "FS_DAX_FL",
+        0x1000_0000 "FS_INLINE_DATA_FL",
+        0x2000_0000 "FS_PROJINHERIT_FL",
+        0x4000_0000 "FS_CASEFOLD_FL",
+    ];
+    /// Flags of mount(2) (`include/uapi/linux/mount.h`).
+    Flags MountFlags = [
+        0x1 "MS_RDONLY",
+        0x2 "MS_NOSUID",
+        0x4 "MS_NODEV",
+        0x8 "MS_NOEXEC",
+        0x10 "MS_SYNCHRONOUS",
+        0x20 "MS_REMOUNT",
+        0x40 "MS_MANDLOCK",
+        0x80 "MS_DIRSYNC",
+        0x100 "MS_NOSYMFOLLOW",
+        0x400 "MS_NOATIME",
+        0x800 "MS_NODIRATIME",
+        0x1000 "MS_BIND",
+        0x2000 "MS_MOVE",
+        0x4000 "MS_REC",
+        0x8000 "MS_SILENT",
+        0x1_0000 "MS_POSIXACL",
+        0x2_0000 "MS_UNBINDABLE",
+        0x4_0000 "MS_PRIVATE",
+        0x8_0000 "MS_SLAVE",
+        0x10_0000 "MS_SHARED",
+        0x20_0000 "MS_RELATIME",
+        0x80_0000 "MS_I_VERSION",
+        0x100_0000 "MS_STRICTATIME",
+        0x200_0000 "MS_LAZYTIME",
+    ];
+    /// Attributes of a mount, see mount_setattr(2).
+    Flags MountAttributes = [
+        0x1 "MOUNT_ATTR_RDONLY",
+        0x2 "MOUNT_ATTR_NOSUID",
+        0x4 "MOUNT_ATTR_NODEV",
+        0x8 "MOUNT_ATTR_NOEXEC",
+        0x70 "MOUNT_ATTR__ATIME",
+        0x10 "MOUNT_ATTR_NOATIME",
+        0x20 "MOUNT_ATTR_STRICTATIME",
+        0x80 "MOUNT_ATTR_NODIRATIME",
+        0x10_0000 "MOUNT_ATTR_IDMAP",
+        0x20_0000 "MOUNT_ATTR_NOSYMFOLLOW",
+    ];
+    /// Commands of fsconfig(2).
+    Name FsconfigCommand = [
+        0 "FSCONFIG_SET_FLAG",
+        1 "FSCONFIG_SET_STRING",
+        2 "FSCONFIG_SET_BINARY",
+        3 "FSCONFIG_SET_PATH",
+        4 "FSCONFIG_SET_PATH_EMPTY",
+        5 "FSCONFIG_SET_FD",
+        6 "FSCONFIG_CMD_CREATE",
+        7 "FSCONFIG_CMD_RECONFIGURE",
+        8 "FSCONFIG_CMD_CREATE_EXCL",
+    ];
+    /// Flags of umount2(2).
+    Flags UmountFlags = [
+        1 "MNT_FORCE",
+        2 "MNT_DETACH",
+        4 "MNT_EXPIRE",
+        8 "UMOUNT_NOFOLLOW",
+    ];
+    /// Flags of swapon(2), without the priority.
+    Flags SwapFlags = [
+        0x8000 "SWAP_FLAG_PREFER",
+        0x1_0000 "SWAP_FLAG_DISCARD",
+        0x2_0000 "SWAP_FLAG_DISCARD_ONCE",
+        0x4_0000 "SWAP_FLAG_DISCARD_PAGES",
     ];
 }
 

@@ -6,7 +6,6 @@
 //!
 //! All integers are in the byte order of the machine: events never leave it in this form.
 
-pub mod dns;
 mod value;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -32,6 +31,7 @@ macro_rules! record {
             const FIELDS: &'static [$crate::Field] = &[$(
                 $crate::Field { name: stringify!($field), doc: &[$($fdoc),*], ty: <$fty as $crate::wire::Wire>::TYPE },
             )*];
+            const OFFSETS: &'static [usize] = &[$( core::mem::offset_of!($ty, $field), )*];
             fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> $crate::Value<'a> {
                 let mut at = 0;
                 $( if field == at { return $crate::wire::Wire::value(&self.$field, tail) } at += 1; )*
@@ -61,6 +61,9 @@ pub mod mark {
     pub const DETACHED: u32 = 8;
     /// There is no such value in this event.
     pub const ABSENT: u32 = 16;
+    /// Of a path: a security hook was asked with this very object. The name beside it is what the memory of the caller
+    /// said when the call returned; it tells nothing about the object.
+    pub const OBJECT: u32 = 32;
 }
 
 /// The number that stands for "unset" in ids, as in `loginuid` (see `audit_getloginuid` and auditctl(8)).
@@ -166,9 +169,42 @@ pub struct Device(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Inode(pub [u32; 2]);
 
+/// A 64-bit number, low half first, so that bodies need no padding; [`u64::MAX`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Wide(pub [u32; 2]);
+
+impl From<u64> for Wide {
+    fn from(number: u64) -> Self {
+        Self([number as u32, (number >> 32) as u32])
+    }
+}
+
+/// A value that was copied from the memory of the caller ([`mark::USER`]).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct User<T>(pub T);
+
 impl From<u64> for Inode {
     fn from(number: u64) -> Self {
         Self([number as u32, (number >> 32) as u32])
+    }
+}
+
+/// A moment in nanoseconds since 1970, low half first, so that bodies need no padding; [`Moment::NONE`] is null.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Moment(pub [u32; 2]);
+
+impl Moment {
+    /// No moment.
+    pub const NONE: Moment = Moment([0, 0x8000_0000]);
+}
+
+impl From<i64> for Moment {
+    fn from(nanoseconds: i64) -> Self {
+        let bits = nanoseconds.cast_unsigned();
+        Self([bits as u32, (bits >> 32) as u32])
     }
 }
 
@@ -259,6 +295,8 @@ pub trait Record: FromBytes + IntoBytes + Immutable + KnownLayout {
     const DOC: &'static [&'static str];
     /// Its fields, in the order of the wire.
     const FIELDS: &'static [Field];
+    /// Where each field starts in the struct, in bytes.
+    const OFFSETS: &'static [usize];
     /// The value of a field by its position in [`Record::FIELDS`]; null beyond.
     fn value<'a>(&'a self, field: usize, tail: &'a [u8]) -> Value<'a>;
     /// The marks of a field by its position in [`Record::FIELDS`].

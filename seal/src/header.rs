@@ -87,7 +87,7 @@ pub struct Cpu {
     pub lost: u64,
 }
 
-/// The account of one hook: `seen = kfilter + lost + recv` and `recv = ufilter + emit`.
+/// The account of one hook: `seen = kfilter + lost + recv` and `recv = ufilter + emit + merge`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The hook, a word.
@@ -106,6 +106,8 @@ pub struct Account {
     pub emit: u64,
     /// Of those written, how many have a field cut short.
     pub trunc: u64,
+    /// Told as part of a summary. The header says so only when there are any.
+    pub merge: u64,
 }
 
 /// Why the payload of some batches never came to a sink.
@@ -170,6 +172,9 @@ pub struct Facts {
     pub agent: Agent,
     /// SHA-256 of the text of the policy in effect.
     pub policy: Hash,
+    /// Which programs number the events: another number means that they were loaded anew, and begin with 0. Within one
+    /// load the numbers of each CPU go on, also over a start of the agent.
+    pub load: Option<u64>,
     /// The CPUs with events in this batch, by ascending id.
     pub cpus: Vec<Cpu>,
     /// The accounts of the hooks, in any order, each hook once.
@@ -233,12 +238,17 @@ impl fmt::Display for Header {
         let agent = &facts.agent;
         writeln!(f, "agent {} sha256:{} bpf sha256:{}", agent.version, hex(&agent.exe), hex(&agent.bpf))?;
         writeln!(f, "policy sha256:{}", hex(&facts.policy))?;
+        facts.load.iter().try_for_each(|load| writeln!(f, "load {load}"))?;
         for cpu in &facts.cpus {
             writeln!(f, "cpu {} {} {} {}", cpu.id, cpu.first, cpu.last, cpu.lost)?;
         }
         for a in &facts.accounts {
             write!(f, "acct {} seen={} kfilter={} lost={} ", a.hook, a.seen, a.kfilter, a.lost)?;
-            writeln!(f, "recv={} ufilter={} emit={} trunc={}", a.recv, a.ufilter, a.emit, a.trunc)?;
+            write!(f, "recv={} ufilter={} emit={} trunc={}", a.recv, a.ufilter, a.emit, a.trunc)?;
+            if a.merge > 0 {
+                write!(f, " merge={}", a.merge)?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "lost {}", facts.lost)?;
         facts.gaps.iter().try_for_each(|gap| writeln!(f, "gap {gap}"))?;

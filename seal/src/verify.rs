@@ -391,9 +391,8 @@ impl Verifier {
         self.log = log;
         self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
         // after a crash a CPU may be silent for a while, and then begin anew
-        if matches!(header.facts.kind, BatchKind::Start | BatchKind::Recovered | BatchKind::Genesis)
-            || before.is_some_and(|before| before.header.facts.boot != header.facts.boot)
-        {
+        let anew = header.facts.load.is_none() && header.facts.kind == BatchKind::Recovered;
+        if anew || !before.is_some_and(|before| continuity::go_on(&before.header.facts, &header.facts)) {
             cpus.clear();
         }
         cpus.extend(header.facts.cpus.iter().map(|cpu| (cpu.id, cpu.last)));

@@ -239,6 +239,30 @@ fn the_numbers_of_a_cpu_go_on() {
     }
 }
 
+/// Two loads one after the other: whatever the kind of the batch, the numbers go on within one, and only within one.
+#[test]
+fn the_numbers_of_a_cpu_go_on_within_a_load() {
+    let cpu = |first, last| vec![Cpu { id: 3, first, last, lost: 0 }];
+    for (kind, load, first, verdict) in [
+        (BatchKind::Events, 7, 10, Verdict::Verified),
+        (BatchKind::Events, 7, 0, INCOMPLETE),
+        (BatchKind::Events, 8, 0, Verdict::Verified),
+        (BatchKind::Start, 7, 10, Verdict::Verified),
+        (BatchKind::Start, 7, 0, INCOMPLETE),
+        (BatchKind::Start, 8, 0, Verdict::Verified),
+        (BatchKind::Recovered, 7, 10, Verdict::Verified),
+        (BatchKind::Recovered, 7, 0, INCOMPLETE),
+        (BatchKind::Recovered, 8, 0, Verdict::Verified),
+    ] {
+        let mut maker = begun();
+        maker.add(&[EVENT], &seal::Facts { load: Some(7), cpus: cpu(0, 9), ..facts(BatchKind::Events, 2) });
+        maker.add(&[], &seal::Facts { load: Some(7), ..facts(BatchKind::Heartbeat, 3) });
+        maker.add(&[EVENT], &seal::Facts { load: Some(load), cpus: cpu(first, 20), ..facts(kind, 4) });
+        let log = maker.finish();
+        check(&log.trust(), &log.bytes(), verdict, &[]);
+    }
+}
+
 #[test]
 fn a_start_without_a_stop_is_reported() {
     let mut maker = begun();

@@ -52,8 +52,8 @@ fn facts() -> impl Strategy<Value = Facts> {
         let one = |(id, (a, b, lost)): (u32, (u64, u64, u64))| Cpu { id, first: a.min(b), last: a.max(b), lost };
         cpus.into_iter().map(one).collect::<Vec<_>>()
     });
-    let accounts = proptest::collection::hash_map(word(), any::<[u64; 7]>(), 0..5).prop_map(|accounts| {
-        let one = |(hook, [seen, kfilter, lost, recv, ufilter, emit, trunc]): (String, [u64; 7])| Account {
+    let accounts = proptest::collection::hash_map(word(), any::<[u64; 8]>(), 0..5).prop_map(|accounts| {
+        let one = |(hook, [seen, kfilter, lost, recv, ufilter, emit, trunc, merge]): (String, [u64; 8])| Account {
             hook,
             seen,
             kfilter,
@@ -62,6 +62,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             ufilter,
             emit,
             trunc,
+            merge: merge % 3,
         };
         accounts.into_iter().map(one).collect::<Vec<_>>()
     });
@@ -74,12 +75,28 @@ fn facts() -> impl Strategy<Value = Facts> {
     });
     let extension = ("x-[a-z]{1,5}", plain());
     let times = (any::<(u64, u64)>(), any::<(u64, u64)>());
-    let first = (kind, word(), plain(), times, clock, agent, any::<[u8; 32]>());
+    let first = (kind, word(), plain(), times, clock, agent, any::<[u8; 32]>(), option::of(any::<u64>()));
     let second = (cpus, accounts, any::<u64>(), vec(gap, 0..3), vec(plain(), 0..3), vec(extension, 0..3));
     (first, second).prop_map(|(first, second)| {
-        let (kind, boot, host, (mono, wall), clock, agent, policy) = first;
+        let (kind, boot, host, (mono, wall), clock, agent, policy, load) = first;
         let (cpus, accounts, lost, gaps, receipts, extensions) = second;
-        Facts { kind, boot, host, mono, wall, clock, agent, policy, cpus, accounts, lost, gaps, receipts, extensions }
+        Facts {
+            kind,
+            boot,
+            host,
+            mono,
+            wall,
+            clock,
+            agent,
+            policy,
+            load,
+            cpus,
+            accounts,
+            lost,
+            gaps,
+            receipts,
+            extensions,
+        }
     })
 }
 

@@ -1,5 +1,5 @@
 # Does each kind of thing at least once, in each of its shapes: `record.rs` makes the golden streams of it.
-import os, signal, socket, sys
+import ctypes, fcntl, os, signal, socket, stat, struct, sys
 sys.stdin.readline()
 os.chdir("/tmp/sigtrail-golden")
 
@@ -64,6 +64,50 @@ attempt(lambda: os.unlink("missing"))
 attempt(lambda: os.rmdir("missing"))
 os.rmdir("dir")
 
+open("kept", "w").close()
+os.mkdir("made", 0o1750)
+attempt(lambda: os.mkdir("missing/made"))
+os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+os.mkfifo("pipe", 0o600)
+os.setxattr("kept", "user.note", b"ab")
+os.setxattr(os.open("kept", os.O_WRONLY), "user.note", b"abc", os.XATTR_REPLACE)
+attempt(lambda: os.setxattr("missing", "security.capability", b"x"))
+os.removexattr("kept", "user.note")
+attempt(lambda: os.removexattr("kept", "user.note"))
+os.utime("kept", ns=(1, 1_000_000_000_000_000_007))
+os.utime(os.open("kept", os.O_WRONLY))
+attempt(lambda: os.utime("missing", (0, 0)))
+attempt(lambda: fcntl.ioctl(os.open("kept", os.O_RDONLY), 0x40086602, struct.pack("i", 0x80040)))
+
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    return libc.syscall(ctypes.c_long(number), *[ctypes.c_long(it) if isinstance(it, int) else it for it in args])
+AT = -100
+
+# numbers of syscall_64.tbl: the file system is mounted in a namespace of the child alone
+def mounts():
+    os.mkdir("at")
+    call(272, 0x20000)
+    call(165, b"none", b"/", 0, 0x44000, 0)
+    call(165, b"a name", b"at", b"tmpfs", 6, b"size=1m")
+    context = call(430, b"tmpfs", 1)
+    call(431, context, 1, b"source", b"other", 0)
+    call(431, context, 6, 0, 0, 0)
+    tree = call(432, context, 1, 2)
+    call(429, tree, b"", AT, b"at", 4)
+    call(165, b"none", b"missing", b"tmpfs", 0, 0)
+    call(166, b"at", 2)
+    call(166, b"missing", 0)
+    os.mkdir("at/old")
+    call(155, b"missing", b"missing")
+    call(155, b"at", b"at/old")
+    call(161, b"/old/tmp")
+    call(161, b"missing")
+    os._exit(0)
+child(mounts)
+call(167, b"missing", 0x8007)
+call(168, b"missing")
+
 server = socket.socket()
 server.bind(("127.0.0.1", 47113))
 server.listen(7)
@@ -90,3 +134,85 @@ datagram.sendto(b"hello", ("127.0.0.1", 47117))
 datagram6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 datagram6.sendto(b"hello", ("::1", 47118))
 attempt(lambda: datagram.sendto(b"x", ("255.255.255.255", 47119)))
+
+# ---- privileges and the kernel: in children, and where a success would change the host, as nobody
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+def call(number, *args):
+    return libc.syscall(ctypes.c_long(number), *[ctypes.c_long(it) if isinstance(it, int) else it for it in args])
+
+def in_child(*dos, uid=0):
+    def work():
+        if uid:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        for do in dos:
+            do()
+        os._exit(0)
+    child(work)
+
+def words(*numbers, size="Q"):
+    return struct.pack("<%d%s" % (len(numbers), size), *numbers)
+
+NOBODY = 65534
+in_child(lambda: call(116, 2, words(7, 8, size="I")), lambda: call(119, 1, 2, 3), lambda: call(117, 4, 5, 6),
+    lambda: call(122, 4), lambda: call(105, 6), lambda: call(113, -1, 0))
+in_child(lambda: call(126, words(0x20080522, 0, size="I"), words(0x20, 0x20, 0, 0, 0, 0, size="I")),
+    lambda: call(126, words(0x20080522, 0, size="I"), words(0x21, 0x21, 0, 0, 0, 0, size="I")))
+def traced():
+    call(101, 0, 0, 0, 0)
+in_child(traced)
+attempt(lambda: call(101, 16, 1 << 22, 0, 0))
+victim = os.fork()
+if victim == 0:
+    signal.pause()
+    os._exit(0)
+memory_of = ctypes.create_string_buffer(b"memory")
+here = words(ctypes.addressof(memory_of), 6)
+call(101, 0x4206, victim, 0, 0)
+call(101, 17, victim, 0, 0)
+call(310, victim, here, 1, here, 1, 0)
+call(311, victim, here, 1, here, 1, 0)
+in_child(lambda: call(310, victim, here, 1, here, 1, 0), uid=NOBODY)
+taken = call(434, victim, 0)
+call(438, taken, 1, 0)
+call(438, taken, 999, 0)
+call(440, taken, here, 1, 20, 0)
+in_child(lambda: call(62, victim, 9), lambda: call(424, taken, 15, 0, 0), uid=NOBODY)
+call(234, victim, victim, 10000)
+call(62, victim, 18)
+call(424, taken, 9, 0, 0)
+os.waitpid(victim, 0)
+module = os.open("work.py", os.O_RDONLY)
+in_child(lambda: call(313, module, b"debug=1", 0), lambda: call(175, b"x", 1, b"key=value"),
+    lambda: call(176, b"no_such_module", 0o4000), lambda: call(320, module, -1, 6, b"quiet", 4), lambda: call(246, 0, 0, 0, 1),
+    lambda: call(169, 0xfee1dead, 672274793, 0x1234567, 0), lambda: call(227, 0, words(1, 2)),
+    lambda: call(164, words(3, 4), 0), lambda: call(159, words(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+    lambda: call(170, b"other", 5), lambda: call(163, b"work.py"), lambda: call(179, 0x80000200, b"/dev/null", 7, 0),
+    lambda: call(172, 3), lambda: call(173, 0x378, 3, 1), lambda: call(103, 5, 0, 0), lambda: call(103, 8, 0, 1),
+    lambda: call(116, 0, 0), lambda: call(323, 0), lambda: call(272, 0x20000), uid=NOBODY)
+call(321, 0, words(2, 4, 8, 1, 0, 0, 0, size="I") + b"golden_map\0\0\0\0\0\0", 44)
+call(321, 5, words(1, 1, size="I") + words(0, 0) + b"\0" * 40, 72)
+call(321, 13, words(0xfffffff, 0, 0, size="I"), 12)
+call(321, 6, words(ctypes.addressof(memory_of), 0), 16)
+attempt(lambda: call(298, words(1, 128, size="I") + words(9) + b"\0" * 112, 0, -1, -1, 8))
+in_child(lambda: call(272, 0x4000000), lambda: call(170, b"golden", 6), lambda: call(171, b"golden.example", 14))
+in_child(lambda: call(308, os.open("/proc/self/ns/uts", os.O_RDONLY), 0))
+in_child(lambda: os.waitpid(call(56, 0x10000000 | 17, 0, 0, 0, 0) or os._exit(0), 0))
+call(319, b"golden", 3)
+in_child(lambda: call(157, 38, 1, 0, 0, 0), lambda: call(157, 4, 0, 0, 0, 0), lambda: call(157, 24, 13, 0, 0, 0),
+    lambda: call(157, 47, 2, 5, 0, 0), lambda: call(157, 15, b"name", 0, 0, 0))
+program_of = words(6, 0, 0, 0x7fff0000, size="I")
+code = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7fff0000))
+in_child(lambda: call(157, 38, 1, 0, 0, 0), lambda: call(317, 1, 2, words(1, ctypes.addressof(code))), lambda: call(317, 0, 7, 0))
+in_child(lambda: call(250, 1, b"golden"), lambda: call(248, b"user", b"golden:key", b"secret", 6, -3),
+    lambda: call(249, b"user", b"golden:other", 0, -3), lambda: call(250, 10, -3, b"user", b"golden:key", 0))
+call(323, 0o2000001)
+in_child(lambda: call(444, words(13), 8, 0), lambda: call(445, 99, 1, words(4, 0), 0), lambda: call(446, 99, 0))
+in_child(lambda: call(460, 100, words(104, 0, 39, 7) + b"golden\0", 39, 0))
+in_child(lambda: call(425, 4, b"\0" * 120), lambda: call(425, 0, b"\0" * 120))
+in_child(lambda: call(135, 0x40000), lambda: call(135, 0xffffffff))
+in_child(lambda: call(112), lambda: call(112))
+in_child(lambda: call(9, 0, 4096, 7, 0x22, -1, 0), lambda: call(10, call(9, 0, 4096, 3, 0x22, -1, 0), 4096, 5))

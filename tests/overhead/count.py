@@ -5,8 +5,10 @@ Keys of "captured" are exec, open_w, rename, chmod, unlink, connect, accept, bin
 loss counter if it has one in its log.
 """
 import collections, json, os, re, subprocess, sys
+import results
 
 OURS = ("wl", "nop")
+PLACE = str(results.BIN).encode()  # others may run a program of the same name
 KINDS = ("exec", "rename", "chmod", "unlink", "connect", "accept", "bind")
 NR = {59: "exec", 322: "exec", 257: "open_w", 2: "open_w", 85: "open_w", 437: "open_w",
       82: "rename", 264: "rename", 316: "rename", 87: "unlink", 263: "unlink", 90: "chmod",
@@ -36,11 +38,28 @@ def auditd(files):
                 continue
             total += 1
             m = rx.match(line)
-            if m and m.group(3).decode() in OURS and m.group(2) == b"yes":
+            if m and PLACE in line and m.group(3).decode() in OURS and m.group(2) == b"yes":
                 k = NR.get(int(m.group(1)))
                 if k:
                     c[k] += 1
     return c, {"events_total": total}
+
+
+def bpftrace(files):
+    """Lines of cov.bt: `kind pid comm ... ret`; what it lost, it says without the kind."""
+    c = collections.Counter()
+    total = lost = 0
+    for f in files:
+        for line in lines(f):
+            words = line.split()
+            if words[:1] == [b"Lost"]:
+                lost += int(words[1])
+            if len(words) < 4 or words[0].decode() not in (*KINDS, "open_w"):
+                continue
+            total += 1
+            if words[2].decode(errors="replace") in OURS and int(words[-1]) >= 0:
+                c[words[0].decode()] += 1
+    return c, {"events_total": total, "lost": lost}
 
 
 def sigtrail(files):
@@ -55,7 +74,7 @@ def sigtrail(files):
             kind = record.get("kind")
             if kind == "agent.lost":
                 lost += int(record.get("count", 0))
-            if record.get("comm") not in OURS or record.get("ret", 0) < 0:
+            if PLACE not in line or record.get("comm") not in OURS or record.get("ret", 0) < 0:
                 continue
             if kind == "open" and WRITES & set(record.get("flags", "").split("|")):
                 c["open_w"] += 1
@@ -65,6 +84,6 @@ def sigtrail(files):
 
 
 if __name__ == "__main__":
-    count = {"auditd": auditd, "sigtrail": sigtrail}[sys.argv[1]]
+    count = {"auditd": auditd, "bpftrace": bpftrace, "sigtrail": sigtrail}[sys.argv[1]]
     captured, extra = count([f for f in sys.argv[2:] if os.path.isfile(f)])
     print(json.dumps({"captured": dict(captured), **extra}))

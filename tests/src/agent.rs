@@ -16,8 +16,15 @@ use nix::{
 };
 use serde_json::Value;
 
+/// How many times slower than a usual one this machine is: `SIGTRAIL_SLOW`, which is set where a machine is emulated.
+pub fn slow() -> u32 {
+    env::var("SIGTRAIL_SLOW").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Longest wait for anything the agent should do at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub fn patience() -> Duration {
+    Duration::from_secs(20) * slow()
+}
 
 /// Why the agent could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +75,9 @@ fn signal(child: &Child, signal: Signal) -> Result<(), AgentError> {
         .map_err(|errno| io_error("sending a signal to the agent")(errno.into()))
 }
 
-/// Waits until a child ends by itself; kills it after [`PATIENCE`].
+/// Waits until a child ends by itself; kills it after [`patience`].
 fn end(child: &mut Child) -> Result<bool, AgentError> {
-    let late = Instant::now() + PATIENCE;
+    let late = Instant::now() + patience();
     while Instant::now() < late {
         if let Some(status) = child.try_wait().map_err(io_error("waiting for the agent"))? {
             return Ok(status.success());
@@ -159,7 +166,7 @@ impl Tail {
         readers.extend(child.stderr.take().map(|pipe: ChildStderr| said.read(pipe)));
         let tail = Self { child, records, said, at: 0, readers };
         let watching = |line: &str| line.starts_with("sigtrail: watching").then_some(());
-        match tail.said.until(Instant::now() + PATIENCE, &mut 0, watching) {
+        match tail.said.until(Instant::now() + patience(), &mut 0, watching) {
             Some(()) => Ok(tail),
             None => Err(AgentError::Failed { what: "watch", said: tail.said.lock().lines.join("\n") }),
         }
@@ -171,12 +178,12 @@ impl Tail {
     }
 
     /// Hands out the records of a process that came since the last call, up to and with the first one that `last`
-    /// is true for; `None` when that one does not come within [`PATIENCE`]. `pid` 0 stands for all processes.
+    /// is true for; `None` when that one does not come within [`patience`]. `pid` 0 stands for all processes.
     pub fn until(&mut self, pid: u32, mut last: impl FnMut(&Value) -> bool) -> Result<Option<Vec<Value>>, AgentError> {
         let mark = format!("\"pid\":{pid},");
         let mut records = Vec::new();
         let mut wrong = None;
-        let found = self.records.until(Instant::now() + PATIENCE, &mut self.at, |line| {
+        let found = self.records.until(Instant::now() + patience(), &mut self.at, |line| {
             if pid != 0 && !line.contains(&mark) {
                 return None;
             }
@@ -239,13 +246,18 @@ impl Agent {
         let config = format!(
             "state_dir: {at}/state\nruntime_dir: {at}/run\nsinks:\n  - type: file\n    name: files\n    dir: {at}/log\n    compress: false\n{more}"
         );
+        Self::configured(dir, &config)
+    }
+
+    /// Starts it with this configuration, whose file sink writes to `log` in `dir`, and waits until its log has begun.
+    pub fn configured(dir: &Path, config: &str) -> Result<Self, AgentError> {
         fs::write(dir.join("config.yaml"), config).map_err(io_error("writing the configuration"))?;
         let said = fs::File::create(dir.join("stderr")).map_err(io_error("making a file"))?;
         let mut command = sigtrail("run")?;
         command.arg("--config").arg(dir.join("config.yaml")).stdout(Stdio::null()).stderr(said);
         let child = command.spawn().map_err(io_error("starting `sigtrail run`"))?;
         let mut agent = Self { child, dir: dir.to_owned() };
-        let late = Instant::now() + PATIENCE;
+        let late = Instant::now() + patience();
         while !agent.ask("status", &[])?.status.success() {
             let ended = agent.child.try_wait().map_err(io_error("waiting for the agent"))?.is_some();
             if ended || Instant::now() > late {
@@ -304,6 +316,9 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         stop_at_last(&mut self.child);
+        if let Err(error) = self.ask("detach", &[]) {
+            eprintln!("cannot detach: {error}");
+        }
     }
 }
 

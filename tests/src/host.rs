@@ -233,6 +233,19 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    /// What a killed agent left in the kernel.
+    fn drop(&mut self) {
+        if env::var_os("SIGTRAIL").is_none() {
+            return;
+        }
+        let ran = run(&mut self.command("detach"));
+        if ran.code != Some(0) && !thread::panicking() {
+            eprintln!("cannot detach: {ran:?}");
+        }
+    }
+}
+
 /// A running agent; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Agent {

@@ -14,12 +14,15 @@ mod setup;
 mod test;
 mod toolchain;
 mod tree;
+mod vm;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::{build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree};
+use crate::{
+    bench::Part, build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree,
+};
 
 const HELP: &str = "\
 cargo xtask VERB [OPTIONS]
@@ -32,8 +35,14 @@ cargo xtask VERB [OPTIONS]
   test [--long]            everything CI runs: set-up, build, rules, all tests (root for those of the kernel)
   generate [--check]       the pages of docs/ that the agent writes itself
   check                    formatting, lints, layers, and the rules about files
-  bench [--workload NAMES] [--peer NAMES] [--rounds N]
-                           what the agent costs, beside auditd, on this machine; writes docs/performance.md (root)
+  bench [--paired] [--floor] [--program] [--latency] [--workload NAMES] [--peer NAMES] [--rounds N] [--anew]
+                           what the agent costs, beside auditd and bpftrace, on this machine: all of it, or a part,
+                           which is added to the results that are there; writes docs/performance.md (root)
+  bench --replay           what one event costs in the hot half, stage by stage, by recorded events
+  bench --report           docs/performance.md again, from the results that are there
+
+  vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
+                           the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
   --yes, -y                use sudo without a question";
 
@@ -101,13 +110,23 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
             let mut bench = bench::Options::default();
             options(&mut line, &mut consent, |line, name| {
                 match name {
-                    "workload" => bench.workload = line.value()?.string()?,
+                    "workload" => {
+                        bench.workload = line.value()?.string()?;
+                        bench.parts.push(Part::Paired);
+                    }
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
-                    _ => return Ok(false),
+                    "replay" => bench.replay = true,
+                    "report" => bench.report = true,
+                    "anew" => bench.anew = true,
+                    other => match Part::from_name(other) {
+                        Some(part) => bench.parts.push(part),
+                        None => return Ok(false),
+                    },
                 }
                 Ok(true)
             })?;
+            bench.parts.dedup();
             bench::run(&tree, &bench, consent)
         }
         "check" => {
@@ -129,6 +148,10 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 Ok(name == "long")
             })?;
             test::run(&tree, length, consent)
+        }
+        "vm" => {
+            let options = vm::Options::read(&mut line, &mut consent)?;
+            vm::run(&tree, &options, consent)
         }
         "help" => {
             println!("{HELP}");

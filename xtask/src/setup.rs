@@ -32,6 +32,8 @@ pub enum Scope {
     Agent,
     /// The tests and `run`: a real receiver, and the programs that check us.
     Tests,
+    /// `vm`: an emulator, and what an initramfs is made of.
+    Vm,
 }
 
 const PACKAGES: &[(Scope, &str, Sign)] = &[
@@ -41,8 +43,12 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "git", Sign::Program("git")),
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
     (Scope::Tests, "strace", Sign::Program("strace")),
+    (Scope::Tests, "bpftool", Sign::Program("bpftool")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
+    (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
+    (Scope::Vm, "busybox-static", Sign::Program("busybox")),
+    (Scope::Vm, "cpio", Sign::Program("cpio")),
 ];
 
 /// Debian's compiler with a built `core` for BPF, and what bpf-linker is linked with.
@@ -116,6 +122,13 @@ fn absent(packages: &[(Scope, &'static str, Sign)], scope: Scope) -> Vec<&'stati
         Sign::File(path) => Path::new(path).is_file(),
     };
     packages.iter().filter(|(of, _, sign)| *of <= scope && !there(sign)).map(|(_, name, _)| *name).collect()
+}
+
+/// Installs the packages of programs that are not there: `(program, package)`.
+pub fn programs(needed: impl IntoIterator<Item = (&'static str, &'static str)>, consent: Consent) -> Result<(), Error> {
+    let absent = needed.into_iter().filter(|(program, _)| command::program(program).is_none());
+    let missing: Vec<&str> = absent.map(|(_, package)| package).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing, consent) }
 }
 
 /// llvm-strip of the newest LLVM that is there: it only drops sections, so any version will do.

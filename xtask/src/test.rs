@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set-up, build, rules, and every test. CI runs this and nothing else.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
 };
@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     generate,
     rights::{Consent, as_root, is_root},
-    setup::Scope,
+    setup::{self, Scope},
     tree::Tree,
 };
 
@@ -24,6 +24,11 @@ pub enum Length {
     Long,
 }
 
+/// How long the tests of tests/tests/stress load the machine; ten minutes each with `--long`, if nobody says otherwise.
+const STRESS_SECONDS: &str = "SIGTRAIL_STRESS_SECONDS";
+/// What the long tests call, and the package that has it.
+const STRESS: &[(&str, &str)] = &[("stress-ng", "stress-ng"), ("trinity", "trinity")];
+
 /// What cargo's test binaries reported, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -34,6 +39,9 @@ struct Tally {
 /// The verb. A broken rule does not hide the result of the tests; the last line counts them all.
 pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     build::run(tree, Profile::Release, Scope::Tests, consent)?;
+    if length == Length::Long {
+        setup::programs(STRESS.iter().copied(), consent)?;
+    }
     let rules = check::run(tree, consent).and_then(|()| generate::check(tree));
     if let Err(error) = &rules {
         eprintln!("xtask: {error}");
@@ -65,7 +73,8 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
     cargo.args(["--package", "tests"]);
     if !is_root() {
         let triple = build::host()?;
-        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
+        let variables =
+            "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
         // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
         let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
         command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
@@ -86,6 +95,9 @@ fn end_of_line(cargo: &mut Command, length: Length, options: &[&str]) {
     cargo.arg("--").args(options);
     if length == Length::Long {
         cargo.arg("--include-ignored");
+        if env::var_os(STRESS_SECONDS).is_none() {
+            cargo.env(STRESS_SECONDS, "600");
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use common::{
 
 use crate::{
     kernel::{Memory, load},
+    notes,
     path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
 #[inline(always)]
 fn chmod<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Chmod) {
         return;
     }
@@ -39,7 +41,14 @@ fn chmod<M: Memory>(it: &Return) {
         } else {
             Subject::Name(CWD, it.arg::<0>())
         };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
+        draft.body.path = match (note, subject) {
+            (Some(note), Subject::Name(_, name)) => {
+                draft.body.inode = note.body.inode;
+                draft.body.dev = note.body.dev;
+                notes::path(draft, note, note.body.path, name)
+            }
+            (_, subject) => path::of::<M, _, _>(draft, it.task, subject),
+        };
     });
 }
 on_return!(chmod_fast, chmod_base, chmod_perf, chmod);

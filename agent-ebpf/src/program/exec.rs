@@ -16,8 +16,9 @@ use common::{
 
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
-    filter::{self, control},
+    filter,
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
+    notes,
     path::{self, CWD, Place, Subject},
 };
 
@@ -51,9 +52,10 @@ fn rename<M: Memory>(task: usize) {
 
 #[inline(always)]
 fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
-    if load!(M, u32, task, task.tgid) == control!(agent) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
+    if filter::is_agent::<M>(task) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
         return;
     }
+    notes::forget(load!(M, u32, task, task.pid));
     let Some(draft) = EXEC_DRAFT.get_ptr_mut(kernel::cpu()) else { return };
     // SAFETY: the slot of this CPU, and no exec interrupts an exec.
     let draft = unsafe { &mut *draft };
@@ -163,9 +165,32 @@ pub fn old_credentials_perf(_: TracePointContext) -> u32 {
     0
 }
 
-/// Typed loads, behind a perf event, which does not tell the interpreter.
+/// The binary parameters of an exec, by thread: the perf event of the exec does not have them.
+#[map]
+static BINPRM: LruHashMap<u32, usize> = LruHashMap::with_max_entries(1024, 0);
+
+/// An exec passes the point of no return (Linux 6.12). For the perf family alone, though it can be skipped: then the
+/// record of the exec lacks the script and the number of arguments.
+#[btf_tracepoint(function = "sched_prepare_exec")]
+pub fn binprm_perf(ctx: BtfTracePointContext) -> i32 {
+    let tid = load!(Fast, u32, Fast::task(), task.pid);
+    let bprm: usize = ctx.arg(1);
+    if BINPRM.insert(&tid, &bprm, 0).is_err() {
+        filter::count(Hook::Exec, |counts| counts.truncated += 1);
+    }
+    0
+}
+
+/// Typed loads, behind a perf event.
 #[tracepoint]
 pub fn exec_perf(ctx: TracePointContext) -> u32 {
-    exec::<Fast>(&ctx, Fast::task(), 0);
+    let task = Fast::task();
+    let tid = load!(Fast, u32, task, task.pid);
+    // SAFETY: the value is copied at once.
+    let bprm = unsafe { BINPRM.get(&tid) }.copied().unwrap_or(0);
+    exec::<Fast>(&ctx, task, bprm);
+    if bprm != 0 && BINPRM.remove(&tid).is_err() {
+        filter::count(Hook::Exec, |counts| counts.truncated += 1);
+    }
     0
 }

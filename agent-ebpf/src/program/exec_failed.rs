@@ -9,6 +9,7 @@ use common::{
 use crate::{
     draft::{CallDraft, TEXT, credentials, kernel_read},
     kernel::{self, Memory, clamp, copy_user_str, load},
+    notes,
     path::{self, CWD, Place, Subject},
     program::{exec::set_old, on_return, sys_exit::Return},
 };
@@ -18,6 +19,7 @@ const ARGUMENTS: usize = 64;
 
 #[inline(always)]
 fn exec_failed<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Exec) {
         return;
     }
@@ -35,7 +37,14 @@ fn exec_failed<M: Memory>(it: &Return) {
         body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
         body.argv_len = Id(UNSET);
         set_old(body, credentials::<M>(load!(M, usize, it.task, task.cred)));
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
+        draft.body.path = match note {
+            Some(note) => {
+                draft.body.inode = note.body.inode;
+                draft.body.dev = note.body.dev;
+                notes::path(draft, note, note.body.path, name)
+            }
+            None => path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name)),
+        };
         draft.body.cwd = path::resolve::<M, _, _>(draft, Place::working::<M>(it.task));
         arguments(draft, argv, if it.is_compat() { 4 } else { 8 });
     });

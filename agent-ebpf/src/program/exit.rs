@@ -5,12 +5,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::{BtfTracePointContext, TracePointContext},
 };
-use common::{
-    Call, Hook, Kind,
-    event::Exit,
-    filter::class,
-    names::Signal, wire::Bool,
-};
+use common::{Call, Hook, Kind, event::Exit, filter::class, names::Signal, wire::Bool};
 
 use crate::{
     draft::Draft,
@@ -26,7 +21,13 @@ fn exit<M: Memory>() {
     let task = M::task();
     let signal = load!(M, usize, task, task.signal);
     // the count of living threads goes down before the tracepoint
-    if load!(M, u32, signal, signal.live) != 0 || !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
+    if load!(M, u32, signal, signal.live) != 0 {
+        if filter::is_agent::<M>(task) {
+            filter::count_own(Hook::Exit);
+        }
+        return;
+    }
+    if !filter::pass(Hook::Exit, Kind::Exit, class::SUCCESS) {
         return;
     }
     let Some(draft) = EXIT_DRAFT.get_ptr_mut(0) else { return };

@@ -21,7 +21,10 @@ static FORK_DRAFT: PerCpuArray<Draft<Fork, 8>> = PerCpuArray::with_max_entries(1
 fn fork<M: Memory>(parent: usize, child: usize) {
     let tgid = load!(M, u32, child, task.tgid);
     // a new thread is no new process
-    if tgid == load!(M, u32, parent, task.tgid) || !filter::pass(Hook::Fork, Kind::Fork, class::SUCCESS) {
+    if tgid == load!(M, u32, parent, task.tgid) {
+        return thread::<M>(parent);
+    }
+    if !filter::pass(Hook::Fork, Kind::Fork, class::SUCCESS) {
         return;
     }
     let Some(draft) = FORK_DRAFT.get_ptr_mut(0) else { return };
@@ -32,6 +35,14 @@ fn fork<M: Memory>(parent: usize, child: usize) {
     draft.body.child_pid = tgid;
     draft.body.child_ppid = load!(M, u32, load!(M, usize, child, task.real_parent), task.tgid);
     draft.send::<0>(Hook::Fork, Kind::Fork.lane());
+}
+
+/// A thread is made.
+#[inline(always)]
+fn thread<M: Memory>(task: usize) {
+    if filter::is_agent::<M>(task) {
+        filter::count_own(Hook::Fork);
+    }
 }
 
 /// Typed loads.
@@ -59,8 +70,9 @@ pub fn fork_perf(ctx: TracePointContext) -> u32 {
         let child = load!(Fast, usize, above, task.last_child).wrapping_sub(layout!(task.sibling) as usize);
         if load!(Fast, u32, child, task.pid) == number {
             fork::<Fast>(parent, child);
-            break;
+            return 0;
         }
     }
+    thread::<Fast>(parent);
     0
 }

@@ -3,18 +3,19 @@
 use common::{
     Call, Kind,
     event::{Link, Symlink},
-    wire::{Text, mark},
 };
 
 use crate::{
-    draft::{CallDraft, TEXT, kernel_read},
-    kernel::{Memory, clamp, copy_user_str},
+    draft::ANY,
+    kernel::Memory,
+    notes,
     path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
 };
 
 #[inline(always)]
 fn link<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Link) {
         return;
     }
@@ -24,35 +25,33 @@ fn link<M: Memory>(it: &Return) {
         } else {
             (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
         };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(from, old));
-        draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
+        (draft.body.path, draft.body.target) = match note {
+            Some(note) => {
+                (notes::path(draft, note, note.body.path, old), notes::path(draft, note, note.body.target, new))
+            }
+            None => (
+                path::of::<M, _, _>(draft, it.task, Subject::Name(from, old)),
+                path::of::<M, _, _>(draft, it.task, Subject::Name(to, new)),
+            ),
+        };
     });
 }
 on_return!(link_fast, link_base, link_perf, link);
 
 #[inline(always)]
 fn symlink<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Symlink) {
         return;
     }
     it.send::<M, Symlink>(Kind::Symlink, |draft, it| {
         let (dir, name) =
             if it.is(Call::Symlink) { (CWD, it.arg::<1>()) } else { (it.arg::<1>() as i32, it.arg::<2>()) };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name));
-        draft.body.content = given(draft, it.arg::<0>());
+        draft.body.path = match note {
+            Some(note) => notes::path(draft, note, note.body.path, name),
+            None => path::of::<M, _, _>(draft, it.task, Subject::Name(dir, name)),
+        };
+        draft.body.content = draft.given(it.arg::<0>(), ANY);
     });
 }
 on_return!(symlink_fast, symlink_base, symlink_perf, symlink);
-
-/// A text in the caller's memory.
-#[inline(always)]
-fn given(draft: &mut CallDraft<Symlink>, at: u64) -> Text {
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
-    if len <= 0 {
-        return draft.text(start, 0, mark::USER | mark::ABSENT | mark::TRUNCATED);
-    }
-    // without the NUL
-    draft.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), mark::USER)
-}

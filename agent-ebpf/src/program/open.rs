@@ -1,11 +1,12 @@
-//! open, openat, openat2, creat.
+//! open, openat, openat2, creat, open_by_handle_at.
 
 use common::{
     Call, Hook, Kind,
     event::Open,
     filter::class,
-    names::{ACCESS_PATH, Access, OpenFlags},
-    wire::{Bool, Device, Inode, Mode, Path, UNSET, mark},
+    names::ACCESS_PATH,
+    names::{Access, OpenFlags},
+    wire::{Bool, Device, Inode, Mode, UNSET},
 };
 
 use crate::{
@@ -45,6 +46,9 @@ impl Wish {
             // struct open_how { u64 flags; u64 mode; u64 resolve; }
             let how = kernel::read_user::<[u64; 2]>(it.arg::<2>()).unwrap_or_default();
             Wish { dir: it.arg::<0>() as i32, name: it.arg::<1>(), flags: how[0] as u32, mode: how[1] as u32 }
+        } else if it.is(Call::OpenByHandleAt) {
+            // a handle is no name
+            Wish { dir: CWD, name: 0, flags: it.arg::<2>() as u32, mode: 0 }
         } else {
             Wish {
                 dir: it.arg::<0>() as i32,
@@ -54,6 +58,24 @@ impl Wish {
             }
         }
     }
+}
+
+/// Whether an open is certainly not wanted: most opens are for reading, and they should not even jump to the program.
+#[inline(always)]
+pub fn is_left_out(it: &Return) -> bool {
+    let class = if it.is_error() {
+        filter::class_of(it.ret)
+    } else if it.is(Call::Openat) && reads_only(it.arg::<2>()) || it.is(Call::Open) && reads_only(it.arg::<1>()) {
+        class::READ
+    } else {
+        return false;
+    };
+    !filter::is_wanted(Kind::Open as u32, class)
+}
+
+#[inline(always)]
+fn reads_only(flags: u64) -> bool {
+    flags as u32 & (O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE) == 0
 }
 
 /// An open file, and what the open did to it.
@@ -91,7 +113,6 @@ impl Opened {
         body.create_mode = Mode(if creates { mode & 0o7777 } else { UNSET });
         body.created = Bool(u32::from(self.created));
         body.deleted = Bool(0);
-        body.asked = Path { marks: mark::ABSENT, ..Path::default() };
         if self.file == 0 {
             body.inode = Inode::default();
             body.dev = Device(UNSET);
@@ -116,7 +137,11 @@ fn open<M: Memory>(it: &Return) {
     }
     it.send::<M, Open>(Kind::Open, |draft, it| {
         opened.describe::<M>(draft, wish.flags, wish.mode);
-        let subject = if file == 0 { Subject::Name(wish.dir, wish.name) } else { Subject::File(file) };
+        let subject = match file {
+            0 if it.is(Call::OpenByHandleAt) => Subject::Nothing,
+            0 => Subject::Name(wish.dir, wish.name),
+            file => Subject::File(file),
+        };
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }

@@ -4,12 +4,14 @@ use common::{Call, Kind, event::Rename, names::RenameFlags};
 
 use crate::{
     kernel::Memory,
+    notes,
     path::{self, CWD, Subject},
     program::{on_return, sys_exit::Return},
 };
 
 #[inline(always)]
 fn rename<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Rename) {
         return;
     }
@@ -20,8 +22,15 @@ fn rename<M: Memory>(it: &Return) {
             (it.arg::<0>() as i32, it.arg::<1>(), it.arg::<2>() as i32, it.arg::<3>())
         };
         draft.body.flags = RenameFlags(if it.is(Call::Renameat2) { it.arg::<4>() as u32 } else { 0 });
-        draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Name(from, old));
-        draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Name(to, new));
+        (draft.body.path, draft.body.target) = match note {
+            Some(note) => {
+                (notes::path(draft, note, note.body.path, old), notes::path(draft, note, note.body.target, new))
+            }
+            None => (
+                path::of::<M, _, _>(draft, it.task, Subject::Name(from, old)),
+                path::of::<M, _, _>(draft, it.task, Subject::Name(to, new)),
+            ),
+        };
     });
 }
 on_return!(rename_fast, rename_base, rename_perf, rename);

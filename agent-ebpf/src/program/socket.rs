@@ -10,7 +10,7 @@ use common::{
 use crate::{
     draft::CallDraft,
     kernel::Memory,
-    program::{on_socket_return, sys_exit::Return},
+    program::{on_return, sys_exit::Return},
     socket::{Given, Sock, given},
 };
 
@@ -27,7 +27,7 @@ fn connect<M: Memory>(it: &Return) {
         fill_connect::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
-on_socket_return!(connect_fast, connect_base, connect_perf, connect);
+on_return!(connect_fast, connect_base, connect_perf, connect);
 
 /// What is known of a connection that was asked for.
 #[inline(always)]
@@ -59,7 +59,7 @@ fn bind<M: Memory>(it: &Return) {
         fill_bind::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
-on_socket_return!(bind_fast, bind_base, bind_perf, bind);
+on_return!(bind_fast, bind_base, bind_perf, bind);
 
 /// What is known of an address that was asked for.
 #[inline(always)]
@@ -84,7 +84,7 @@ fn listen<M: Memory>(it: &Return) {
         fill_listen::<M>(draft, sock, it.arg::<1>() as u32);
     });
 }
-on_socket_return!(listen_fast, listen_base, listen_perf, listen);
+on_return!(listen_fast, listen_base, listen_perf, listen);
 
 /// What is known of a socket that waits.
 #[inline(always)]
@@ -110,7 +110,7 @@ fn accept<M: Memory>(it: &Return) {
         fill_accept::<M>(draft, Sock::of::<M>(it.task, descriptor as u32), !it.is_error());
     });
 }
-on_socket_return!(accept_fast, accept_base, accept_perf, accept);
+on_return!(accept_fast, accept_base, accept_perf, accept);
 
 /// What is known of a connection that came: by its socket, or by the one that waits for it.
 #[inline(always)]

@@ -10,7 +10,7 @@ use common::{
 use crate::{
     draft::CallDraft,
     kernel::Memory,
-    program::{on_socket_return, sys_exit::Return},
+    program::{on_return, sys_exit::Return},
     socket::is_internet,
 };
 
@@ -44,7 +44,7 @@ fn socket<M: Memory>(it: &Return) {
         it.send::<M, Socket>(Kind::Socket, |draft, _| fill_socket(draft, &asked));
     }
 }
-on_socket_return!(socket_fast, socket_base, socket_perf, socket);
+on_return!(socket_fast, socket_base, socket_perf, socket);
 
 /// What is known of a socket that was asked for.
 #[inline(always)]

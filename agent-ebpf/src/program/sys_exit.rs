@@ -1,7 +1,7 @@
 //! A system call returns. Calls that nobody wants leave after a look into the table; the others go on in the program
 //! of their kind.
 
-use core::ptr::read_volatile;
+use core::{ffi::c_void, ptr::read_volatile};
 
 use aya_ebpf::{
     EbpfContext,
@@ -11,45 +11,30 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use common::{
-    Call, Hook, Kind, Record,
-    call::of_socketcall,
-    filter::KINDS,
-};
+use common::{Call, Hook, Kind, Record, filter::KINDS};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
-    filter::{self, Table, call_of, control},
-    kernel::{self, Base, Fast, Memory, load},
+    filter::{self, Table, call_of},
+    kernel::{Base, Fast, Memory, Registers, load},
+    program::{file_setattr, open},
 };
 
-/// The program of each kind.
+/// The program of each kind; 0, the number of none, is that of [`crate::program::judge`].
 #[map]
 static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 
+/// Where [`crate::program::judge`] is among them.
+const JUDGE: u32 = 0;
+
 /// Drafts of calls: only one call returns at a time on a CPU.
 #[map]
-static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
+pub static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
 
-/// `struct pt_regs` of x86_64 (`arch/x86/include/asm/ptrace.h`).
-#[repr(C)]
-pub struct Registers {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    bp: u64,
-    bx: u64,
-    r11: u64,
-    r10: u64,
-    r9: u64,
-    r8: u64,
-    ax: u64,
-    cx: u64,
-    dx: u64,
-    si: u64,
-    di: u64,
-    orig_ax: u64,
+/// Whether a task is in a call of a 32-bit program.
+#[inline(always)]
+pub fn is_compat<M: Memory>(task: usize) -> bool {
+    load!(M, u32, task, task.status) & COMPAT != 0
 }
 
 /// How a program learns of a call that returns.
@@ -99,18 +84,17 @@ impl Source for TracePointContext {
 
 /// A system call that returns.
 pub struct Return {
+    context: *mut c_void,
     registers: *const Registers,
     /// The current task.
     pub task: usize,
     /// What the call returns.
     pub ret: i64,
-    /// What the call does, as [`Call`] numbers it.
+    /// The call, as [`Call`] numbers it.
     pub call: u8,
-    /// The call of the record: socketcall(2) does what other calls do.
-    name: u8,
+    /// The call, as the kernel numbers it.
+    pub number: u64,
     compat: bool,
-    /// Where the arguments are when they are not in registers: 32 bits each, in the caller's memory.
-    list: u64,
 }
 
 /// `TS_COMPAT` of `thread_info.status`: the call came by the 32-bit way.
@@ -126,30 +110,17 @@ impl Return {
             return None;
         }
         let task = M::task();
-        let compat = load!(M, u32, task, task.status) & COMPAT != 0;
+        let compat = is_compat::<M>(task);
         let call = if compat { narrow } else { wide };
         if call == 0 {
             return None;
         }
-        Some(Return { registers: ctx.registers(task), task, ret, call, name: call, compat, list: 0 })
-    }
-
-    /// The same for a program whose calls may come through socketcall(2).
-    #[inline(always)]
-    pub fn of_socket<M: Memory>(ctx: &impl Source) -> Option<Return> {
-        let mut it = Self::of::<M>(ctx)?;
-        if it.is(Call::Socketcall) {
-            (it.call, it.list) = (of_socketcall(it.arg::<0>()) as u8, it.arg::<1>());
-        }
-        Some(it)
+        Some(Return { context: ctx.as_ptr(), registers: ctx.registers(task), task, ret, call, number, compat })
     }
 
     /// An argument of the call.
     #[inline(always)]
     pub fn arg<const N: usize>(&self) -> u64 {
-        if self.list != 0 {
-            return u64::from(kernel::read_user::<u32>(self.list + 4 * N as u64).unwrap_or(0));
-        }
         // SAFETY: see `of`.
         unsafe {
             let it = self.registers;
@@ -199,6 +170,14 @@ impl Return {
         filter::pass(Hook::SysExit, kind, filter::class_of(self.ret))
     }
 
+    /// Writes and sends an event if it is wanted: all that a call needs whose kind has nothing to leave out.
+    #[inline(always)]
+    pub fn tell<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
+        if self.pass(kind) {
+            self.send::<M, R>(kind, fill);
+        }
+    }
+
     /// Writes and sends an event. Nothing is sent when `fill` gives up.
     #[inline(always)]
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
@@ -206,9 +185,15 @@ impl Return {
         let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
         // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
         let draft = unsafe { &mut *draft.cast::<CallDraft<R>>() };
-        let call = Call::from_number(self.name).unwrap_or(Call::None);
+        let call = Call::from_number(self.call).unwrap_or(Call::None);
         draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
         fill(draft, self);
+        if filter::is_matched(kind) {
+            draft.hand_over(kind.lane());
+            // SAFETY: the program array holds programs of this tracepoint only.
+            unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), JUDGE) };
+            // still here: there is no such program
+        }
         draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
     }
 }
@@ -216,15 +201,25 @@ impl Return {
 #[inline(always)]
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
-    if load!(M, u32, it.task, task.tgid) == control!(agent) {
+    if it.is(Call::Ioctl) && !file_setattr::is_ours(it.arg::<1>()) {
+        return;
+    }
+    if filter::is_agent::<M>(it.task) {
+        filter::count_own(Hook::SysExit);
         return;
     }
     if (it.is(Call::Execve) || it.is(Call::Execveat)) && !it.is_error() {
         // the tracepoint of exec has told it already, with the new program
         return;
     }
-    let call = if it.is(Call::Socketcall) { of_socketcall(it.arg::<0>()) as u8 } else { it.call };
-    let kind = kind_of(call);
+    let kind = kind_of(it.call);
+    if kind == Kind::Open as u32 && open::is_left_out(&it) {
+        filter::count(Hook::SysExit, |counts| {
+            counts.seen += 1;
+            counts.filtered += 1;
+        });
+        return;
+    }
     // SAFETY: the program array holds programs of this tracepoint only.
     unsafe { PROGRAMS.tail_call(ctx, kind) };
     // still here: there is no program for the kind
@@ -248,8 +243,9 @@ static KIND_OF_CALL: [u8; 256] = {
     kinds
 };
 
+/// The kind of a call, as a number; 0 for no call.
 #[inline(always)]
-fn kind_of(call: u8) -> u32 {
+pub fn kind_of(call: u8) -> u32 {
     // SAFETY: the table has an entry for every byte.
     u32::from(unsafe { read_volatile((&raw const KIND_OF_CALL).cast::<u8>().add(usize::from(call))) })
 }

@@ -8,12 +8,14 @@ use common::{
 
 use crate::{
     kernel::{Memory, load},
+    notes,
     path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
 #[inline(always)]
 fn truncate<M: Memory>(it: &Return) {
+    let note = notes::of::<M>(it);
     if !it.pass(Kind::Truncate) {
         return;
     }
@@ -33,7 +35,14 @@ fn truncate<M: Memory>(it: &Return) {
             (0, false) => Subject::Name(CWD, it.arg::<0>()),
             (file, _) => Subject::File(file),
         };
-        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
+        draft.body.path = match (note, subject) {
+            (Some(note), Subject::Name(_, name)) => {
+                draft.body.inode = note.body.inode;
+                draft.body.dev = note.body.dev;
+                notes::path(draft, note, note.body.path, name)
+            }
+            (_, subject) => path::of::<M, _, _>(draft, it.task, subject),
+        };
     });
 }
 on_return!(truncate_fast, truncate_base, truncate_perf, truncate);

@@ -7,8 +7,9 @@
 //!
 //! An operation may be done by another thread, later, or when its process is gone, so who asked is kept from the
 //! submission. An operation that its caller wants no word of (`IOSQE_CQE_SKIP_SUCCESS`) completes in silence when it
-//! succeeds: that one is told at submission, by [`Hook::IoUringSubmit`]. So is one that cannot be told from another in
-//! flight, on kernels whose completion names no request (before 5.17).
+//! succeeds: that it was asked for is a record of its own kind, made at submission ([`Hook::IoUringSubmit`]).
+//! On kernels whose completion names no request (before 5.17) two requests in flight with the same number of the
+//! caller's are told as the later one.
 
 mod file;
 mod kept;
@@ -24,24 +25,24 @@ use aya_ebpf::{
 };
 use common::{
     Call, Hook, Kind, Record,
+    event::IoUringSilent,
     filter::{KINDS, class},
     layout::MISSING,
+    names::UringOperation,
+    wire::Id,
 };
 
-use self::kept::Kept;
+use self::kept::{Done, Kept};
 use crate::{
-    draft::{CallDraft, TAIL, TEXT},
-    filter::{self, control},
+    draft::{CallDraft, NO_TEXT, TAIL, TEXT, kernel_read},
+    filter,
     kernel::{self, Base, Fast, Memory, argument, layout, load},
-    path::file_of,
-    socket::Given,
+    socket::{Given, given},
 };
 
-/// The program of each kind at completion, and at submission.
+/// The program of each kind at completion.
 #[map]
 static COMPLETE: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
-#[map]
-static SUBMIT: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 
 /// Drafts of operations: only one completes at a time on a CPU.
 #[map]
@@ -90,11 +91,17 @@ static KIND_OF: [u8; 256] = {
     kinds
 };
 
+/// The kind of an operation; 0 for one that is never told.
+#[inline(always)]
+fn kind_of(operation: u8) -> u32 {
+    // SAFETY: the table has an entry for every byte.
+    u32::from(unsafe { read_volatile((&raw const KIND_OF).cast::<u8>().add(usize::from(operation))) })
+}
+
 /// The kind of an operation that somebody wants; 0 for all others.
 #[inline(always)]
 fn wanted_kind(operation: u8) -> u32 {
-    // SAFETY: the table has an entry for every byte.
-    let kind = u32::from(unsafe { read_volatile((&raw const KIND_OF).cast::<u8>().add(usize::from(operation))) });
+    let kind = kind_of(operation);
     let also_rmdir = kind == Kind::Unlink as u32 && filter::is_wanted(Kind::Rmdir as u32, class::ALL);
     if also_rmdir || filter::is_wanted(kind, class::ALL) { kind } else { 0 }
 }
@@ -188,12 +195,11 @@ fn event(ctx: &TracePointContext, offset: u32) -> usize {
     (ctx.as_ptr() as usize).wrapping_add(offset as usize)
 }
 
-/// An operation that is done, or that is told at submission.
+/// An operation that is done.
 pub struct Operation {
-    hook: Hook,
     /// Address of the `struct io_kiocb`.
     request: u64,
-    kept: *const Kept,
+    done: &'static Done,
     /// The task that asked for it.
     pub task: usize,
     /// What it returned.
@@ -202,61 +208,35 @@ pub struct Operation {
 
 impl Operation {
     #[inline(always)]
-    fn completed<M: Memory>(ctx: &impl Completion) -> Option<Operation> {
+    fn of<M: Memory>(ctx: &impl Completion) -> Option<Operation> {
         let (request, ret) = done::<M>(ctx)?;
-        Self::of::<M>(Hook::IoUring, request, ret)
-    }
-
-    #[inline(always)]
-    fn submitted<M: Memory>(ctx: &impl Submission) -> Option<Operation> {
-        Self::of::<M>(Hook::IoUringSubmit, ctx.request(), 0)
-    }
-
-    #[inline(always)]
-    fn of<M: Memory>(hook: Hook, request: u64, ret: i64) -> Option<Operation> {
         let code = load!(M, u8, request as usize, request.opcode);
-        let kept = kept::find::<M>(request, code)?;
-        // SAFETY: a value of a map.
-        let task = unsafe { (*kept).task } as usize;
-        Some(Operation { hook, request, kept, task, ret })
+        let done = kept::find::<M>(request, code)?;
+        Some(Operation { request, done, task: kernel_read(&done.kept.task) as usize, ret })
     }
 
     /// A number that was asked for.
     #[inline(always)]
     pub fn number<const N: usize>(&self) -> u32 {
-        // SAFETY: a value of a map.
-        unsafe { (*self.kept).numbers[N] }
+        self.done.kept.numbers[N]
     }
 
     /// Where the first and the second text lie; 0 when there is none.
     #[inline(always)]
     pub fn texts(&self) -> (usize, usize) {
-        kept::texts(self.request, self.kept)
+        self.done.texts()
     }
 
     /// The address that was given.
     #[inline(always)]
     pub fn given(&self) -> Given {
-        // SAFETY: a value of a map.
-        let (len, marks) = unsafe { ((*self.kept).len, (*self.kept).marks) };
-        Given::kept(self.texts().0, len, marks)
+        Given::kept(self.texts().0, self.done.kept.len, self.done.kept.marks)
     }
 
     /// The open file that it is about.
     #[inline(always)]
     pub fn file<M: Memory>(&self) -> usize {
-        let file = load!(M, usize, self.request as usize, request.file);
-        if file == 0 && !self.is_done() {
-            // the kernel looks it up when it begins
-            return file_of::<M>(self.task, load!(M, u32, self.request as usize, request.descriptor));
-        }
-        file
-    }
-
-    /// Whether it is over: the result is known.
-    #[inline(always)]
-    pub fn is_done(&self) -> bool {
-        matches!(self.hook, Hook::IoUring)
+        load!(M, usize, self.request as usize, request.file)
     }
 
     /// Whether it failed.
@@ -265,28 +245,26 @@ impl Operation {
         self.ret < 0
     }
 
-    /// Whether an event is wanted; counts it.
-    #[inline(always)]
-    pub fn pass(&self, kind: Kind, class: u8) -> bool {
-        filter::pass(self.hook, kind, class)
-    }
-
     /// Writes and sends an event, if one of its class is wanted.
     #[inline(always)]
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, class: u8, fill: impl FnOnce(&mut CallDraft<R>, &Operation)) {
-        const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
-        if !self.pass(kind, class) {
-            return;
+        if filter::pass(Hook::IoUring, kind, class) {
+            write::<M, R>(Hook::IoUring, kind, &self.done.kept, self.ret, |draft| fill(draft, self));
         }
-        let Some(draft) = URING_DRAFT.get_ptr_mut(0) else { return };
-        // SAFETY: a slot of this CPU with room for the draft of any kind, and one operation completes at a time.
-        let draft = unsafe { &mut *draft.cast::<CallDraft<R>>() };
-        draft.start::<M>(self.hook, kind, Call::None, self.task, self.ret);
-        // SAFETY: a value of a map.
-        unsafe { draft.act_as(&(*self.kept).ids, (*self.kept).user_ns) };
-        fill(draft, self);
-        draft.send::<{ (TAIL + TEXT) as i32 }>(self.hook, kind.lane());
     }
+}
+
+/// Writes and sends an event about what was asked for.
+#[inline(always)]
+fn write<M: Memory, R: Record>(hook: Hook, kind: Kind, asked: &Kept, ret: i64, fill: impl FnOnce(&mut CallDraft<R>)) {
+    const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
+    let Some(draft) = URING_DRAFT.get_ptr_mut(0) else { return };
+    // SAFETY: a slot of this CPU with room for the draft of any kind, and one event is written at a time.
+    let draft = unsafe { &mut *draft.cast::<CallDraft<R>>() };
+    draft.start::<M>(hook, kind, Call::None, kernel_read(&asked.task) as usize, ret);
+    draft.act_as(&asked.ids, asked.user_ns);
+    fill(draft);
+    draft.send::<{ (TAIL + TEXT) as i32 }>(hook, kind.lane());
 }
 
 /// The request of a completion, and its result.
@@ -315,21 +293,32 @@ fn complete<M: Memory>(ctx: &impl Completion) {
 fn submit<M: Memory>(ctx: &impl Submission) {
     let request = ctx.request();
     let code = load!(M, u8, request as usize, request.opcode);
-    let kind = wanted_kind(code);
-    let task = M::task();
-    if kind == 0 || load!(M, u32, task, task.tgid) == control!(agent) {
+    let tells_silent = kind_of(code) != 0 && filter::is_wanted(Kind::IoUringSilent as u32, class::ALL);
+    if wanted_kind(code) == 0 && !tells_silent {
         return;
     }
-    let is_told_now = kept::keep::<M>(request as usize, task, code);
-    if is_told_now {
-        // SAFETY: the program array holds programs of this tracepoint only.
-        unsafe { SUBMIT.tail_call(ctx, kind) };
+    let task = M::task();
+    if filter::is_agent::<M>(task) {
+        return;
+    }
+    let Some(bench) = kept::keep::<M>(request as usize, task, code) else { return };
+    if filter::pass(Hook::IoUringSubmit, Kind::IoUringSilent, class::SUCCESS) {
+        write::<M, IoUringSilent>(Hook::IoUringSubmit, Kind::IoUringSilent, &bench.kept, 0, |draft| {
+            draft.body.operation = UringOperation(u32::from(code));
+            draft.body.descriptor = Id(load!(M, u32, request as usize, request.descriptor));
+            let is_address = bench.kept.is_address();
+            let (name, target) = if is_address { (0, 0) } else { bench.texts() };
+            draft.body.name = if name == 0 { NO_TEXT } else { draft.kept(name) };
+            draft.body.target = if target == 0 { NO_TEXT } else { draft.kept(target) };
+            let address = if is_address { bench.texts().0 } else { 0 };
+            draft.body.address = given(draft, Given::kept(address, bench.kept.len, bench.kept.marks));
+        });
     }
 }
 
-/// Declares the families of the programs that another one jumps to for a kind: at completion, and at submission.
+/// Declares the families of the programs that another one jumps to for a kind.
 macro_rules! on_operation {
-    ($fast:ident, $base:ident, $perf:ident, $early_fast:ident, $early_base:ident, $early_perf:ident, $body:ident) => {
+    ($fast:ident, $base:ident, $perf:ident, $body:ident) => {
         #[doc = concat!("Typed loads, see [`", stringify!($body), "`].")]
         #[aya_ebpf::macros::btf_tracepoint(function = "io_uring_complete")]
         pub fn $fast(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
@@ -348,44 +337,19 @@ macro_rules! on_operation {
             $crate::program::uring::at_completion::<$crate::kernel::Fast>(&ctx, $body::<$crate::kernel::Fast>);
             0
         }
-        #[doc = concat!("Typed loads, see [`", stringify!($body), "`].")]
-        #[aya_ebpf::macros::btf_tracepoint(function = "io_uring_submit_req")]
-        pub fn $early_fast(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
-            $crate::program::uring::at_submission::<$crate::kernel::Fast>(&ctx, $body::<$crate::kernel::Fast>);
-            0
-        }
-        #[doc = concat!("Helper calls, see [`", stringify!($body), "`].")]
-        #[aya_ebpf::macros::btf_tracepoint(function = "io_uring_submit_req")]
-        pub fn $early_base(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
-            $crate::program::uring::at_submission::<$crate::kernel::Base>(&ctx, $body::<$crate::kernel::Base>);
-            0
-        }
-        #[doc = concat!("Typed loads behind a perf event, see [`", stringify!($body), "`].")]
-        #[aya_ebpf::macros::tracepoint]
-        pub fn $early_perf(ctx: aya_ebpf::programs::TracePointContext) -> u32 {
-            $crate::program::uring::at_submission::<$crate::kernel::Fast>(&ctx, $body::<$crate::kernel::Fast>);
-            0
-        }
     };
 }
 pub(crate) use on_operation;
 
 #[inline(always)]
 fn at_completion<M: Memory>(ctx: &impl Completion, tell: impl FnOnce(&Operation)) {
-    let Some(it) = Operation::completed::<M>(ctx) else { return };
+    let Some(it) = Operation::of::<M>(ctx) else { return };
     // the agent's own operations were not kept
-    if load!(M, u32, it.task, task.tgid) != control!(agent) {
+    if !filter::is_agent::<M>(it.task) {
         tell(&it);
     }
     if ctx.request() != 0 || layout!(uring_complete_event.request) == MISSING {
         kept::forget(it.request);
-    }
-}
-
-#[inline(always)]
-fn at_submission<M: Memory>(ctx: &impl Submission, tell: impl FnOnce(&Operation)) {
-    if let Some(it) = Operation::submitted::<M>(ctx) {
-        tell(&it);
     }
 }
 

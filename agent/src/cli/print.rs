@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use common::{
-    Body, Event, Kind, Value,
-    wire::{SocketAddr, items},
+    Body, Call, Event, Kind, Value,
+    wire::{SocketAddr, UNSET, items},
 };
 
 use super::paint::{Colour, Paint};
@@ -46,7 +46,7 @@ impl Printer {
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
-            | Kind::Dns => Colour::Magenta,
+            | Kind::IoUringSilent => Colour::Magenta,
             _ => Colour::Cyan,
         };
         let mut comm = String::new();
@@ -94,10 +94,11 @@ impl Printer {
                     self.line.push_str(", created");
                 }
             }
-            Body::Unlink(_) | Body::Rmdir(_) => self.field(event, "path"),
+            Body::Unlink(_) | Body::Rmdir(_) | Body::Mkdir(_) | Body::Chroot(_) => self.field(event, "path"),
             Body::Rename(_) | Body::Link(_) => self.two(event, "path", "target"),
             Body::Symlink(_) => self.two(event, "path", "content"),
-            Body::Chmod(_) => self.with(event, "path", "mode"),
+            Body::Mknod(body) if body.device.0 != UNSET => self.with(event, "path", "device"),
+            Body::Chmod(_) | Body::Mknod(_) => self.with(event, "path", "mode"),
             Body::Chown(_) => {
                 self.field(event, "path");
                 self.line.push(' ');
@@ -106,6 +107,14 @@ impl Printer {
                 self.field(event, "new_group");
             }
             Body::Truncate(_) => self.with(event, "path", "length"),
+            Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
+            Body::Utimes(_) => self.with(event, "path", "times"),
+            Body::FileSetattr(_) => {
+                self.with(event, "path", if event.call == Call::Ioctl { "flags" } else { "xflags" });
+            }
+            Body::Mount(_) => self.mount(event),
+            Body::Umount(_) | Body::Swap(_) => self.with(event, "path", "flags"),
+            Body::PivotRoot(_) => self.two(event, "path", "put_old"),
             Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
             Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
             Body::Socket(_) => {
@@ -113,15 +122,66 @@ impl Printer {
                 self.line.push(' ');
                 self.field(event, if value(event, "protocol") == Value::Null { "protocol_number" } else { "protocol" });
             }
-            Body::Dns(_) => {
-                self.with(event, "name", "qtype");
-                self.line.push_str(" → ");
-                self.field(event, "peer");
-            }
+            Body::IoUringSilent(_) => self.said(event, &["operation", "name", "target", "address"]),
             Body::Accept(_) => {
                 self.socket(event, "local");
                 self.line.push_str(" from ");
                 self.field(event, "peer");
+            }
+            Body::Setid(_) => self.said(event, &["asked_real", "asked_effective", "asked_saved", "asked_fs", "groups"]),
+            Body::Capset(_) => self.said(event, &["effective"]),
+            Body::Ptrace(_) => self.said(event, &["request", "target_pid"]),
+            Body::ProcessVm(_) | Body::Pidfd(_) => self.said(event, &["target_pid", "path"]),
+            Body::Kill(_) => self.said(event, &["signal", "target_pid", "target_tid"]),
+            Body::ModuleLoad(_) => self.said(event, &["path", "args"]),
+            Body::ModuleUnload(_) => self.said(event, &["module"]),
+            Body::Kexec(_) => self.said(event, &["path", "cmdline", "flags", "file_flags"]),
+            Body::Bpf(_) => {
+                self.said(event, &["command", "prog_type", "map_type", "attach_type", "object_name", "place"]);
+            }
+            Body::PerfEventOpen(_) => self.said(event, &["event_type", "target_pid", "target_cpu"]),
+            Body::Namespace(_) => self.said(event, &["flags", "ns_type", "inode", "child_pid", "target_pid"]),
+            Body::MemfdCreate(_) => self.said(event, &["name", "flags"]),
+            Body::Prctl(_) => self.said(event, &["option", "capability", "argument"]),
+            Body::Seccomp(_) => self.said(event, &["operation", "flags"]),
+            Body::Keyctl(_) => self.said(event, &["operation", "key", "key_type", "description"]),
+            Body::Userfaultfd(_) | Body::IoUring(_) => self.said(event, &["flags"]),
+            Body::Landlock(_) => self.said(event, &["rule_type", "access"]),
+            Body::Lsm(_) => self.said(event, &["attribute", "module", "content"]),
+            Body::Personality(_) => self.said(event, &["domain", "flags"]),
+            Body::Setsid(_) => self.said(event, &["session"]),
+            Body::Settime(_) => self.said(event, &["clock", "new_time", "modes"]),
+            Body::Hostname(_) => self.said(event, &["name"]),
+            Body::Reboot(_) => self.said(event, &["command"]),
+            Body::Acct(_) => self.said(event, &["path", "command"]),
+            Body::Ioport(_) => self.said(event, &["level", "first_port", "ports"]),
+            Body::Syslog(_) => self.said(event, &["action", "level"]),
+            Body::Mprotect(_) => self.said(event, &["protection", "address", "length"]),
+            Body::CredChange(_) => self.said(event, &["old_euid", "old_egid", "old_user_ns", "last_call"]),
+        }
+    }
+
+    /// What the call says: the values that are there, with their names but for the first.
+    fn said(&mut self, event: &Event<'_>, names: &[&str]) {
+        let there = names.iter().enumerate().filter(|(_, name)| value(event, name) != Value::Null);
+        for (at, (place, name)) in there.enumerate() {
+            if at > 0 {
+                self.line.push(' ');
+            }
+            if place > 0 {
+                self.push(format_args!("{name}="));
+            }
+            self.field(event, name);
+        }
+    }
+
+    /// The call, because a mount is made in steps, and what it says of source, type, parameter and place.
+    fn mount(&mut self, event: &Event<'_>) {
+        self.line.push_str(event.call.name());
+        for name in ["fstype", "source", "command", "key", "value", "path"] {
+            if value(event, name) != Value::Null {
+                self.line.push(' ');
+                self.field(event, name);
             }
         }
     }

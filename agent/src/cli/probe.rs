@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use common::{Kind, filter::class};
+use common::Kind;
 use serde::Serialize;
 
 use super::{
@@ -11,8 +11,12 @@ use super::{
 };
 use crate::{
     config::Config,
-    pipeline::hook_status,
-    source::{Kernel, Options, kernel::BTF},
+    pipeline::place,
+    source::{
+        Family, Kernel, Options, SourceError, Wanted,
+        hooks::{self, PROGRAMS},
+        kernel::{Attached, BTF, LSM_LIST},
+    },
 };
 
 /// Look at this kernel.
@@ -30,11 +34,43 @@ struct Report {
     facts: Vec<Fact>,
     /// How programs will read kernel memory.
     family: Option<&'static str>,
-    programs: Vec<crate::pipeline::HookStatus>,
+    /// The programs of the family that is used; for a machine, those of the others too.
+    programs: Vec<Fate>,
+    /// Whether the kernel counts the times that it skips a program (`recursion_misses`, 5.12).
+    counts_skips: bool,
+    /// The security modules that are on; empty where securityfs does not tell.
+    lsm: Vec<String>,
     /// Members of kernel structs that are missing.
     missing: Vec<String>,
+    /// Why there is no security tier.
+    no_lsm: Option<String>,
     /// Why nothing can be collected.
     error: Option<String>,
+}
+
+/// What this kernel makes of a program of the kernel half.
+#[derive(Debug, Serialize)]
+struct Fate {
+    program: String,
+    /// Where it sits.
+    at: String,
+    family: &'static str,
+    /// What it tells; empty for one that only helps others.
+    kinds: Vec<&'static str>,
+    /// Why it does not run; `None` when it does.
+    degraded: Option<String>,
+}
+
+impl Fate {
+    fn of(program: &hooks::Program, family: Family, degraded: Option<String>) -> Self {
+        Self {
+            program: program.name.to_owned(),
+            at: place(program),
+            family: family.name(),
+            kinds: program.kinds.iter().map(|kind| kind.name()).collect(),
+            degraded,
+        }
+    }
 }
 
 /// A thing that this system has or lacks.
@@ -46,8 +82,9 @@ struct Fact {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
-    let report = probe();
+    let mut report = probe();
     if args.json {
+        add_other_families(&mut report);
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         show(&report);
@@ -59,7 +96,7 @@ fn probe() -> Report {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mounts = read("/proc/mounts");
     let mounted = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
-    let lsm = read("/sys/kernel/security/lsm");
+    let lsm = read(LSM_LIST);
     let fact = |name, there, why| Fact { name, there, why };
     let facts = vec![
         fact(
@@ -70,12 +107,12 @@ fn probe() -> Report {
         fact(
             "tracefs mounted",
             mounted("tracefs"),
-            "not needed: typed tracepoints attach without it (mount -t tracefs nodev /sys/kernel/tracing)",
+            "needed after Linux 6.18, where programs sit behind perf events; the agent mounts it at /sys/kernel/tracing then",
         ),
         fact(
             "bpffs mounted",
             mounted("bpf"),
-            "not needed yet: pinned programs, which go on while the agent restarts, will want it (mount -t bpf bpf /sys/fs/bpf)",
+            "pinned programs go on while the agent is away; `run` mounts it at /sys/fs/bpf if it is not there",
         ),
         fact(
             "securityfs mounted",
@@ -85,7 +122,7 @@ fn probe() -> Report {
         fact(
             "BPF LSM",
             lsm.split(',').any(|it| it.trim() == "bpf"),
-            "not used yet: path-only calls (unlink, chmod …) are told with names copied from the caller",
+            "without, names of path-only calls (unlink, chmod …) are copied from the caller, and marked so",
         ),
         fact(
             "cgroup v2 mounted",
@@ -98,27 +135,58 @@ fn probe() -> Report {
             "auid and session tell who logged in; without, they are null",
         ),
     ];
-    let everything = [class::ALL; common::filter::KINDS];
-    let config = Config::default();
-    let options = Options {
+    let mut report = Report {
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        facts,
         family: None,
+        programs: Vec::new(),
+        counts_skips: false,
+        lsm: lsm.trim().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect(),
+        missing: Vec::new(),
+        no_lsm: None,
+        error: None,
+    };
+    match open(None) {
+        Ok(kernel) => {
+            report.family = Some(kernel.family().name());
+            report.missing = kernel.missing().to_vec();
+            report.no_lsm = kernel.lsm().map(str::to_owned);
+            report.counts_skips = kernel.counts_skips();
+            report.programs = programs(&kernel);
+        }
+        Err(error) => report.error = Some(error.to_string()),
+    }
+    report
+}
+
+/// Loads and attaches all programs.
+fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
+    let config = Config::default();
+    Kernel::open(&Options {
+        family,
         speaks: false,
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: everything,
-    };
-    let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
-    let report = Report { kernel, facts, family: None, programs: Vec::new(), missing: Vec::new(), error: None };
-    match Kernel::open(&options) {
-        Ok(kernel) => Report {
-            family: Some(kernel.family().name()),
-            programs: hook_status(&kernel),
-            missing: kernel.missing().to_vec(),
-            ..report
-        },
-        Err(error) => Report { error: Some(error.to_string()), ..report },
+        wanted: Wanted::all(),
+        stay: None,
+    })
+}
+
+/// Loads what is not used here, too: whether it would run is good to know of a kernel.
+fn add_other_families(report: &mut Report) {
+    for family in Family::ALL.iter().filter(|it| report.family.is_some_and(|used| used != it.name())) {
+        report.programs.extend(match open(Some(*family)) {
+            Ok(kernel) => programs(&kernel),
+            Err(error) => PROGRAMS.iter().map(|it| Fate::of(it, *family, Some(error.to_string()))).collect(),
+        });
     }
+}
+
+/// What became of the programs of its family.
+fn programs(kernel: &Kernel) -> Vec<Fate> {
+    let program = |it: &Attached| Fate::of(&it.program, kernel.family(), it.failed.clone());
+    kernel.attached().iter().map(program).collect()
 }
 
 fn show(report: &Report) {
@@ -140,6 +208,9 @@ fn show(report: &Report) {
     for program in &report.programs {
         let why = program.degraded.as_deref().unwrap_or_default();
         println!("  {} {:<16} {:<22} {why}", mark(program.degraded.is_none()), program.program, program.at);
+    }
+    if let Some(why) = &report.no_lsm {
+        println!("  {} security hooks: {why}", mark(false));
     }
     for member in &report.missing {
         println!("  {} {member} is not in this kernel: what it would tell is null", paint.text(Colour::Yellow, "no "));

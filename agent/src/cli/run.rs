@@ -29,5 +29,5 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
             }
         })
     });
-    Ok(daemon::run(&config, show)?)
+    Ok(daemon::run(&config, args.config.config.as_deref(), show)?)
 }

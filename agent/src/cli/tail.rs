@@ -46,6 +46,9 @@ pub struct Args {
     /// How programs read kernel memory, in place of the best way
     #[arg(long, hide = true, value_parser = family)]
     family: Option<Family>,
+    /// Let all events come to the user half, and let the policy decide there alone
+    #[arg(long, hide = true)]
+    no_push: bool,
     /// End after this time, as in `10s`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
@@ -65,7 +68,8 @@ fn family(text: &str) -> Result<Family, String> {
 const ALL: &str = "version: 1\ndefault: keep\n";
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
-    let config = Config { policy: args.policy.clone(), ..Config::default() };
+    let mut config = Config { policy: args.policy.clone(), ..Config::default() };
+    config.kernel.push_down = !args.no_push;
     super::log::start(&config.log);
     let kinds = kinds(&args.kind)?;
     let policy = if args.all {
@@ -75,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     };
     let mut source = match &args.replay {
         Some(path) => Source::Replay(Replay::open(path)?),
-        None => Source::Kernel(Box::new(daemon::open_kernel(&config, &policy, args.family)?)),
+        None => Source::Kernel([daemon::open_kernel(&config, &policy, args.family)?].into()),
     };
     for attached in source.kernel().iter().flat_map(|kernel| kernel.attached()) {
         if let Some(why) = &attached.failed {

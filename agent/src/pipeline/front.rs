@@ -1,24 +1,27 @@
 //! From the ring to a judged record.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use common::{Event, filter::Counts};
+use common::{Event, Header, Prefix, filter::Counts};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    Log, Status, Tally,
+    Log, Shed, Status, Tally,
     status::describe,
     tally::{Closed, Marks},
 };
 use crate::{
     clock::{Now, Stamp},
-    enrich::Enrich,
+    enrich::{Credentials, Enrich},
     policy::{Policy, Scratch},
-    record::{Judgement, Record},
-    source::{Kernel, Source, SourceError},
+    record::{Judgement, Record, Verdict},
+    source::{Attached, Kernel, Own, Source, SourceError, Wanted},
 };
 
 /// A wall clock that moved by less than this has not stepped, it was steered.
@@ -28,11 +31,15 @@ const STEP: i64 = 100_000_000;
 pub struct Front {
     source: Source,
     enrich: Enrich,
+    credentials: Credentials,
     policy: Policy,
     scratch: Scratch,
     stamp: Stamp,
     offset: i64,
     tally: Tally,
+    /// The last event of each CPU from a kernel half that handed over, if it came shortly before: the next one may have
+    /// told it, too.
+    seam: BTreeMap<u32, Vec<u64>>,
     /// When the rate was worked out, and how many events there were then.
     published: (Instant, u64),
 }
@@ -40,22 +47,29 @@ pub struct Front {
 /// A rate is taken over at least this time.
 const RATE_AGE: Duration = Duration::from_millis(500);
 
-/// What [`Front::drain`] hands over for each event: the record, the judgement, the time, the account.
+/// What [`Front::drain`] hands over for each event: the record, the judgement, the time (empty when
+/// it is dropped), the account.
 pub type Opened<'a> = &'a mut dyn FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>;
 
 impl Front {
     /// Puts the parts together.
-    pub fn new(source: Source, enrich: Enrich, policy: Policy, now: Now) -> Self {
+    pub fn new(mut source: Source, enrich: Enrich, policy: Policy, now: Now) -> Self {
+        let mut tally = Tally::default();
+        if let Some(found) = source.kernel_mut().and_then(Kernel::take_found) {
+            tally.resume(&found.base);
+        }
         let mut stamp = Stamp::default();
         stamp.set(now);
         Self {
             source,
             enrich,
+            credentials: Credentials::default(),
             policy,
             scratch: Scratch::default(),
             stamp,
             offset: now.offset(),
-            tally: Tally::default(),
+            tally,
+            seam: BTreeMap::new(),
             published: (Instant::now(), 0),
         }
     }
@@ -65,7 +79,8 @@ impl Front {
         &mut self,
         mut each: impl FnMut(&Record<'_>, Judgement<'_>, &str, &mut Tally) -> ControlFlow<()>,
     ) -> bool {
-        let Self { source, enrich, policy, scratch, stamp, tally, .. } = self;
+        let Self { source, enrich, credentials, policy, scratch, stamp, tally, seam, .. } = self;
+        let until = source.ends();
         source.drain(|bytes| {
             let event = match Event::decode(bytes) {
                 Ok(event) => event,
@@ -76,10 +91,22 @@ impl Front {
                 }
             };
             tally.received(&event);
+            let (time, mut full) = (event.header.ktime, false);
+            if !is_ours(&event, bytes, until, seam) {
+                return ControlFlow::Continue(());
+            }
+            if let Some(event) = credentials.follow(&event) {
+                let record = Record { event, context: enrich.context(&event) };
+                let judgement = policy.judge(&record, scratch);
+                // the event that shows it follows in any case
+                full = each(&record, judgement, stamp.text(time), tally).is_break();
+            }
             let context = enrich.context(&event);
             let record = Record { event, context };
             let judgement = policy.judge(&record, scratch);
-            each(&record, judgement, stamp.text(event.header.ktime), tally)
+            let text = if judgement.verdict == Verdict::Drop { "" } else { stamp.text(time) };
+            let flow = each(&record, judgement, text, tally);
+            if full { ControlFlow::Break(()) } else { flow }
         })
     }
 
@@ -96,9 +123,68 @@ impl Front {
         (step.abs() >= STEP).then_some(step)
     }
 
+    /// Puts a policy in place of the one that holds, in the kernel half first. Returns what then is degraded.
+    pub fn exchange(&mut self, policy: Policy, wanted: &Wanted) -> Result<Vec<Own>, SourceError> {
+        let attached = self.source.want(wanted)?;
+        let degraded = attached.iter().filter_map(Attached::degraded).collect();
+        self.policy = policy;
+        Ok(degraded)
+    }
+
     /// Stops the kernel half.
     pub fn detach(&mut self) {
         self.source.detach();
+    }
+
+    /// Whether the kernel half goes on without us.
+    pub fn stays(&self) -> bool {
+        self.source.kernel().is_some_and(Kernel::is_pinned)
+    }
+
+    /// When the kernel half hands over to another one that is there; `None` when there is none.
+    pub fn ends(&self) -> Option<u64> {
+        self.source.ends()
+    }
+
+    /// All that the kernel half made is sealed: goes on with the next one.
+    pub fn succeed(&mut self) {
+        self.source.succeed();
+        match self.source.kernel_mut().and_then(Kernel::take_found) {
+            Some(found) => self.tally.resume(&found.base),
+            None => self.tally.begin_anew(),
+        }
+    }
+
+    /// What is accounted for once the batch of this number is durable.
+    pub fn closing(&mut self, batch: u64) {
+        let base = self.tally.base(batch);
+        if let Some(kernel) = self.source.kernel_mut() {
+            kernel.closing(base);
+        }
+    }
+
+    /// Whether a batch should be sealed, though nothing else asks for that: what is taken and not sealed is kept twice.
+    pub fn is_due(&self) -> bool {
+        self.source.kernel().is_some_and(Kernel::is_long)
+    }
+
+    /// The batch is durable.
+    pub fn sealed(&mut self) {
+        if let Some(kernel) = self.source.kernel_mut() {
+            kernel.sealed();
+        }
+    }
+
+    /// All is sealed, and nothing is to be gone on with.
+    pub fn forget(&mut self) {
+        if let Some(kernel) = self.source.kernel_mut() {
+            kernel.forget();
+        }
+    }
+
+    /// Looks whether the kernel half is as it should be, and mends it.
+    pub fn check(&mut self, scratch: &Path) -> Vec<Own> {
+        self.source.kernel_mut().map_or(Vec::new(), |kernel| kernel.check(scratch))
     }
 
     /// SHA-256 of the policy's text.
@@ -111,11 +197,22 @@ impl Front {
         self.source.kernel().map_or(Ok(Vec::new()), Kernel::sequences)
     }
 
+    /// The summaries of what was merged in this batch.
+    pub fn flush(&mut self, shed: &mut Shed) -> Vec<Own> {
+        shed.flush(&mut self.tally)
+    }
+
     /// Closes the account of a batch. `sequences`: see [`Front::sequences`]; `empty`: all events before are taken.
     pub fn close(&mut self, sequences: Vec<u64>, empty: bool) -> Result<Closed, SourceError> {
         // the counts last: of every gap that shows, the loss is counted by now
         let marks = self.marks(sequences)?;
-        Ok(self.tally.close(marks, empty))
+        let load = self.source.kernel().map(|kernel| u64::from(kernel.load()));
+        let mut closed = self.tally.close(marks, empty);
+        closed.load = load;
+        if closed.lost > 0 {
+            self.credentials.forget();
+        }
+        Ok(closed)
     }
 
     fn marks(&self, sequences: Vec<u64>) -> Result<Marks, SourceError> {
@@ -127,6 +224,7 @@ impl Front {
                 sent: sum.sent + it.sent,
                 lost: sum.lost + it.lost,
                 truncated: sum.truncated + it.truncated,
+                own: sum.own + it.own,
             })
         };
         let counts = kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
@@ -148,4 +246,44 @@ impl Front {
         log.describe(&mut status);
         status.trouble = trouble;
     }
+}
+
+/// An event is told by two kernel halves when their agreed time falls between the looks that they take at the clock. So
+/// much lies between them at most, in nanoseconds, unless the host is stopped there.
+const SEAM: u64 = 20_000;
+
+/// Whether an event of a kernel half is its own: not from the time on at which it hands over, and not told already by
+/// the one before it.
+fn is_ours(event: &Event<'_>, bytes: &[u8], until: Option<u64>, seam: &mut BTreeMap<u32, Vec<u64>>) -> bool {
+    let (time, cpu) = (event.header.ktime, event.header.cpu);
+    match until {
+        Some(until) => {
+            if time < until && time + SEAM >= until {
+                seam.insert(cpu, words(bytes));
+            }
+            time < until
+        }
+        None if seam.is_empty() => true,
+        None => !seam.remove(&cpu).is_some_and(|before| is_same(before.as_bytes(), bytes)),
+    }
+}
+
+/// The words of an event.
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0; bytes.len().div_ceil(8)];
+    words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+    words
+}
+
+/// Whether two events are one, told by two kernel halves: all but the time and the number is the same.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let blank = |bytes: &[u8]| {
+        let mut words = words(bytes);
+        let time = size_of::<Prefix>() / 8;
+        words.get_mut(time..time + 2)?.fill(0);
+        Some(words)
+    };
+    let time = |bytes: &[u8]| Some(Header::read_from_prefix(bytes.get(size_of::<Prefix>()..)?).ok()?.0.ktime);
+    let near = time(one).zip(time(other)).is_some_and(|(one, other)| other.saturating_sub(one) <= SEAM);
+    near && blank(&words(one).as_bytes()[..one.len()]) == blank(other)
 }

@@ -17,7 +17,7 @@ use crate::{
     batch::{Batch, Limits},
     clock::Now,
     keys::{Keys, KeysError},
-    record::{Judgement, Record, Verdict, json},
+    record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
     spool::{self, Spool, SpoolError},
 };
@@ -70,6 +70,7 @@ pub struct LogOptions {
 /// The log, open for writing.
 pub struct Log {
     batch: Batch,
+    writer: json::Writer,
     sealer: Sealer,
     keys: Keys,
     spool: Spool,
@@ -118,6 +119,7 @@ impl Log {
         let sealer = Sealer::open(host_key, state)?;
         Ok(Self {
             batch: Batch::new(options.limits, now),
+            writer: json::Writer::default(),
             sealer,
             keys,
             spool,
@@ -177,14 +179,30 @@ impl Log {
         time: &str,
         now: Now,
     ) -> Result<(), LineError> {
+        let Self { batch, writer, .. } = self;
         let is_alert = judgement.verdict == Verdict::Alert;
-        self.batch.add(now.boot, is_alert, |out| json::line(record, judgement, time, out))
+        batch.add(now.boot, is_alert, |out| writer.line(record, judgement, time, out))?;
+        for (field, path) in record::mismatches(record) {
+            batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;
+        }
+        Ok(())
     }
 
     /// Adds a record of the agent's own.
     pub fn own(&mut self, own: &Own, now: Now) -> Result<(), LogError> {
         let line = own.line(&text::time(now.wall));
         Ok(self.batch.add(now.boot, false, |out| out.extend_from_slice(line.as_bytes()))?)
+    }
+
+    /// Adds a record of the agent's own that shall be known at once.
+    pub fn alert(&mut self, own: &Own, now: Now) -> Result<(), LogError> {
+        let line = own.line(&text::time(now.wall));
+        Ok(self.batch.add(now.boot, true, |out| out.extend_from_slice(line.as_bytes()))?)
+    }
+
+    /// The number of the batch that is sealed next, or that is being made durable.
+    pub fn next(&self) -> u64 {
+        self.sealer.state().batch()
     }
 
     /// Whether no more is added before the seal.
@@ -228,6 +246,7 @@ impl Log {
             clock: Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: now.offset() - self.offset },
             agent: self.agent.clone(),
             policy,
+            load: account.load,
             cpus: account.cpus.clone(),
             accounts: sorted(&account.accounts),
             lost: account.lost,

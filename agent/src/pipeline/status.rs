@@ -4,7 +4,10 @@ use common::filter::Counts;
 use serde::{Deserialize, Serialize};
 
 use super::tally::Total;
-use crate::source::{Kernel, hooks::Entry};
+use crate::source::{
+    Kernel,
+    hooks::{Entry, Program},
+};
 
 /// A program of the kernel half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,14 +79,21 @@ pub(super) fn describe(kernel: &Kernel, status: &mut Status) {
     }
 }
 
+/// Where a program sits, in words.
+pub fn place(program: &Program) -> String {
+    match program.entry {
+        Entry::Tracepoint(_, at) | Entry::Lsm(at) => at.to_owned(),
+        Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
+        Entry::Operation(kind) => format!("io_uring_complete, {}", kind.name()),
+        Entry::Judge => "sys_exit, after the others".to_owned(),
+    }
+}
+
 /// What became of each program.
-pub fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
+fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
     let programs = kernel.attached().iter().map(|attached| HookStatus {
         program: attached.program.name.to_owned(),
-        at: match attached.program.entry {
-            Entry::Tracepoint(_, names) => names.join(" or "),
-            Entry::Jump(jump, kind) => format!("{}, {}", jump.tracepoint().join(" or "), kind.name()),
-        },
+        at: place(&attached.program),
         degraded: attached.failed.clone(),
     });
     programs.collect()

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use common::{Event, Hook, filter::Counts, wire::mark};
+use common::{Event, Hook, Kind, filter::Counts, wire::mark};
 use seal::{Account, Cpu};
 
-use crate::{record::Record, source::Own};
+use crate::{
+    record::Record,
+    source::{Base, Own},
+};
 
 /// What the kernel half said at the end of a batch: `sequences` before its last events were taken, the counts after.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,7 @@ struct Flow {
     emitted: u64,
     truncated: u64,
     unwritten: u64,
+    merged: u64,
 }
 
 /// The sequence numbers of one CPU.
@@ -47,6 +51,8 @@ pub struct Tally {
     before: Marks,
     /// Lost by the kernel's count, not yet seen as a gap in the numbers.
     owed: BTreeMap<u8, u64>,
+    /// What the agent before had taken and not kept when it was killed may still show as gaps.
+    killed: bool,
     /// Totals since the start.
     pub total: Total,
 }
@@ -60,11 +66,16 @@ pub struct Total {
     pub kept: u64,
     /// Events that were wanted and not had.
     pub lost: u64,
+    /// Events that were told as part of a summary.
+    #[serde(default)]
+    pub merged: u64,
 }
 
 /// The account of one batch, closed.
 #[derive(Clone, Debug, Default)]
 pub struct Closed {
+    /// For the header.
+    pub load: Option<u64>,
     /// For the header.
     pub cpus: Vec<Cpu>,
     /// For the header.
@@ -75,6 +86,42 @@ pub struct Closed {
 }
 
 impl Tally {
+    /// Goes on from what another run has accounted for.
+    pub fn resume(&mut self, base: &Base) {
+        self.begin_anew();
+        self.killed = true;
+        self.before.skipped = base.skipped;
+        for (cpu, next) in &base.cpus {
+            self.cpus.insert(*cpu, Numbers { next: *next, first: *next, received: 0 });
+        }
+        for (number, filtered, lost, owed) in &base.hooks {
+            let Some(hook) = Hook::from_number(*number) else { continue };
+            let counts = Counts { filtered: *filtered, lost: *lost, ..Counts::default() };
+            self.before.counts.push((hook, counts));
+            self.owed.insert(*number, *owed);
+        }
+    }
+
+    /// Begins with a kernel half that has made nothing yet. The totals go on.
+    pub fn begin_anew(&mut self) {
+        *self = Self { total: self.total, ..Self::default() };
+    }
+
+    /// What is accounted for by the batch that was closed.
+    pub fn base(&self, batch: u64) -> Base {
+        let hooks = self.before.counts.iter().map(|(hook, counts)| {
+            let owed = self.owed.get(&(*hook as u8)).copied().unwrap_or(0);
+            (*hook as u8, counts.filtered, counts.lost, owed)
+        });
+        Base {
+            batch,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cpus: self.cpus.iter().map(|(cpu, numbers)| (*cpu, numbers.next)).collect(),
+            hooks: hooks.collect(),
+            skipped: self.before.skipped,
+        }
+    }
+
     /// An event came.
     pub fn received(&mut self, event: &Event<'_>) {
         self.hooks.entry(event.hook as u8).or_default().received += 1;
@@ -91,13 +138,36 @@ impl Tally {
 
     /// An event became a line.
     pub fn emitted(&mut self, record: &Record<'_>) {
+        // the agent made it: no hook has sent it, and no CPU has numbered it
+        if record.event.kind() == Kind::CredChange {
+            return;
+        }
         let hook = self.hooks.entry(record.event.hook as u8).or_default();
         hook.emitted += 1;
         self.total.kept += 1;
+        hook.truncated += u64::from(Self::is_truncated(record));
+    }
+
+    /// Whether a record has a value that is cut short.
+    pub fn is_truncated(record: &Record<'_>) -> bool {
         let fields = record.event.kind().fields().len();
-        if (0..fields).any(|field| record.event.body_marks(field) & mark::TRUNCATED != 0) {
-            hook.truncated += 1;
-        }
+        (0..fields).any(|field| record.event.body_marks(field) & mark::TRUNCATED != 0)
+    }
+
+    /// An event became part of a summary.
+    pub fn merged(&mut self, hook: Hook) {
+        self.hooks.entry(hook as u8).or_default().merged += 1;
+        self.total.merged += 1;
+    }
+
+    /// An event of this batch that counts as merged became a line after all.
+    pub fn told_after_all(&mut self, hook: Hook, truncated: bool) {
+        let flow = self.hooks.entry(hook as u8).or_default();
+        flow.merged -= 1;
+        flow.emitted += 1;
+        flow.truncated += u64::from(truncated);
+        self.total.merged -= 1;
+        self.total.kept += 1;
     }
 
     /// An event could not be made a line.
@@ -127,6 +197,7 @@ impl Tally {
             numbers.received = 0;
         }
         self.account(&marks, gaps, &mut closed);
+        self.killed &= !empty;
         let skipped = marks.skipped.saturating_sub(self.before.skipped);
         for (cause, count) in [("skipped", skipped), ("undecodable", std::mem::take(&mut self.undecodable))] {
             if count > 0 {
@@ -161,9 +232,10 @@ impl Tally {
                     kfilter: filtered,
                     lost,
                     recv: got.received,
-                    ufilter: got.received - got.emitted,
+                    ufilter: got.received - got.emitted - got.merged,
                     emit: got.emitted,
                     trunc: got.truncated,
+                    merge: got.merged,
                 });
             }
             if lost > 0 {
@@ -175,7 +247,7 @@ impl Tally {
         }
         // a gap that no hook counted as lost: never silent
         if gaps > 0 {
-            closed.causes.push(("all", "uncounted", gaps));
+            closed.causes.push(("all", if self.killed { "killed" } else { "uncounted" }, gaps));
         }
     }
 }
@@ -191,7 +263,7 @@ impl Closed {
 mod tests {
     use std::collections::VecDeque;
 
-    use common::{Header, Kind, Prefix, event::Unlink, wire::Path};
+    use common::{Header, Prefix, event::Unlink, wire::Path};
     use fastrand::Rng;
     use zerocopy::IntoBytes as _;
 
@@ -323,6 +395,6 @@ mod tests {
         tally.undecodable();
         assert_eq!(causes(&tally.close(skipped.clone(), true)), [("all", "skipped", 3), ("all", "undecodable", 1)]);
         assert_eq!(causes(&tally.close(skipped, true)), []);
-        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8 });
+        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8, merged: 0 });
     }
 }

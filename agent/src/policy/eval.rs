@@ -48,14 +48,76 @@ pub(super) enum Check {
     Bool(bool),
     Number(Order, i128),
     /// All of these bits are set.
-    Bits(u32),
+    Bits(u64),
     Name(&'static str),
     /// Of a list: one of the texts.
     Text(Pattern),
+    /// The same for many patterns at once.
+    Texts(Texts),
     /// An address in the range.
     Net(Net),
     /// Not an internet address.
     NoIp,
+}
+
+/// Whole texts and beginnings of texts. A text is mostly none of them, and its first bytes tell.
+#[derive(Clone, Debug)]
+pub(super) struct Texts(Box<[Headed]>);
+
+/// A pattern, and which of a text's first eight bytes must be what.
+#[derive(Clone, Debug)]
+struct Headed {
+    mask: u64,
+    head: u64,
+    pattern: Pattern,
+}
+
+impl Texts {
+    /// Takes the patterns that have a fixed beginning out of some checks of which one is enough.
+    fn gather(checks: Vec<Check>) -> Vec<Check> {
+        let (headed, mut others): (Vec<_>, Vec<_>) =
+            checks.into_iter().partition(|check| matches!(check, Check::Text(Pattern::Is(_) | Pattern::Starts(_))));
+        if headed.len() < 2 {
+            others.splice(0..0, headed);
+            return others;
+        }
+        let patterns = headed.into_iter().filter_map(|check| match check {
+            Check::Text(pattern @ (Pattern::Is(_) | Pattern::Starts(_))) => Some(Headed::new(pattern)),
+            _ => None,
+        });
+        others.insert(0, Check::Texts(Self(patterns.collect())));
+        others
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter().map(|it| &it.pattern)
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        let head = head(text);
+        self.0.iter().any(|it| head & it.mask == it.head && it.pattern.matches(text))
+    }
+}
+
+impl Headed {
+    fn new(pattern: Pattern) -> Self {
+        let bytes = match &pattern {
+            Pattern::Is(it) | Pattern::Starts(it) => &it[..it.len().min(size_of::<u64>())],
+            Pattern::Ends(_) | Pattern::Contains(_) | Pattern::Regex(_) => &[],
+        };
+        Self { mask: head(&[0xff; size_of::<u64>()][..bytes.len()]), head: head(bytes), pattern }
+    }
+}
+
+/// The first eight bytes of a text as one number; what is not there is 0.
+fn head(text: &[u8]) -> u64 {
+    let mut head = [0; size_of::<u64>()];
+    match text.first_chunk() {
+        Some(first) => head = *first,
+        None => head[..text.len()].copy_from_slice(text),
+    }
+    u64::from_le_bytes(head)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +197,7 @@ impl Expr {
         }
     }
 
-    /// Puts cheap tests first; nothing else changes, since tests have no effects.
+    /// Puts cheap tests first, and many texts together; nothing else changes, since tests have no effects.
     pub fn sort(&mut self) -> u32 {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -147,7 +209,12 @@ impl Expr {
                 cost
             }
             Self::Not(part) => part.sort(),
-            Self::Test(test) => test.cost(),
+            Self::Test(test) => {
+                if !test.all {
+                    test.checks = Texts::gather(std::mem::take(&mut test.checks).into_vec()).into();
+                }
+                test.cost()
+            }
         }
     }
 }
@@ -208,7 +275,11 @@ impl Check {
             (Self::Text(pattern), Value::Text(text)) => pattern.matches(text),
             (Self::Text(pattern), Value::Name(name)) => pattern.matches(name.as_bytes()),
             (Self::Text(pattern), Value::List(list)) => items(list).any(|item| pattern.matches(item)),
-            (Self::Bits(wanted), Value::Octal(it) | Value::Uint(it) | Value::Flags(it, _)) => it & wanted == *wanted,
+            (Self::Texts(texts), Value::Text(text)) => texts.matches(text),
+            (Self::Texts(texts), Value::Name(name)) => texts.matches(name.as_bytes()),
+            (Self::Texts(texts), Value::List(list)) => items(list).any(|item| texts.matches(item)),
+            (Self::Bits(wanted), Value::Octal(it) | Value::Uint(it)) => u64::from(it) & wanted == *wanted,
+            (Self::Bits(wanted), Value::Flags(it, _)) => it & wanted == *wanted,
             (Self::Net(net), Value::Addr(SocketAddr::Ip(address, _))) => net.contains(address),
             (Self::NoIp, value) => !matches!(value, Value::Addr(SocketAddr::Ip(..))),
             (Self::Number(order, wanted), value) => number(value).is_some_and(|it| order.accepts(it.cmp(wanted))),
@@ -248,4 +319,29 @@ fn join(value: Value<'_>, text: &mut Vec<u8>) -> bool {
         text.extend_from_slice(item);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Patterns and texts short, long and alike: together they say what each says alone.
+    #[test]
+    fn many_patterns_say_what_each_of_them_says() {
+        let words =
+            ["", "/", "/e", "/etc", "/etc/", "/etc/pas", "/etc/passwd", "/etc/passwd-", "/etc/pass", "/usr/lib/x", "a"];
+        let texts = words.iter().map(|it| it.as_bytes()).chain([&b"/e\0"[..], b"/etc\0\0\0\0", b"\xff/etc"]);
+        for text in texts {
+            for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other))) {
+                let alone = || {
+                    let bytes = |it: &str| it.as_bytes().into();
+                    vec![Check::Text(Pattern::Is(bytes(one))), Check::Text(Pattern::Starts(bytes(other)))]
+                };
+                let together = Texts::gather(alone());
+                assert!(matches!(together[..], [Check::Texts(_)]));
+                let expected = alone().iter().any(|check| check.accepts(Value::Text(text)));
+                assert_eq!(together[0].accepts(Value::Text(text)), expected, "{one:?} {other:?} {text:?}");
+            }
+        }
+    }
 }

@@ -180,6 +180,18 @@ impl Net {
         Ok(net)
     }
 
+    /// The base, and the number of bits that it fixes.
+    pub fn parts(self) -> (IpAddr, u32) {
+        (self.base, self.bits)
+    }
+
+    /// Whether it is a range of IPv6 that has to do with addresses of IPv4 written as IPv6.
+    pub fn holds_mapped(self) -> bool {
+        let mapped = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into();
+        let bits = self.bits.min(96);
+        self.base.is_ipv6() && mask(self.base, bits) == mask(mapped, bits)
+    }
+
     /// Whether an address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -1,21 +1,24 @@
-//! What the kernel half may leave out: the classes of events that the policy drops whatever else they say.
+//! What the kernel half may leave out: the classes of events that the policy drops whatever else they say, and the
+//! calls all of whose events it drops. What depends on more than that is asked of the event itself: see
+//! [`super::matcher`].
 //!
 //! A class fixes some fields of an event: whether the call succeeded, its error, of an open what it was for and
 //! whether it created or emptied the file (`agent-ebpf/src/program/open.rs` decides). Each way
 //! in which it may do so is a [`World`]. In a world the rules are evaluated with all other fields unknown; the kernel
 //! half may leave a class out when the result is a drop, for certain, in all of its worlds.
 
-use std::{fmt, sync::OnceLock};
+use std::{collections::BTreeSet, fmt, sync::OnceLock};
 
 use common::{
-    Kind, Value,
-    filter::{KINDS, class},
+    Call, Kind, Value,
+    filter::{KINDS, Matcher, class},
 };
 
 use super::{
     Policy,
     compile::KindRules,
     eval::{Check, Expr},
+    matcher,
 };
 use crate::record::{Derived, Slot, Verdict, errno};
 
@@ -23,7 +26,7 @@ use crate::record::{Derived, Slot, Verdict, errno};
 const CLASSES: &[(u8, &str)] =
     &[(class::SUCCESS, "success"), (class::READ, "read"), (class::DENIED, "denied"), (class::FAILED, "failed")];
 /// See open(2).
-const O_TRUNC: u32 = 0o1000;
+const O_TRUNC: u64 = 0o1000;
 /// The kernel's own error numbers end here; those behind have no names.
 const ERRNO_LIMIT: i64 = 600;
 
@@ -35,6 +38,8 @@ pub(super) struct World {
     kind: Kind,
     success: bool,
     errno: Value<'static>,
+    /// The call, if one is meant.
+    call: Option<Call>,
     /// Of an open that succeeded.
     open: Option<Opened>,
 }
@@ -62,7 +67,7 @@ impl Opened {
 
 /// All worlds of a kind.
 pub(super) fn worlds(kind: Kind) -> Vec<World> {
-    let success = World { class: class::SUCCESS, kind, success: true, errno: Value::Null, open: None };
+    let success = World { class: class::SUCCESS, kind, success: true, errno: Value::Null, call: None, open: None };
     let mut worlds = Vec::new();
     if kind == Kind::Open {
         for access in ["read", "write", "read-write", "path"] {
@@ -114,9 +119,8 @@ impl World {
                 },
                 _ => return None,
             },
-            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Call | Derived::Via) => {
-                return None;
-            }
+            Slot::Derived(Derived::Call) => Value::Name(self.call?.name()),
+            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Via) => return None,
         };
         Some(check.accepts(value))
     }
@@ -149,6 +153,25 @@ impl Policy {
         wanted
     }
 
+    /// The calls that may make an event which is not dropped.
+    pub fn calls(&self) -> Vec<Call> {
+        let kinds = |call: Call| match call {
+            Call::Unlinkat => vec![Kind::Unlink, Kind::Rmdir],
+            call => call.kind().into_iter().collect(),
+        };
+        let makes = |call: Call, kind: Kind| {
+            let mut worlds = worlds(kind).into_iter().map(|world| World { call: Some(call), ..world });
+            worlds.any(|world| !world.is_dropped(self, self.kind(kind)))
+        };
+        Call::ALL.iter().copied().filter(|call| kinds(*call).into_iter().any(|kind| makes(*call, kind))).collect()
+    }
+
+    /// What the kernel half asks of the events of each kind before it sends them, where that can spare any.
+    pub fn matchers(&self) -> Vec<(Kind, Box<Matcher>)> {
+        let matcher = |kind: &Kind| Some((*kind, matcher::compile(self, *kind, self.kind(*kind))?));
+        Kind::ALL.iter().filter_map(matcher).collect()
+    }
+
     /// For each kind: what the kernel half does, and which rules decide about the rest.
     pub fn explain(&self) -> Vec<Share<'_>> {
         let wanted = self.wanted();
@@ -156,6 +179,9 @@ impl Policy {
             kind: *kind,
             wanted: wanted[*kind as usize],
             rules: self.kind(*kind).rules.iter().map(|(at, _)| self.rules[*at].id.as_str()).collect(),
+            matched: matcher::compile(self, *kind, self.kind(*kind))
+                .map(|it| [it.atom_count, it.place_count, it.step_count]),
+            open: matcher::left_open(*kind, self.kind(*kind)),
         };
         Kind::ALL.iter().map(share).collect()
     }
@@ -170,6 +196,10 @@ pub struct Share<'p> {
     pub wanted: u8,
     /// The rules that look at this kind, first match first.
     pub rules: Vec<&'p str>,
+    /// Numbers, paths and steps by which the kernel half discards single events of these classes, if it can.
+    pub matched: Option<[u32; 3]>,
+    /// Fields that rules test and only the user half can.
+    pub open: BTreeSet<String>,
 }
 
 impl fmt::Display for Share<'_> {
@@ -183,6 +213,13 @@ impl fmt::Display for Share<'_> {
         write!(f, "{}: dropped in the kernel: {}; sent: {}", self.kind.name(), names(false), names(true))?;
         if self.wanted != 0 && !self.rules.is_empty() {
             write!(f, "; rules: {}", self.rules.join(", "))?;
+        }
+        if let (Some([atoms, places, steps]), true) = (self.matched, self.wanted != 0) {
+            write!(f, "; of these the kernel drops what {atoms} numbers and {places} paths decide in {steps} steps")?;
+            if !self.open.is_empty() {
+                let open: Vec<_> = self.open.iter().map(String::as_str).collect();
+                write!(f, ", without a look at {}", open.join(", "))?;
+            }
         }
         Ok(())
     }

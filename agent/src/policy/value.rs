@@ -238,7 +238,7 @@ impl Target<'_> {
                 self.number(text).map(|it| Check::Number(order, it))
             }
             (Type::Octal, Op::Equal) => self.octal(text).map(|it| Check::Number(Order::Equal, it.into())),
-            (Type::Octal, Op::Bits) => self.octal(text).map(Check::Bits),
+            (Type::Octal, Op::Bits) => self.octal(text).map(|it| Check::Bits(it.into())),
             (Type::Uint, Op::Bits) => {
                 self.number(text)?.try_into().map(Check::Bits).map_err(|_| self.mistyped(text, None))
             }
@@ -328,7 +328,7 @@ impl Target<'_> {
         }
     }
 
-    fn flag(&self, text: &str) -> Result<u32, ValueError> {
+    fn flag(&self, text: &str) -> Result<u64, ValueError> {
         let Type::Flags(names) = self.ty else { return Err(self.mistyped(text, None)) };
         let found = names.iter().find(|(_, name)| *name == text);
         found.map(|(bit, _)| *bit).ok_or_else(|| self.unknown(text, names.iter().map(|(_, name)| *name).collect()))
@@ -338,7 +338,7 @@ impl Target<'_> {
         let slot = match self.operand {
             Operand::Field(slot) | Operand::Made(slot, _) | Operand::Joined(slot, _) => slot,
         };
-        let (known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
+        let (mut known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
             (Slot::Derived(Derived::Kind), _) => (Kind::ALL.iter().map(|kind| kind.name()).collect(), false),
             (Slot::Derived(Derived::Call), _) => (Call::ALL.iter().map(|call| call.name()).collect(), false),
             (Slot::Derived(Derived::Via), _) => (vec![VIA_IO_URING], false),
@@ -348,6 +348,8 @@ impl Target<'_> {
             // a set that this place does not know yet: any text may be right
             _ => return Ok(Check::Text(Pattern::Is(text.as_bytes().into()))),
         };
+        // two numbers may have one name
+        known.dedup();
         match known.iter().find(|name| **name == text) {
             Some(name) => Ok(Check::Name(name)),
             // values without a name are written as numbers
@@ -358,7 +360,9 @@ impl Target<'_> {
         }
     }
 
-    fn unknown(&self, text: &str, known: Vec<&'static str>) -> ValueError {
+    fn unknown(&self, text: &str, mut known: Vec<&'static str>) -> ValueError {
+        // two numbers may bear one name
+        known.dedup();
         ValueError::Unknown { what: format!("value of {}", self.field), name: text.to_owned(), known }
     }
 

@@ -161,6 +161,22 @@ impl Slot {
         PARTS.iter().find(|(name, ..)| *name == part).map(|(_, part, ty)| (Slot::BodyPart(at, *part), *ty))
     }
 
+    /// Its name in policies. `kind`: of the event.
+    pub fn name(self, kind: Kind) -> String {
+        let added = |wanted: Slot| CONTEXT.iter().chain(DERIVED).find(|(_, slot)| *slot == wanted);
+        match self {
+            Self::Header(at) => Header::FIELDS[at].name.to_owned(),
+            Self::Body(at) => kind.fields()[at].name.to_owned(),
+            Self::BodyPart(at, part) => {
+                let part = PARTS.iter().find(|(_, it, _)| *it == part).map_or("", |(name, ..)| name);
+                format!("{}.{part}", kind.fields()[at].name)
+            }
+            Self::Context(_) | Self::Derived(_) => {
+                added(self).map_or_else(String::new, |(field, _)| field.name.to_owned())
+            }
+        }
+    }
+
     /// The names of all fields of a kind, as policies use them.
     pub fn names(kind: Kind) -> impl Iterator<Item = Cow<'static, str>> {
         let parts = kind.fields().iter().filter(|field| field.ty == Type::Addr);

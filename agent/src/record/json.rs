@@ -2,162 +2,23 @@
 //!
 //! Numbers of 2^53 and more are strings: a reader with doubles would take another number. Bytes that are not UTF-8 become `{"b64":"…"}`, so that nothing is lost.
 
-use std::sync::OnceLock;
+mod line;
+
+use std::net::IpAddr;
 
 use base64ct::{Base64, Encoding};
 use common::{
-    Header, Kind, Record as _, Type, Value,
-    filter::KINDS,
-    wire::{PathParts, SocketAddr, dns::labels, items, mark},
+    Value,
+    wire::{PathParts, SocketAddr, items},
 };
 
 use seal::MAX_LINE;
 
-use super::{ContextField, Derived, Judgement, Process, Record, Slot};
+use super::Process;
+pub use line::{UNLIKE, Writer, line};
 
 /// The JSON of a process names ancestors in at most this many bytes.
 const ANCESTORS: usize = MAX_LINE / 16;
-
-/// Room for the name of a list among the truncated fields.
-const NAME: usize = 64;
-
-/// What stands behind a key.
-#[derive(Clone, Copy, Debug)]
-enum Item {
-    Slot(Slot),
-    Evidence,
-    Policy,
-    Process,
-    Time,
-}
-
-/// A key with its quotes and colon, and what stands behind it.
-type Plan = Vec<(Vec<u8>, Item)>;
-
-/// The keys of each kind in the order of RFC 8785.
-fn plan(kind: Kind) -> &'static Plan {
-    static PLANS: OnceLock<[Plan; KINDS]> = OnceLock::new();
-    let plans = PLANS.get_or_init(|| {
-        let mut plans = [const { Plan::new() }; KINDS];
-        Kind::ALL.iter().for_each(|kind| plans[*kind as usize] = make_plan(*kind));
-        plans
-    });
-    &plans[kind as usize]
-}
-
-fn make_plan(kind: Kind) -> Plan {
-    let mut items: Vec<(&str, Item)> = vec![
-        ("auser", Item::Slot(Slot::Context(ContextField::Auser))),
-        ("call", Item::Slot(Slot::Derived(Derived::Call))),
-        ("errno", Item::Slot(Slot::Derived(Derived::Errno))),
-        ("euser", Item::Slot(Slot::Context(ContextField::Euser))),
-        ("evidence", Item::Evidence),
-        ("group", Item::Slot(Slot::Context(ContextField::Group))),
-        ("kind", Item::Slot(Slot::Derived(Derived::Kind))),
-        ("policy", Item::Policy),
-        ("process", Item::Process),
-        ("success", Item::Slot(Slot::Derived(Derived::Success))),
-        ("time", Item::Time),
-        ("user", Item::Slot(Slot::Context(ContextField::User))),
-        ("via", Item::Slot(Slot::Derived(Derived::Via))),
-    ];
-    items.extend(Header::FIELDS.iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Header(at)))));
-    items.extend(kind.fields().iter().enumerate().map(|(at, field)| (field.name, Item::Slot(Slot::Body(at)))));
-    items.sort_by_key(|(name, _)| *name);
-    items.into_iter().map(|(name, item)| (format!("\"{name}\":").into_bytes(), item)).collect()
-}
-
-/// Appends the line of a record, without a line feed. `time` is the wall clock time of the event, as RFC 3339. A list
-/// that would make the line longer than [`MAX_LINE`] is cut: escapes make up to six bytes of one, and whoever chooses
-/// the arguments of a program must not be able to keep it out of the log.
-pub fn line(record: &Record<'_>, judgement: Judgement<'_>, time: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    let longest = members(record, judgement, time, MAX_LINE, out);
-    let over = (out.len() - start).saturating_sub(MAX_LINE);
-    if over > 0 {
-        out.truncate(start);
-        members(record, judgement, time, longest.saturating_sub(over + NAME), out);
-    }
-}
-
-/// Appends a record with lists of at most `room` bytes. Returns the bytes of the longest.
-fn members(record: &Record<'_>, judgement: Judgement<'_>, time: &str, room: usize, out: &mut Vec<u8>) -> usize {
-    let (start, mut longest, mut cut_list) = (out.len(), 0, None);
-    out.push(b'{');
-    for (key, item) in plan(record.event.kind()) {
-        let slot_value = match item {
-            Item::Slot(slot) => record.value(*slot),
-            Item::Evidence | Item::Policy | Item::Process | Item::Time => Value::Null,
-        };
-        if slot_value == Value::Null && matches!(item, Item::Slot(slot) if !is_always_told(*slot)) {
-            continue;
-        }
-        if out.len() > start + 1 {
-            out.push(b',');
-        }
-        out.extend_from_slice(key);
-        match item {
-            Item::Slot(slot) => match slot_value {
-                Value::List(it) => {
-                    let start = out.len();
-                    if !list(it, room, out) {
-                        cut_list = Some(*slot);
-                    }
-                    longest = longest.max(out.len() - start);
-                }
-                it => value(it, out),
-            },
-            Item::Evidence => evidence(record, cut_list, out),
-            Item::Policy => {
-                out.extend_from_slice(b"{\"rule\":");
-                text(judgement.rule.as_bytes(), out);
-                out.extend_from_slice(b",\"verdict\":\"");
-                out.extend_from_slice(judgement.verdict.name().as_bytes());
-                out.extend_from_slice(b"\"}");
-            }
-            Item::Process => match record.context.process {
-                Some(process) => out.extend_from_slice(&process.json),
-                None => out.extend_from_slice(b"null"),
-            },
-            Item::Time => {
-                out.push(b'"');
-                out.extend_from_slice(time.as_bytes());
-                out.push(b'"');
-            }
-        }
-    }
-    out.push(b'}');
-    longest
-}
-
-/// Fields without a value are left out, but for those of the header that say who it was: there, null says "nobody".
-fn is_always_told(slot: Slot) -> bool {
-    matches!(slot, Slot::Header(at) if Header::FIELDS[at].ty == Type::Id)
-}
-
-/// How good the evidence is: the hook, and the fields that were copied from the caller's memory or cut short.
-fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
-    let kind = record.event.kind();
-    let marked = |name: &[u8], bit: u32, out: &mut Vec<u8>| {
-        let start = out.len();
-        for (at, field) in kind.fields().iter().enumerate() {
-            let cut_here = bit == mark::TRUNCATED && cut_list == Some(Slot::Body(at));
-            let absent_copy = bit == mark::USER && record.event.body_marks(at) & mark::ABSENT != 0;
-            if record.event.body_marks(at) & bit != 0 && !absent_copy || cut_here {
-                out.extend_from_slice(if out.len() == start { name } else { b"," });
-                text(field.name.as_bytes(), out);
-            }
-        }
-        if out.len() > start {
-            out.push(b']');
-        }
-    };
-    out.extend_from_slice(b"{\"hook\":");
-    text(record.event.hook.name().as_bytes(), out);
-    marked(b",\"truncated\":[", mark::TRUNCATED, out);
-    marked(b",\"user_copy\":[", mark::USER, out);
-    out.push(b'}');
-}
 
 /// Writes a value as JSON; a list has to be cut, see [`list`].
 fn value(value: Value<'_>, out: &mut Vec<u8>) {
@@ -170,11 +31,6 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Path(it) if it.name.is_empty() && !it.is_detached() => path_text(it, out),
         Value::Path(_) => {
             let mut bytes = Vec::with_capacity(256);
-            plain(value, &mut bytes);
-            text(&bytes, out);
-        }
-        Value::Domain(_) => {
-            let mut bytes = Vec::with_capacity(64);
             plain(value, &mut bytes);
             text(&bytes, out);
         }
@@ -204,9 +60,8 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(it) => out.extend_from_slice(it),
         Value::Name(it) => out.extend_from_slice(it.as_bytes()),
         Value::Path(it) => path(it, out),
-        Value::Domain(it) => domain(it, out),
         Value::Flags(bits, names) => flags(bits, names, out),
-        Value::Octal(it) => out.extend_from_slice(format!("{it:04o}").as_bytes()),
+        Value::Octal(it) => octal(it, out),
         Value::Device(it) => {
             integer(it >> 20, out);
             out.push(b':');
@@ -215,10 +70,16 @@ pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The bits of open(2)'s flags that are no bits but a number.
-const O_ACCMODE: u32 = 3;
+/// At least four digits, as chmod(1) has them.
+fn octal(number: u32, out: &mut Vec<u8>) {
+    let digits = number.checked_ilog2().map_or(1, |log| log / 3 + 1).max(4);
+    out.extend((0..digits).rev().map(|digit| b'0' + (number >> (3 * digit) & 7) as u8));
+}
 
-fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
+/// The bits of open(2)'s flags that are no bits but a number.
+const O_ACCMODE: u64 = 3;
+
+fn flags(bits: u64, names: &[(u64, &str)], out: &mut Vec<u8>) {
     let mut left = bits;
     let start = out.len();
     // composed flags (O_SYNC holds O_DSYNC, O_TMPFILE holds O_DIRECTORY) come first in the tables
@@ -236,7 +97,11 @@ fn flags(bits: u32, names: &[(u32, &str)], out: &mut Vec<u8>) {
         if out.len() > start {
             out.push(b'|');
         }
-        out.extend_from_slice(if left == 0 { "0".to_owned() } else { format!("{left:#x}") }.as_bytes());
+        if left == 0 {
+            out.push(b'0');
+        } else {
+            out.extend_from_slice(format!("{left:#x}").as_bytes());
+        }
     }
 }
 
@@ -270,33 +135,12 @@ fn path(path: PathParts<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a domain name as RFC 1035 (5.1) and RFC 4343 (2.1) do: a dot or backslash in a label gets a backslash, what is
-/// not printable three digits. The root is a dot.
-fn domain(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    for label in labels(bytes) {
-        if out.len() > start {
-            out.push(b'.');
-        }
-        for byte in label {
-            match byte {
-                b'.' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-                0x21..=0x7e => out.push(*byte),
-                _ => out.extend_from_slice(format!("\\{byte:03}").as_bytes()),
-            }
-        }
-    }
-    if out.len() == start {
-        out.push(b'.');
-    }
-}
-
 /// Writes a resolved path as a JSON string without a copy where no component needs escapes.
 fn path_text(parts: PathParts<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(b'"');
     path(parts, out);
-    if out[start + 1..].iter().all(|byte| byte.is_ascii() && !is_escaped(*byte)) {
+    if is_plain(&out[start + 1..]) {
         out.push(b'"');
         return;
     }
@@ -328,8 +172,8 @@ fn list(list: &[u8], room: usize, out: &mut Vec<u8>) -> bool {
 /// The name of an address family.
 pub fn family(addr: SocketAddr<'_>) -> Option<&'static str> {
     match addr {
-        SocketAddr::Ip(std::net::IpAddr::V4(_), _) => Some("inet"),
-        SocketAddr::Ip(std::net::IpAddr::V6(_), _) => Some("inet6"),
+        SocketAddr::Ip(IpAddr::V4(_), _) => Some("inet"),
+        SocketAddr::Ip(IpAddr::V6(_), _) => Some("inet6"),
         SocketAddr::Unix(_) | SocketAddr::Abstract(_) => Some("unix"),
         SocketAddr::Other(16) => Some("netlink"),
         SocketAddr::Other(17) => Some("packet"),
@@ -343,7 +187,21 @@ fn addr(addr: SocketAddr<'_>, out: &mut Vec<u8>) {
     let name = family(addr).unwrap_or("other");
     match addr {
         SocketAddr::Ip(ip, port) => {
-            out.extend_from_slice(format!(r#"{{"family":"{name}","ip":"{ip}","port":{port}}}"#).as_bytes());
+            out.extend_from_slice(b"{\"family\":\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\",\"ip\":\"");
+            match ip {
+                IpAddr::V4(ip) => {
+                    for (at, byte) in ip.octets().into_iter().enumerate() {
+                        out.extend_from_slice(if at > 0 { b"." } else { b"" });
+                        integer(byte, out);
+                    }
+                }
+                IpAddr::V6(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+            }
+            out.extend_from_slice(b"\",\"port\":");
+            integer(port, out);
+            out.push(b'}');
         }
         SocketAddr::Unix(path) => {
             out.extend_from_slice(br#"{"family":"unix","path":"#);
@@ -399,12 +257,23 @@ fn member(key: &[u8], bytes: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether bytes are a JSON string as they are. Without an early end, so that many are looked at at once.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| plain & byte.is_ascii() & !is_escaped(*byte))
+}
+
 const fn is_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 /// Appends bytes as a JSON string with the escapes of RFC 8785, or as `{"b64":"…"}` when they are not UTF-8.
 pub fn text(bytes: &[u8], out: &mut Vec<u8>) {
+    if is_plain(bytes) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     if std::str::from_utf8(bytes).is_err() {
         out.extend_from_slice(b"{\"b64\":\"");
         out.extend_from_slice(Base64::encode_string(bytes).as_bytes());

@@ -3,6 +3,7 @@
 //! All work on the disk is done on tokio's blocking threads: a slow disk slows this sink only.
 
 mod archive;
+mod twin;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -93,12 +94,14 @@ pub struct FileSink {
     /// `None`: to be opened by the next send.
     writer: Option<Writer>,
     tidying: Option<JoinHandle<()>>,
+    /// Something was rotated while the background work ran: it has to look again.
+    untidy: bool,
 }
 
 impl FileSink {
     /// A file sink; its files are opened by the first send.
     pub fn new(name: String, config: FileConfig) -> Self {
-        Self { name, config, writer: None, tidying: None }
+        Self { name, config, writer: None, tidying: None, untidy: false }
     }
 
     /// Its name.
@@ -138,7 +141,8 @@ impl FileSink {
         };
         let (writer, done) = spawn_blocking(work).await??;
         self.writer = Some(writer);
-        if done.rotated || opened {
+        self.untidy |= done.rotated || opened;
+        if self.untidy {
             self.tidy();
         }
         Ok(done.note)
@@ -149,6 +153,7 @@ impl FileSink {
         if self.tidying.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
+        self.untidy = false;
         let config = self.config.clone();
         self.tidying = Some(spawn_blocking(move || {
             // a thread of its own, because niceness stays with a thread

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::journal::Events;
 
 /// Words of a part. Memory is taken and given back by parts.
 const PART: usize = 64 << 10;
@@ -12,8 +14,12 @@ const PART: usize = 64 << 10;
 pub struct Backlog {
     /// Each event is its length in bytes and then its bytes, filled up to whole words.
     parts: VecDeque<Vec<u64>>,
+    /// A part that was worked off, to be filled again.
+    spare: Vec<u64>,
     /// Where the next event begins in the first part.
     at: usize,
+    /// Where the events begin in the last part that were not asked for by [`Backlog::fresh`].
+    mark: usize,
     /// Words in all parts.
     words: usize,
     limit: usize,
@@ -22,7 +28,7 @@ pub struct Backlog {
 impl Backlog {
     /// An empty queue for about so many bytes.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { parts: VecDeque::new(), at: 0, words: 0, limit: limit_bytes / 8 }
+        Self { parts: VecDeque::new(), spare: Vec::new(), at: 0, mark: 0, words: 0, limit: limit_bytes / 8 }
     }
 
     /// Whether another event may come.
@@ -30,20 +36,58 @@ impl Backlog {
         self.words < self.limit
     }
 
+    /// The part of the room that is taken, from 0 to about 1.
+    pub fn fullness(&self) -> f64 {
+        self.words as f64 / self.limit.max(1) as f64
+    }
+
     /// Adds an event.
     pub fn push(&mut self, event: &[u8]) {
         let len = event.len().div_ceil(8);
         let full = |part: &Vec<u64>| part.capacity() - part.len() <= len;
         if self.parts.back().is_none_or(full) {
-            self.parts.push_back(Vec::with_capacity(PART.max(len + 1)));
+            let mut part = std::mem::take(&mut self.spare);
+            part.reserve_exact(PART.max(len + 1));
+            self.parts.push_back(part);
+            self.mark = 0;
         }
         if let Some(part) = self.parts.back_mut() {
             part.push(event.len() as u64);
             let start = part.len();
+            // whole words at once, so that nothing is written twice; the ring's events start at whole words
+            let (words, rest) = <[u64]>::ref_from_prefix_with_elems(event, event.len() / 8).unwrap_or((&[], event));
+            part.extend_from_slice(words);
             part.resize(start + len, 0);
-            part[start..].as_mut_bytes()[..event.len()].copy_from_slice(event);
+            part[start + words.len()..].as_mut_bytes()[..rest.len()].copy_from_slice(rest);
             self.words += len + 1;
         }
+    }
+
+    /// Whether an event of so many bytes goes beside the last one.
+    pub fn has_place(&self, bytes: usize) -> bool {
+        self.parts.back().is_some_and(|part| part.capacity() - part.len() > bytes.div_ceil(8))
+    }
+
+    /// Bytes of the events that [`Backlog::fresh`] would return.
+    pub fn fresh_bytes(&self) -> usize {
+        self.parts.back().map_or(0, |part| part.len() - self.mark) * 8
+    }
+
+    /// The events that were added since the last call: each its length and its bytes, filled up to whole words. To be
+    /// asked before an event is added that has no place, and before any is taken.
+    pub fn fresh(&mut self) -> &[u64] {
+        let Some(part) = self.parts.back() else { return &[] };
+        let from = std::mem::replace(&mut self.mark, part.len());
+        &part[from..]
+    }
+
+    /// Adds events as [`Backlog::fresh`] returns them.
+    pub fn restore(&mut self, events: &[u64]) {
+        for event in Events(events) {
+            let len = event[0] as usize;
+            self.push(event[1..].as_bytes().get(..len).unwrap_or_default());
+        }
+        self.fresh();
     }
 
     /// The oldest event, which stays.
@@ -59,7 +103,10 @@ impl Backlog {
     pub fn next(&mut self) -> Option<&[u8]> {
         // the part before was still lent to the caller
         if self.parts.front().is_some_and(|part| self.at >= part.len()) {
-            self.parts.pop_front();
+            self.spare = self.parts.pop_front().unwrap_or_default();
+            self.spare.clear();
+            // one long event must not hold memory for ever
+            self.spare.shrink_to(PART);
             self.at = 0;
         }
         let part = self.parts.front()?;

@@ -44,45 +44,55 @@ fn is_after_6_18(release: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) > (6, 18)
 }
 
+/// The map of programs that are jumped to when a call returns; beside it that for operations of io_uring(7).
+pub const CALLS: &str = "PROGRAMS";
+/// See [`CALLS`].
+pub const OPERATIONS: &str = "COMPLETE";
+
+/// The tracepoint of submissions to io_uring(7), and its name before Linux 6.4.
+pub const SUBMIT: (&str, &str) = ("io_uring_submit_req", "io_uring_submit_sqe");
+
+/// The kinds of operations of io_uring(7).
+pub const URING: &[Kind] = &[
+    Kind::Open,
+    Kind::Unlink,
+    Kind::Rmdir,
+    Kind::Rename,
+    Kind::Link,
+    Kind::Symlink,
+    Kind::Truncate,
+    Kind::Connect,
+    Kind::Bind,
+    Kind::Listen,
+    Kind::Accept,
+    Kind::Send,
+    Kind::Socket,
+];
+
 /// How a program is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// It sits on a tracepoint: its group in tracefs, and its names on different kernels, of which one is there.
-    Tracepoint(&'static str, &'static [&'static str]),
-    /// The program of a tracepoint jumps to it for a kind.
-    Jump(Jump, Kind),
+    /// It sits on a tracepoint: its group in tracefs, and its name.
+    Tracepoint(&'static str, &'static str),
+    /// It is asked by a security hook, and takes notes for programs on `sys_exit`.
+    Lsm(&'static str),
+    /// Another program on `sys_exit` jumps to it for a kind.
+    Call(Kind),
+    /// Another program on `io_uring_complete` jumps to it for a kind.
+    Operation(Kind),
+    /// Programs of kinds jump to it with an event that is written.
+    Judge,
 }
 
-/// The tracepoints whose program jumps to that of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Jump {
-    /// A system call returns.
-    Call,
-    /// An operation of io_uring(7) is done.
-    Complete,
-    /// One is asked for that will not be told when it is done.
-    Submit,
-}
-
-impl Jump {
-    /// All of them.
-    pub const ALL: &'static [Jump] = &[Self::Call, Self::Complete, Self::Submit];
-
-    /// The names of the tracepoint, see [`Entry::Tracepoint`].
-    pub const fn tracepoint(self) -> &'static [&'static str] {
+impl Entry {
+    /// The map of programs where another one finds it, and its place in there, if it is jumped to. No kind has the
+    /// number 0.
+    pub const fn slot(self) -> Option<(&'static str, u32)> {
         match self {
-            Self::Call => &["sys_exit"],
-            Self::Complete => &["io_uring_complete"],
-            Self::Submit => &["io_uring_submit_req", "io_uring_submit_sqe"],
-        }
-    }
-
-    /// The map with the programs that it jumps to.
-    pub const fn map(self) -> &'static str {
-        match self {
-            Self::Call => "PROGRAMS",
-            Self::Complete => "COMPLETE",
-            Self::Submit => "SUBMIT",
+            Self::Call(kind) => Some((CALLS, kind as u32)),
+            Self::Judge => Some((CALLS, 0)),
+            Self::Operation(kind) => Some((OPERATIONS, kind as u32)),
+            Self::Tracepoint(..) | Self::Lsm(_) => None,
         }
     }
 }
@@ -100,31 +110,31 @@ pub struct Program {
     pub kinds: &'static [Kind],
 }
 
-/// What processes do is always told: the process table lives by it.
-const ALWAYS: &[Kind] = &[];
-/// The kinds of operations of io_uring(7).
-const URING: &[Kind] = &[
-    Kind::Open,
-    Kind::Unlink,
-    Kind::Rmdir,
-    Kind::Rename,
-    Kind::Link,
-    Kind::Symlink,
-    Kind::Truncate,
-    Kind::Connect,
-    Kind::Bind,
-    Kind::Listen,
-    Kind::Accept,
-    Kind::Send,
-    Kind::Socket,
+/// The programs of the security tier, on kernels that let them in: with them no name depends on the caller's memory.
+/// Each is worth loading only for its kinds.
+pub const LSM: &[Program] = &[
+    lsm("lsm_unlink", "path_unlink", &[Kind::Unlink]),
+    lsm("lsm_rmdir", "path_rmdir", &[Kind::Rmdir]),
+    lsm("lsm_symlink", "path_symlink", &[Kind::Symlink]),
+    lsm("lsm_link", "path_link", &[Kind::Link]),
+    lsm("lsm_rename", "path_rename", &[Kind::Rename]),
+    lsm("lsm_chmod", "path_chmod", &[Kind::Chmod]),
+    lsm("lsm_chown", "path_chown", &[Kind::Chown]),
+    lsm("lsm_truncate", "path_truncate", &[Kind::Truncate]),
+    lsm("lsm_exec", "bprm_creds_for_exec", &[Kind::Exec]),
 ];
 
-/// All programs. One that jumps comes after those that it jumps to.
+/// The program that only [`Family::Perf`] has.
+pub const BINPRM: &str = "binprm";
+
+/// All other programs. One that jumps comes after those that it jumps to.
 pub const PROGRAMS: &[Program] = &[
-    tracepoint("fork", "sched", &["sched_process_fork"], Hook::Fork, &[Kind::Fork]),
-    tracepoint("exit", "sched", &["sched_process_exit"], Hook::Exit, &[Kind::Exit]),
-    tracepoint("old_credentials", "task", &["task_rename"], Hook::Exec, ALWAYS),
-    tracepoint("exec", "sched", &["sched_process_exec"], Hook::Exec, &[Kind::Exec]),
+    tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
+    tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
+    tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
+    tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
+    tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
+    Program { name: "judge", entry: Entry::Judge, hook: Hook::SysExit, kinds: &[] },
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
     call("unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
@@ -139,57 +149,84 @@ pub const PROGRAMS: &[Program] = &[
     call("bind", Kind::Bind, &[Kind::Bind]),
     call("listen", Kind::Listen, &[Kind::Listen]),
     call("accept", Kind::Accept, &[Kind::Accept]),
-    call("send", Kind::Send, &[Kind::Send, Kind::Dns]),
+    call("send", Kind::Send, &[Kind::Send]),
+    call("mkdir", Kind::Mkdir, &[Kind::Mkdir]),
+    call("mknod", Kind::Mknod, &[Kind::Mknod]),
+    call("setxattr", Kind::Setxattr, &[Kind::Setxattr]),
+    call("removexattr", Kind::Removexattr, &[Kind::Removexattr]),
+    call("utimes", Kind::Utimes, &[Kind::Utimes]),
+    call("file_setattr", Kind::FileSetattr, &[Kind::FileSetattr]),
+    call("mount", Kind::Mount, &[Kind::Mount]),
+    call("umount", Kind::Umount, &[Kind::Umount]),
+    call("pivot_root", Kind::PivotRoot, &[Kind::PivotRoot]),
+    call("chroot", Kind::Chroot, &[Kind::Chroot]),
+    call("swap", Kind::Swap, &[Kind::Swap]),
+    call("setid", Kind::Setid, &[Kind::Setid]),
+    call("capset", Kind::Capset, &[Kind::Capset]),
+    call("ptrace", Kind::Ptrace, &[Kind::Ptrace]),
+    call("process_vm", Kind::ProcessVm, &[Kind::ProcessVm]),
+    call("pidfd", Kind::Pidfd, &[Kind::Pidfd]),
+    call("kill", Kind::Kill, &[Kind::Kill]),
+    call("module_load", Kind::ModuleLoad, &[Kind::ModuleLoad]),
+    call("module_unload", Kind::ModuleUnload, &[Kind::ModuleUnload]),
+    call("kexec", Kind::Kexec, &[Kind::Kexec]),
+    call("bpf", Kind::Bpf, &[Kind::Bpf]),
+    call("perf_event_open", Kind::PerfEventOpen, &[Kind::PerfEventOpen]),
+    call("namespace", Kind::Namespace, &[Kind::Namespace]),
+    call("memfd_create", Kind::MemfdCreate, &[Kind::MemfdCreate]),
+    call("prctl", Kind::Prctl, &[Kind::Prctl]),
+    call("seccomp", Kind::Seccomp, &[Kind::Seccomp]),
+    call("keyctl", Kind::Keyctl, &[Kind::Keyctl]),
+    call("userfaultfd", Kind::Userfaultfd, &[Kind::Userfaultfd]),
+    call("landlock", Kind::Landlock, &[Kind::Landlock]),
+    call("lsm", Kind::Lsm, &[Kind::Lsm]),
+    call("io_uring", Kind::IoUring, &[Kind::IoUring]),
+    call("personality", Kind::Personality, &[Kind::Personality]),
+    call("setsid", Kind::Setsid, &[Kind::Setsid]),
+    call("settime", Kind::Settime, &[Kind::Settime]),
+    call("hostname", Kind::Hostname, &[Kind::Hostname]),
+    call("reboot", Kind::Reboot, &[Kind::Reboot]),
+    call("acct", Kind::Acct, &[Kind::Acct]),
+    call("ioport", Kind::Ioport, &[Kind::Ioport]),
+    call("syslog", Kind::Syslog, &[Kind::Syslog]),
+    call("mprotect", Kind::Mprotect, &[Kind::Mprotect]),
     call("socket", Kind::Socket, &[Kind::Socket]),
-    tracepoint("sys_exit", "raw_syscalls", Jump::Call.tracepoint(), Hook::SysExit, ALWAYS),
-    complete("uring_open", Kind::Open, &[Kind::Open]),
-    complete("uring_unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
-    complete("uring_rename", Kind::Rename, &[Kind::Rename]),
-    complete("uring_link", Kind::Link, &[Kind::Link]),
-    complete("uring_symlink", Kind::Symlink, &[Kind::Symlink]),
-    complete("uring_truncate", Kind::Truncate, &[Kind::Truncate]),
-    complete("uring_connect", Kind::Connect, &[Kind::Connect]),
-    complete("uring_bind", Kind::Bind, &[Kind::Bind]),
-    complete("uring_listen", Kind::Listen, &[Kind::Listen]),
-    complete("uring_accept", Kind::Accept, &[Kind::Accept]),
-    complete("uring_send", Kind::Send, &[Kind::Send]),
-    complete("uring_socket", Kind::Socket, &[Kind::Socket]),
-    tracepoint("uring_complete", "io_uring", Jump::Complete.tracepoint(), Hook::IoUring, URING),
-    submit("uring_open_early", Kind::Open, &[Kind::Open]),
-    submit("uring_unlink_early", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
-    submit("uring_rename_early", Kind::Rename, &[Kind::Rename]),
-    submit("uring_link_early", Kind::Link, &[Kind::Link]),
-    submit("uring_symlink_early", Kind::Symlink, &[Kind::Symlink]),
-    submit("uring_truncate_early", Kind::Truncate, &[Kind::Truncate]),
-    submit("uring_connect_early", Kind::Connect, &[Kind::Connect]),
-    submit("uring_bind_early", Kind::Bind, &[Kind::Bind]),
-    submit("uring_listen_early", Kind::Listen, &[Kind::Listen]),
-    submit("uring_accept_early", Kind::Accept, &[Kind::Accept]),
-    submit("uring_send_early", Kind::Send, &[Kind::Send]),
-    submit("uring_socket_early", Kind::Socket, &[Kind::Socket]),
-    tracepoint("uring_submit", "io_uring", Jump::Submit.tracepoint(), Hook::IoUringSubmit, URING),
+    tracepoint("sys_exit", ("raw_syscalls", "sys_exit"), Hook::SysExit, &[]),
+    operation("uring_open", Kind::Open, &[Kind::Open]),
+    operation("uring_unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
+    operation("uring_rename", Kind::Rename, &[Kind::Rename]),
+    operation("uring_link", Kind::Link, &[Kind::Link]),
+    operation("uring_symlink", Kind::Symlink, &[Kind::Symlink]),
+    operation("uring_truncate", Kind::Truncate, &[Kind::Truncate]),
+    operation("uring_connect", Kind::Connect, &[Kind::Connect]),
+    operation("uring_bind", Kind::Bind, &[Kind::Bind]),
+    operation("uring_listen", Kind::Listen, &[Kind::Listen]),
+    operation("uring_accept", Kind::Accept, &[Kind::Accept]),
+    operation("uring_send", Kind::Send, &[Kind::Send]),
+    operation("uring_socket", Kind::Socket, &[Kind::Socket]),
+    tracepoint("uring_complete", ("io_uring", "io_uring_complete"), Hook::IoUring, URING),
+    tracepoint("uring_submit", ("io_uring", SUBMIT.0), Hook::IoUringSubmit, &[Kind::IoUringSilent]),
 ];
 
 const fn tracepoint(
     name: &'static str,
-    group: &'static str,
-    names: &'static [&'static str],
+    (group, at): (&'static str, &'static str),
     hook: Hook,
     kinds: &'static [Kind],
 ) -> Program {
-    Program { name, entry: Entry::Tracepoint(group, names), hook, kinds }
+    Program { name, entry: Entry::Tracepoint(group, at), hook, kinds }
+}
+
+const fn lsm(name: &'static str, at: &'static str, kinds: &'static [Kind]) -> Program {
+    Program { name, entry: Entry::Lsm(at), hook: Hook::Lsm, kinds }
 }
 
 const fn call(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
-    Program { name, entry: Entry::Jump(Jump::Call, kind), hook: Hook::SysExit, kinds }
+    Program { name, entry: Entry::Call(kind), hook: Hook::SysExit, kinds }
 }
 
-const fn complete(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
-    Program { name, entry: Entry::Jump(Jump::Complete, kind), hook: Hook::IoUring, kinds }
-}
-
-const fn submit(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
-    Program { name, entry: Entry::Jump(Jump::Submit, kind), hook: Hook::IoUringSubmit, kinds }
+const fn operation(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
+    Program { name, entry: Entry::Operation(kind), hook: Hook::IoUring, kinds }
 }
 
 #[cfg(test)]

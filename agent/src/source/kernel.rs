@@ -1,47 +1,45 @@
-//! The kernel half: load, attach, drain.
+//! The kernel half as it runs: read, steer, detach.
 
 use std::{
+    collections::BTreeMap,
     io,
     ops::ControlFlow,
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Array, MapData, MapError, PerCpuArray, ProgramArray, RingBuf},
-    programs::{Program as AyaProgram, ProgramError},
-    util::nr_cpus,
+    Ebpf, EbpfError,
+    maps::{MapData, MapError, PerCpuArray},
+    programs::{Program, ProgramFd, links::FdLink},
 };
-use common::{
-    Call, Hook, Kind,
-    filter::{Counts, KINDS, class},
-};
+use common::{Hook, filter::Counts};
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    hooks::{Entry, Family, Jump, PROGRAMS, Program},
+    hooks::{self, Family},
+    journal::{self, Base, Found},
     lanes::Lanes,
+    load::Jumps,
     object,
-    offsets::{OffsetsError, Types},
-    speech::{self, Speech},
-    steering::Steering,
+    offsets::OffsetsError,
+    own::Own,
+    pin::{self, Pins, Thing},
+    speech::Speech,
+    steering::{Steering, Wanted},
 };
 
 /// Where the kernel shows its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// The map of the kernel half's writable globals: it holds one [`common::filter::Control`].
-const CONTROL: &str = ".bss";
-
-/// Operations of io_uring(7) that were submitted on one CPU and are not done: the oldest of more are told without what
-/// they asked for. So are those with long names (8 KiB each), of which there are few.
-const IN_FLIGHT: u32 = 512;
-const LONG_IN_FLIGHT: u32 = 16;
+/// The security modules that are asked, once securityfs is mounted.
+pub const LSM_LIST: &str = "/sys/kernel/security/lsm";
 
 /// What the kernel half is told before it starts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Size of the ring buffer of the bulk lane in bytes: a power of two, and a multiple of two pages. That of the
     /// critical lane has half of it.
@@ -54,8 +52,25 @@ pub struct Options {
     pub speaks: bool,
     /// How programs read kernel memory; `None` for the best way that this kernel has.
     pub family: Option<Family>,
-    /// The bits of [`class`] that are wanted, by kind.
-    pub wanted: [u8; KINDS],
+    /// Which events are wanted.
+    pub wanted: Wanted,
+    /// How the kernel half outlives us; `None`: not at all.
+    pub stay: Option<Stay>,
+}
+
+/// How the kernel half outlives the agent.
+#[derive(Clone, Debug)]
+pub struct Stay {
+    /// Its names.
+    pub pins: Pins,
+    /// The directory of the journal.
+    pub journal: PathBuf,
+    /// The id of this boot.
+    pub boot: String,
+    /// The last batch of the log that is durable.
+    pub last_batch: u64,
+    /// Whether it is an error when it cannot.
+    pub must: bool,
 }
 
 /// Why the kernel half could not be started.
@@ -67,6 +82,9 @@ pub enum SourceError {
     /// The types cannot be read.
     #[error("reading {BTF}: {0}")]
     Offsets(#[from] OffsetsError),
+    /// A family of typed loads was asked for, and cannot be.
+    #[error("the {0} family needs the kernel function {cast} (Linux 6.2)", cast = object::CAST)]
+    NoCast(&'static str),
     /// Rights are missing.
     #[error("loading eBPF programs: not permitted; run as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
@@ -79,6 +97,9 @@ pub enum SourceError {
     /// A map could not be used.
     #[error("using the eBPF map {0}: {1}")]
     Map(&'static str, MapError),
+    /// It cannot outlive us, and should.
+    #[error("pinning the kernel half: {0}; with `kernel.pin: auto` the agent goes on without")]
+    Pin(String),
     /// Waiting for events failed.
     #[error("waiting for events: {0}")]
     Wait(io::Error),
@@ -88,115 +109,60 @@ pub enum SourceError {
 #[derive(Clone, Debug)]
 pub struct Attached {
     /// The program.
-    pub program: Program,
+    pub program: hooks::Program,
     /// Why it could not be attached; `None` when it runs.
     pub failed: Option<String>,
 }
 
-/// The kernel half, loaded and attached. Dropping it detaches everything.
+impl Attached {
+    /// The record about a program that could not be attached.
+    pub fn degraded(&self) -> Option<Own> {
+        let why = self.failed.clone()?;
+        let program = self.program;
+        tracing::warn!(program = program.name, why, "a hook is degraded: its events are missing");
+        let kinds = program.kinds.iter().map(|kind| kind.name()).collect();
+        Some(Own::Degraded { program: program.name, kinds, why })
+    }
+}
+
+/// Words of [`Counts`].
+pub(super) const COUNTS: usize = size_of::<Counts>() / 8;
+
+/// The kernel half, loaded and attached. Dropping it detaches what has no name.
 pub struct Kernel {
-    ebpf: Ebpf,
-    lanes: Lanes,
-    steering: Steering,
-    speech: Option<Speech>,
-    counts: PerCpuArray<MapData, [u64; 5]>,
-    sequences: PerCpuArray<MapData, u64>,
-    /// The programs that others jump to.
-    jumps: Vec<(Jump, ProgramArray<MapData>)>,
-    family: Family,
-    attached: Vec<Attached>,
-    missing: Vec<String>,
+    /// What was loaded; `None` when it was there before us.
+    pub(super) ebpf: Option<Ebpf>,
+    /// What was there before us, by name without the family.
+    pub(super) there: BTreeMap<String, Program>,
+    /// Maps that have names, to name them again.
+    pub(super) maps: Vec<(&'static str, MapData)>,
+    pub(super) lanes: Lanes,
+    pub(super) steering: Steering,
+    pub(super) speech: Option<Speech>,
+    pub(super) counts: PerCpuArray<MapData, [u64; COUNTS]>,
+    pub(super) sequences: PerCpuArray<MapData, u64>,
+    /// The programs that others jump to, by map.
+    pub(super) jumps: BTreeMap<&'static str, Jumps>,
+    /// By name without the family.
+    pub(super) programs: BTreeMap<String, ProgramFd>,
+    pub(super) links: BTreeMap<String, FdLink>,
+    pub(super) family: Family,
+    pub(super) attached: Vec<Attached>,
+    pub(super) missing: Vec<String>,
+    pub(super) lsm: Option<String>,
+    pub(super) load: u32,
+    pub(super) generation: String,
+    /// Its names; `None` when it has none.
+    pub(super) pins: Option<Pins>,
+    /// Why it has none.
+    pub(super) unpinned: Option<String>,
+    /// What its journal said, until it is asked for.
+    pub(super) found: Option<Found>,
+    /// What the agent had done itself by hook when it did so last; `None` where that is not looked at.
+    pub(super) own: Option<Vec<Option<u64>>>,
 }
 
 impl Kernel {
-    /// Loads the programs that `options` ask for and attaches them. A program that cannot be attached is no error: see
-    /// [`Kernel::attached`].
-    pub fn open(options: &Options) -> Result<Self, SourceError> {
-        let bytes = std::fs::read(BTF).map_err(SourceError::NoBtf)?;
-        let types = Types::read(&bytes)?;
-        let (layout, missing) = types.layout()?;
-        let cast = types.cast();
-        let family = options.family.unwrap_or_else(|| Family::best(cast.is_some()));
-        let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
-        let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global("LAYOUT", layout.as_bytes(), true)
-            .override_global(speech::LEVEL, &speech::level(options.speaks), true)
-            .map_max_entries("CRITICAL", options.ring_bytes / 2)
-            .map_max_entries("BULK", options.ring_bytes)
-            .map_max_entries("EXEC_DRAFT", cpus)
-            .map_max_entries("REQUESTS", IN_FLIGHT * cpus)
-            .map_max_entries("TAGS", IN_FLIGHT * cpus)
-            .map_max_entries("LONG_TEXTS", LONG_IN_FLIGHT * cpus)
-            .load(&object::bound(cast))
-            .map_err(load_error)?;
-
-        let critical = ring(&mut ebpf, "CRITICAL").ok_or(SourceError::Missing("map CRITICAL"))?;
-        let bulk = ring(&mut ebpf, "BULK").ok_or(SourceError::Missing("map BULK"))?;
-        let lanes = Lanes::new((critical, options.backlog_bytes / 2), (bulk, options.backlog_bytes));
-        let control = ebpf.take_map(CONTROL).and_then(|map| Array::try_from(map).ok());
-        let mut steering = Steering::new(control.ok_or(SourceError::Missing("map CONTROL"))?);
-        steering
-            .set(|control| control.wake_bytes = options.wake_bytes)
-            .and_then(|()| steering.want(&options.wanted))
-            .map_err(|error| SourceError::Map("CONTROL", error))?;
-        let counts = ebpf.take_map("COUNTS").and_then(|map| PerCpuArray::try_from(map).ok());
-        let sequences = ebpf.take_map("SEQUENCE").and_then(|map| PerCpuArray::try_from(map).ok());
-        let jumps = Jump::ALL.iter().map(|jump| {
-            let map = ebpf.take_map(jump.map()).and_then(|map| ProgramArray::try_from(map).ok());
-            Ok((*jump, map.ok_or(SourceError::Missing("program array"))?))
-        });
-        let jumps = jumps.collect::<Result<_, SourceError>>()?;
-        let mut kernel = Self {
-            lanes: lanes.map_err(|error| SourceError::Wait(error.into()))?,
-            steering,
-            speech: if options.speaks { Speech::of(&mut ebpf) } else { None },
-            counts: counts.ok_or(SourceError::Missing("map COUNTS"))?,
-            sequences: sequences.ok_or(SourceError::Missing("map SEQUENCE"))?,
-            jumps,
-            ebpf,
-            family,
-            attached: Vec::new(),
-            missing,
-        };
-        for program in PROGRAMS {
-            if is_needed(program, &options.wanted) {
-                let failed = kernel.attach(program, &btf, &types).err();
-                kernel.attached.push(Attached { program: *program, failed });
-            }
-        }
-        Ok(kernel)
-    }
-
-    fn attach(&mut self, program: &Program, btf: &Btf, types: &Types<'_>) -> Result<(), String> {
-        let name = format!("{}_{}", program.name, self.family.name());
-        let loaded = self.ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
-        let names = match program.entry {
-            Entry::Tracepoint(_, names) => names,
-            Entry::Jump(jump, _) => jump.tracepoint(),
-        };
-        let tracepoint = names.iter().find(|name| types.has_tracepoint(name));
-        let tracepoint = tracepoint.ok_or_else(|| format!("this kernel has no tracepoint {}", names.join(" or ")))?;
-        load(loaded, tracepoint, btf).map_err(|error| refusal(&error))?;
-        match (program.entry, loaded) {
-            (Entry::Jump(jump, kind), loaded) => {
-                let fd = loaded.fd().map_err(|error| refusal(&error))?;
-                let map = self.jumps.iter_mut().find(|(it, _)| *it == jump);
-                let (_, map) = map.ok_or_else(|| format!("the object has no map {}", jump.map()))?;
-                map.set(kind as u32, fd, 0).map_err(|error| error.to_string())
-            }
-            (Entry::Tracepoint(..), AyaProgram::BtfTracePoint(loaded)) => {
-                loaded.attach().map(|_| ()).map_err(|error| refusal(&error))
-            }
-            (Entry::Tracepoint(group, _), AyaProgram::TracePoint(loaded)) => {
-                loaded.attach(group, tracepoint).map(|_| ()).map_err(|error| refusal(&error))
-            }
-            _ => Err(format!("program {name} is of another type")),
-        }
-    }
-
     /// How the programs read kernel memory.
     pub fn family(&self) -> Family {
         self.family
@@ -212,9 +178,53 @@ impl Kernel {
         &self.missing
     }
 
-    /// Wants other classes of events from now on.
-    pub fn want(&mut self, wanted: &[u8; KINDS]) -> Result<(), SourceError> {
-        self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))
+    /// Why the security tier is not there; `None` when it is.
+    pub fn lsm(&self) -> Option<&str> {
+        self.lsm.as_deref()
+    }
+
+    /// Which load it is: the id of the map that numbers the events, unique within a boot.
+    pub fn load(&self) -> u32 {
+        self.load
+    }
+
+    /// All that is fixed since the load, as a hash.
+    pub fn generation(&self) -> &str {
+        &self.generation
+    }
+
+    /// Why it will not outlive us; `None` when it will, or when nobody asked for it.
+    pub fn unpinned(&self) -> Option<&str> {
+        self.unpinned.as_deref()
+    }
+
+    /// Whether it will outlive us.
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// What the journal says of the run before, once.
+    pub fn take_found(&mut self) -> Option<Found> {
+        self.found.take()
+    }
+
+    /// Wants other events from now on. Programs that this takes and were not needed before are attached first; returns
+    /// what became of them.
+    pub fn want(&mut self, wanted: &Wanted) -> Result<&[Attached], SourceError> {
+        let before = self.attached.len();
+        self.attach_needed(wanted)?;
+        self.steering.want(wanted).map_err(|error| SourceError::Map("CONTROL", error))?;
+        Ok(&self.attached[before..])
+    }
+
+    /// See [`Lanes::pressed`].
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        self.lanes.pressed()
+    }
+
+    /// When it hands over to another one, in nanoseconds since boot: its events from then on are not ours.
+    pub fn until(&self) -> u64 {
+        self.steering.control().until
     }
 
     /// Hands over the events that are there, see [`Lanes::drain`].
@@ -223,6 +233,26 @@ impl Kernel {
             speech.flush();
         }
         self.lanes.drain(each)
+    }
+
+    /// Makes room in the rings while there is no time for their events.
+    pub fn soak(&mut self) {
+        self.lanes.fill();
+    }
+
+    /// What is accounted for once the batch that is being sealed is durable.
+    pub fn closing(&mut self, base: Base) {
+        self.lanes.closing(base);
+    }
+
+    /// Whether its journal is so long that a batch should be sealed.
+    pub fn is_long(&self) -> bool {
+        self.lanes.is_long()
+    }
+
+    /// All events that were handed over are sealed, and durable.
+    pub fn sealed(&mut self) {
+        self.lanes.sealed();
     }
 
     /// Waits until events are there in number, or until the time is over.
@@ -247,102 +277,68 @@ impl Kernel {
         Ok(values.iter().copied().collect())
     }
 
-    /// Stops making events; those that are waiting stay readable.
+    /// Stops making events, for good; those that are waiting stay readable.
     pub fn detach(&mut self) {
-        for program in PROGRAMS.iter().filter(|program| matches!(program.entry, Entry::Tracepoint(..))) {
-            let name = format!("{}_{}", program.name, self.family.name());
-            let unloaded = match self.ebpf.program_mut(&name) {
-                Some(AyaProgram::BtfTracePoint(loaded)) => loaded.unload(),
-                Some(AyaProgram::TracePoint(loaded)) => loaded.unload(),
-                _ => Ok(()),
-            };
-            if let Err(error) = unloaded {
-                tracing::debug!(program = name, %error, "was not loaded");
+        if let Some(pins) = self.pins.take() {
+            if let Err(error) = pins.remove(&self.generation) {
+                tracing::warn!(%error, "the names of the programs cannot be removed: `sigtrail detach` does it");
             }
+            pins.leave();
         }
+        self.links.clear();
+    }
+
+    /// Takes another name for its generation: one of that name is to be loaded.
+    pub(super) fn leave(&mut self) -> Result<(), String> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let name = format!("{}_{}", self.generation, self.load);
+        pins.rename(&self.generation, &name).map_err(|error| error.to_string())?;
+        self.generation = name;
+        Ok(())
+    }
+
+    /// Removes the journal: all is told.
+    pub fn forget(&mut self) {
+        self.lanes.forget();
     }
 
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
     /// events of those times are lost without another trace.
     pub fn skipped(&self) -> u64 {
-        let names = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program.name);
-        names.map(|name| self.misses(name).unwrap_or(0)).sum()
+        // a skip of this one costs a detail and no event
+        let running = self.programs.iter().filter(|(name, _)| *name != hooks::BINPRM);
+        running.map(|(_, program)| misses(program).unwrap_or(0)).sum()
     }
 
-    fn misses(&self, name: &str) -> Option<u64> {
-        let program = self.ebpf.program(&format!("{name}_{}", self.family.name()))?;
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
+    pub fn counts_skips(&self) -> bool {
+        self.programs.values().any(|program| misses(program).is_some())
     }
-}
 
-fn ring(ebpf: &mut Ebpf, name: &str) -> Option<RingBuf<MapData>> {
-    RingBuf::try_from(ebpf.take_map(name)?).ok()
-}
-
-/// Loads a program unless it is loaded already: it may serve several kinds.
-fn load(program: &mut AyaProgram, tracepoint: &str, btf: &Btf) -> Result<(), ProgramError> {
-    if program.fd().is_ok() {
-        return Ok(());
-    }
-    match program {
-        AyaProgram::BtfTracePoint(program) => program.load(tracepoint, btf),
-        AyaProgram::TracePoint(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// Whether a program has work to do. Those of processes always have: the process table lives by them.
-fn is_needed(program: &Program, wanted: &[u8; KINDS]) -> bool {
-    let is_wanted = |kind: &Kind| wanted[*kind as usize] != 0;
-    match (program.entry, program.hook) {
-        (Entry::Tracepoint(..), Hook::SysExit) => Call::ALL.iter().flat_map(|call| call.kinds()).any(is_wanted),
-        (Entry::Tracepoint(..), Hook::Exec | Hook::Fork | Hook::Exit) => true,
-        // what fails is no matter of the process table
-        (Entry::Jump(_, Kind::Exec), _) => wanted[Kind::Exec as usize] & (class::DENIED | class::FAILED) != 0,
-        _ => program.kinds.iter().any(is_wanted),
-    }
-}
-
-/// What the process table needs, whatever the policy wants.
-pub fn with_processes(mut wanted: [u8; KINDS]) -> [u8; KINDS] {
-    for kind in [Kind::Exec, Kind::Fork, Kind::Exit] {
-        wanted[kind as usize] |= class::SUCCESS;
-    }
-    wanted
-}
-
-fn load_error(error: EbpfError) -> SourceError {
-    let denied = |error: &io::Error| error.raw_os_error() == Some(nix::libc::EPERM);
-    match &error {
-        EbpfError::MapError(MapError::CreateError { io_error, .. }) if denied(io_error) => SourceError::NotPermitted,
-        _ => SourceError::Load(error),
-    }
-}
-
-/// Why a program was refused, in one line.
-fn refusal(error: &ProgramError) -> String {
-    let text = match error {
-        ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(nix::libc::EPERM) => {
-            "not permitted: CAP_PERFMON or CAP_BPF is missing, or the kernel forbids programs of this type".to_owned()
+    /// Keeps a journal: goes on with that of the run before, or begins one.
+    pub(super) fn keep_journal(&mut self, stay: &Stay, resume: bool) -> Result<(), String> {
+        let (journal, found) = if resume {
+            journal::Journal::resume(&stay.journal, &stay.boot, self.load, stay.last_batch)
+        } else {
+            let base =
+                Base { batch: stay.last_batch, version: env!("CARGO_PKG_VERSION").to_owned(), ..Base::default() };
+            journal::Journal::begin(&stay.journal, &stay.boot, self.load, base.clone())
+                .map(|journal| (journal, Found { base, ..Found::default() }))
         }
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            let numbers = ["processed", "stack depth", "verification time"];
-            let says = |line: &&str| !line.is_empty() && !numbers.iter().any(|it| line.starts_with(it));
-            let why = log.lines().rev().find(says);
-            format!("{io_error}: {}", why.unwrap_or("the verifier says nothing"))
-        }
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(inner) = source {
-                text = format!("{text}: {inner}");
-                source = inner.source();
-            }
-            text
-        }
-    };
-    text.chars().take(400).collect()
+        .map_err(|error| error.to_string())?;
+        self.lanes.keep(journal, &found);
+        self.found = resume.then_some(Found { events: Default::default(), ..found });
+        Ok(())
+    }
+
+    /// The name of one of its things, if it has names.
+    pub(super) fn path(&self, thing: Thing, name: &str) -> Option<PathBuf> {
+        Some(pin::path(&self.pins.as_ref()?.generation(&self.generation), thing, name))
+    }
+}
+
+fn misses(program: &ProgramFd) -> Option<u64> {
+    let fd = program.as_fd().as_raw_fd();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
 }

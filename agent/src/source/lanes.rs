@@ -3,29 +3,79 @@
 //! Copying is many times faster than the work on an event. So the ring buffers are emptied into memory again and again
 //! while events are worked on, and a burst finds room in the rings.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    cell::Cell,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aya::maps::{MapData, RingBuf};
 use common::Prefix;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::backlog::Backlog;
+use super::{
+    backlog::Backlog,
+    journal::{self, Base, Events, Found, Journal},
+};
+
+/// The lane of which a kill shall cost nothing at all.
+const CRITICAL: usize = 0;
 
 /// After so many events the rings are emptied again.
 const TURN: usize = 512;
+
+/// A wake-up is not followed by another one for this time: a critical event is read at once, those that follow it
+/// together.
+const REST: Duration = Duration::from_millis(4);
+
+/// Events of the bulk lane are written to the journal when there are so many bytes, or no more.
+const CHUNK: usize = 32 << 10;
 
 /// What waits in one lane: the ring buffer, and what was taken out of it already.
 struct Lane {
     ring: RingBuf<MapData>,
     backlog: Backlog,
+    /// CPU and number of an event that was taken and may be in the ring still: the one who took it was killed.
+    twice: Option<(u32, u64)>,
+    /// Events that were put into the backlog, and that were handed over, since the start.
+    taken: u64,
+    handed: u64,
 }
 
 impl Lane {
-    fn fill(&mut self) {
+    /// Empties the ring. `each`: an event is written to the journal before it leaves the ring.
+    fn fill(&mut self, lane: usize, each: bool, mut journal: Option<&mut Journal>) {
         while self.backlog.has_room() {
-            let Some(event) = self.ring.next() else { return };
+            let Some(event) = self.ring.next() else { break };
+            if let Some(twice) = self.twice.take()
+                && journal::numbers(&event) == Some(twice)
+            {
+                continue;
+            }
+            if let Some(journal) = &mut journal
+                && (self.backlog.fresh_bytes() >= CHUNK || !self.backlog.has_place(event.len()))
+            {
+                journal.events(lane, self.backlog.fresh());
+            }
             self.backlog.push(&event);
+            self.taken += 1;
+            if each && let Some(journal) = &mut journal {
+                journal.events(lane, self.backlog.fresh());
+            }
         }
+        if let Some(journal) = journal {
+            journal.events(lane, self.backlog.fresh());
+        }
+    }
+
+    fn next(&mut self) -> Option<&[u8]> {
+        let event = self.backlog.next()?;
+        self.handed += 1;
+        Some(event)
     }
 
     /// When the next event happened.
@@ -38,20 +88,70 @@ impl Lane {
 
 /// The lanes, the critical one first.
 pub struct Lanes {
-    lanes: [Lane; 2],
+    both: [Lane; 2],
+    /// Set while the bulk lane is pressed.
+    pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
+    /// The last wait ended by a wake-up.
+    woken: Cell<bool>,
+    /// Where events are kept that were taken and are not sealed.
+    journal: Option<Journal>,
 }
 
 impl Lanes {
     /// Both rings, each with the bytes of events that may wait in memory.
     pub fn new(critical: (RingBuf<MapData>, usize), bulk: (RingBuf<MapData>, usize)) -> nix::Result<Self> {
-        let lanes = [critical, bulk].map(|(ring, limit)| Lane { ring, backlog: Backlog::new(limit) });
+        let lanes = [critical, bulk].map(|(ring, limit)| Lane {
+            ring,
+            backlog: Backlog::new(limit),
+            twice: None,
+            taken: 0,
+            handed: 0,
+        });
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { lanes, epoll })
+        Ok(Self { both: lanes, pressed: Arc::default(), epoll, woken: Cell::new(false), journal: None })
+    }
+
+    /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
+    pub fn keep(&mut self, journal: Journal, found: &Found) {
+        for (at, lane) in self.both.iter_mut().enumerate() {
+            lane.backlog.restore(&found.events[at]);
+            lane.taken = Events(&found.events[at]).count() as u64;
+            lane.twice = found.last[at];
+        }
+        self.journal = Some(journal);
+    }
+
+    /// What is accounted for once the batch that is being sealed is durable.
+    pub fn closing(&mut self, base: Base) {
+        if let Some(journal) = &mut self.journal {
+            journal.closing(base);
+        }
+    }
+
+    /// All events that were handed over are sealed, and durable.
+    pub fn sealed(&mut self) {
+        let count = |of: fn(&Lane) -> u64| self.both.each_ref().map(of);
+        let (taken, handed) = (count(|lane| lane.taken), count(|lane| lane.handed));
+        if let Some(journal) = &mut self.journal {
+            journal.sealed(taken, handed);
+        }
+    }
+
+    /// See [`Journal::is_long`].
+    pub fn is_long(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_long)
+    }
+
+    /// Nothing is to be gone on with.
+    pub fn forget(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            journal.remove();
+        }
     }
 
     /// Hands over the events that are there, in the order of their times, each at an address that is a multiple of 8,
@@ -64,7 +164,7 @@ impl Lanes {
                 left = TURN;
             }
             left -= 1;
-            let event = match self.earliest().and_then(|lane| lane.backlog.next()) {
+            let event = match self.earliest().and_then(Lane::next) {
                 Some(event) => event,
                 // the turn began with less: what came since?
                 None if left < TURN - 1 => {
@@ -81,12 +181,27 @@ impl Lanes {
 
     /// An event of the second ring that was there before one of the first on the same CPU is seen with it: the second
     /// ring is read after the first.
-    fn fill(&mut self) {
-        self.lanes.iter_mut().for_each(Lane::fill);
+    pub fn fill(&mut self) {
+        for (at, lane) in self.both.iter_mut().enumerate() {
+            lane.fill(at, at == CRITICAL, self.journal.as_mut());
+        }
+        let [_, bulk] = &self.both;
+        let waiting = bulk.backlog.fullness();
+        // on above half of the room, off below a quarter: not to and fro
+        if waiting > 0.5 {
+            self.pressed.store(true, Ordering::Relaxed);
+        } else if waiting < 0.25 {
+            self.pressed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Set while more than about half of the bulk events that may wait are waiting.
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        self.pressed.clone()
     }
 
     fn earliest(&mut self) -> Option<&mut Lane> {
-        let [critical, bulk] = &mut self.lanes;
+        let [critical, bulk] = &mut self.both;
         match (critical.time(), bulk.time()) {
             (None, None) => None,
             (Some(a), Some(b)) if b < a => Some(bulk),
@@ -95,12 +210,18 @@ impl Lanes {
         }
     }
 
-    /// Waits until events are there in number, or until the time is over.
+    /// Waits for a critical event, until bulk events are there in number, or until the time is over.
     pub fn wait(&self, time: Duration) -> nix::Result<()> {
+        if self.woken.replace(false) {
+            std::thread::sleep(time.min(REST));
+            return Ok(());
+        }
         let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(error),
+            Ok(count) => self.woken.set(count > 0),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use seal::MAX_LINE;
 use serde_json::{Value, json};
+
+/// Room for what stands around the sample of a summary.
+const LEFT: usize = 256;
 
 /// A fact about the agent.
 #[derive(Clone, Debug)]
@@ -19,6 +23,12 @@ pub enum Own {
         hooks: Vec<&'static str>,
         /// Members of kernel structs that this kernel lacks.
         missing: Vec<String>,
+        /// Whether the programs go on if the agent ends without a stop.
+        pinned: bool,
+        /// Why not, if that was wanted.
+        unpinned: Option<String>,
+        /// Why names of path-only calls are not taken from security hooks; `None` when they are.
+        no_lsm: Option<String>,
     },
     /// The log goes on after the agent ended without a `stop`: killed, crashed, or the host lost power.
     Recovered {
@@ -45,11 +55,39 @@ pub enum Own {
         /// Why.
         why: String,
     },
+    /// Programs of the kernel half were there before this run: they went on while no agent ran.
+    Handover {
+        /// `adopted`: they go on; `replaced`: others take over from a time on, and what they made until then is told;
+        /// `abandoned`: what waited there could not be used.
+        how: &'static str,
+        /// Version of the agent that left them.
+        from: String,
+        /// What was loaded, as a hash.
+        generation: String,
+        /// Events that were made and not sealed, the lost ones counted.
+        waiting: u64,
+        /// Those of them that the agent before had taken out of the rings.
+        journal: u64,
+        /// Seconds since they were last read.
+        unread_seconds: u64,
+        /// Why they could not be used.
+        why: Option<String>,
+    },
+    /// A part of the kernel half was gone or changed while the agent ran.
+    Hook {
+        /// The program, map or hook.
+        hook: String,
+        /// `restored`: it is as it should be again; `missing`: it could not be helped.
+        state: &'static str,
+        /// What was found.
+        why: String,
+    },
     /// Events that were wanted and not had.
     Lost {
         /// Where: a hook, or `all`.
         hook: &'static str,
-        /// `ring_full`: the agent was too slow; `skipped`: the kernel left out a program that was running already;
+        /// `ring_full`: the agent was too slow; `killed`: taken out of the ring by an agent that was killed before it
+        /// had kept them; `skipped`: the kernel left out a program that was running already;
         /// `undecodable`: the bytes made no event; `line`: the record made no line.
         cause: &'static str,
         /// How many.
@@ -60,10 +98,30 @@ pub enum Own {
         /// By how much, in nanoseconds.
         nanoseconds: i64,
     },
+    /// Events of a process that were counted in place of told one by one.
+    Summary {
+        /// Their kind.
+        of: &'static str,
+        /// How many.
+        count: u64,
+        /// When the first happened, RFC 3339.
+        first: String,
+        /// When the last happened, RFC 3339.
+        last: String,
+        /// The first of them as its whole record.
+        sample: Vec<u8>,
+    },
+    /// A record that was held back, as it would have been written at once.
+    Record {
+        /// Its line.
+        line: Vec<u8>,
+    },
     /// The agent ends.
     Stop {
         /// Why, as the name of a signal or in words.
         why: &'static str,
+        /// Whether the programs go on.
+        pinned: bool,
     },
 }
 
@@ -75,24 +133,47 @@ impl Own {
             Self::Recovered { .. } => "agent.recovered",
             Self::Policy { .. } => "agent.policy",
             Self::Degraded { .. } => "agent.degraded",
+            Self::Handover { .. } => "agent.handover",
+            Self::Hook { .. } => "agent.hook",
             Self::Lost { .. } => "agent.lost",
             Self::ClockStep { .. } => "agent.clock_step",
+            Self::Summary { .. } => "summary",
+            Self::Record { .. } => "record",
             Self::Stop { .. } => "agent.stop",
         }
     }
 
     /// The record as one line of canonical JSON, without a line feed.
     pub fn line(&self, time: &str) -> String {
+        match self {
+            // both hold a record, which is canonical already
+            Self::Record { line } => return String::from_utf8_lossy(line).into_owned(),
+            Self::Summary { of, count, first, last, sample } => {
+                let sample = String::from_utf8_lossy(sample);
+                let head = format!(r#"{{"count":"{count}","kind":"summary","last":"{last}","of":"{of}""#);
+                // a record of the longest size leaves no room around it
+                let sample = if sample.len() + LEFT > MAX_LINE { "null" } else { &sample };
+                return format!(r#"{head},"sample":{sample},"time":"{first}"}}"#);
+            }
+            _ => {}
+        }
         let mut fields: BTreeMap<&str, Value> = BTreeMap::new();
         fields.insert("kind", json!(self.kind()));
         fields.insert("time", json!(time));
         match self {
-            Self::Start { version, kernel, family, hooks, missing } => {
+            Self::Start { version, kernel, family, hooks, missing, pinned, unpinned, no_lsm } => {
                 fields.insert("version", json!(version));
                 fields.insert("kernel", json!(kernel));
                 fields.insert("family", json!(family));
                 fields.insert("hooks", json!(hooks));
                 fields.insert("missing", json!(missing));
+                fields.insert("pinned", json!(pinned));
+                if let Some(why) = unpinned {
+                    fields.insert("unpinned", json!(why));
+                }
+                if let Some(why) = no_lsm {
+                    fields.insert("no_lsm", json!(why));
+                }
             }
             Self::Recovered { last_batch, last_sealed, gap_seconds, cut_bytes } => {
                 fields.insert("last_batch", json!(last_batch.to_string()));
@@ -108,6 +189,22 @@ impl Own {
                 fields.insert("kinds", json!(kinds));
                 fields.insert("why", json!(why));
             }
+            Self::Handover { how, from, generation, waiting, journal, unread_seconds, why } => {
+                fields.insert("how", json!(how));
+                fields.insert("from", json!(from));
+                fields.insert("generation", json!(generation));
+                fields.insert("waiting", json!(waiting.to_string()));
+                fields.insert("journal", json!(journal.to_string()));
+                fields.insert("unread_seconds", json!(unread_seconds));
+                if let Some(why) = why {
+                    fields.insert("why", json!(why));
+                }
+            }
+            Self::Hook { hook, state, why } => {
+                fields.insert("hook", json!(hook));
+                fields.insert("state", json!(state));
+                fields.insert("why", json!(why));
+            }
             Self::Lost { hook, cause, count } => {
                 fields.insert("hook", json!(hook));
                 fields.insert("cause", json!(cause));
@@ -116,9 +213,11 @@ impl Own {
             Self::ClockStep { nanoseconds } => {
                 fields.insert("nanoseconds", json!(nanoseconds.to_string()));
             }
-            Self::Stop { why } => {
+            Self::Stop { why, pinned } => {
                 fields.insert("why", json!(why));
+                fields.insert("pinned", json!(pinned));
             }
+            Self::Summary { .. } | Self::Record { .. } => {}
         }
         json!(fields).to_string()
     }

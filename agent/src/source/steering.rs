@@ -2,25 +2,102 @@
 
 use aya::maps::{Array, MapData, MapError};
 use common::{
-    Call,
-    call::NONE,
-    filter::{Control, Filter, KINDS},
+    Call, Kind,
+    call::LACKING,
+    filter::{Control, Filter, KINDS, Matcher, class},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-/// Words of a [`Control`].
+/// Words of a [`Control`] and of a [`Matcher`].
 const WORDS: usize = size_of::<Control>() / 8;
+const MATCHER_WORDS: usize = size_of::<Matcher>() / 8;
+
+/// Which events the kernel half shall send.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The bits of [`class`], by kind.
+    pub classes: [u8; KINDS],
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// What is asked of single events, by kind.
+    pub matchers: Vec<(Kind, Box<Matcher>)>,
+}
+
+impl Wanted {
+    /// All events.
+    pub fn all() -> Self {
+        let mut classes = [0; KINDS];
+        for kind in Kind::ALL {
+            classes[*kind as usize] = class::ALL;
+        }
+        Self { classes, calls: Call::ALL.to_vec(), matchers: Vec::new() }
+    }
+
+    /// Also what the process table and the watch over credentials need, whatever else is wanted.
+    #[must_use]
+    pub fn with_processes(mut self) -> Self {
+        const NEEDED: [Kind; 5] = [Kind::Exec, Kind::Fork, Kind::Exit, Kind::Setid, Kind::Namespace];
+        for kind in NEEDED {
+            self.classes[kind as usize] |= class::SUCCESS;
+        }
+        let is_needed = |call: &Call| call.kind().is_some_and(|kind| NEEDED.contains(&kind));
+        let missing: Vec<Call> =
+            Call::ALL.iter().copied().filter(is_needed).filter(|it| !self.calls.contains(it)).collect();
+        self.calls.extend(missing);
+        self.matchers.retain(|(kind, _)| !NEEDED.contains(kind));
+        self
+    }
+}
 
 /// The map of the kernel half that holds its [`Control`], and what is in it.
 pub struct Steering {
     map: Array<MapData, [u64; WORDS]>,
+    matchers: Array<MapData, [u64; MATCHER_WORDS]>,
     control: Control,
 }
 
 impl Steering {
-    /// The control of a kernel half that was just loaded.
-    pub fn new(map: Array<MapData, [u64; WORDS]>) -> Self {
-        Self { map, control: Control { until: u64::MAX, agent: std::process::id(), ..Control::default() } }
+    /// The control of a kernel half.
+    pub fn new(
+        map: Array<MapData, [u64; WORDS]>,
+        matchers: Array<MapData, [u64; MATCHER_WORDS]>,
+    ) -> Result<Self, MapError> {
+        let control = Control::read_from_bytes(map.get(&0, 0)?.as_bytes()).unwrap_or_default();
+        Ok(Self { map, matchers, control })
+    }
+
+    /// What it was told.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The first words to one that was just loaded: events from this time on are made.
+    pub fn begin(&mut self, from: u64) -> Result<(), MapError> {
+        self.set(|control| (control.from, control.until) = (from, u64::MAX))
+    }
+
+    /// Says who we are.
+    pub fn introduce(&mut self, wake_bytes: u32) -> Result<(), MapError> {
+        self.set(|control| {
+            control.wake_bytes = wake_bytes;
+            control.agent_born = born().unwrap_or(0);
+            control.agent = std::process::id();
+        })
+    }
+
+    /// Says all again if somebody else has said something. Returns whether that was so.
+    pub fn insist(&mut self) -> Result<bool, MapError> {
+        if self.map.get(&0, 0)?.as_bytes() == self.control.as_bytes() {
+            return Ok(false);
+        }
+        self.set(|_| ())?;
+        Ok(true)
+    }
+
+    /// Whether any event of these kinds is wanted.
+    pub fn wants(&self, kinds: &[Kind]) -> bool {
+        let filter = &self.control.filters[self.control.chosen as usize & 1];
+        kinds.iter().any(|kind| filter.wanted[*kind as usize] != 0)
     }
 
     /// Changes the control.
@@ -30,26 +107,35 @@ impl Steering {
         self.map.set(0, words, 0)
     }
 
-    /// Puts other classes of events in place of the wanted ones, all at once: the new filter is written beside the one
-    /// that holds, and then chosen.
-    pub fn want(&mut self, wanted: &[u8; KINDS]) -> Result<(), MapError> {
+    /// Wants other events from now on, all at once: what is new is written beside what holds, and then chosen.
+    pub fn want(&mut self, wanted: &Wanted) -> Result<(), MapError> {
         let next = 1 - (self.control.chosen as usize & 1);
+        for (kind, matcher) in &wanted.matchers {
+            let words = <[u64; MATCHER_WORDS]>::read_from_bytes(matcher.as_bytes()).unwrap_or([0; MATCHER_WORDS]);
+            self.matchers.set((next * KINDS + *kind as usize) as u32, words, 0)?;
+        }
         self.set(|control| control.filters[next] = filter(wanted))?;
         self.set(|control| control.chosen = next as u32)
     }
 }
 
+/// Start of this process in clock ticks since boot (field 22 of `/proc/PID/stat`, proc_pid_stat(5)).
+fn born() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 /// The calls that somebody wants, by number.
-fn filter(wanted: &[u8; KINDS]) -> Filter {
-    let mut filter = Filter { wanted: *wanted, ..Filter::default() };
-    for call in Call::ALL {
-        if call.kinds().iter().any(|kind| wanted[*kind as usize] != 0) {
-            filter.x86_64[call.x86_64()] = *call as u8;
-            filter.i386[call.i386()] = *call as u8;
-        }
+fn filter(wanted: &Wanted) -> Filter {
+    let mut filter = Filter { wanted: wanted.classes, ..Filter::default() };
+    for call in &wanted.calls {
+        filter.x86_64[call.x86_64()] = *call as u8;
+        call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
     }
-    // calls that an architecture lacks
-    filter.x86_64[NONE] = 0;
-    filter.i386[NONE] = 0;
+    for (kind, _) in &wanted.matchers {
+        filter.matched[*kind as usize] = 1;
+    }
+    filter.x86_64[LACKING] = 0;
+    filter.i386[LACKING] = 0;
     filter
 }

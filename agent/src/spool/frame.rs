@@ -3,7 +3,13 @@
 //!
 //! The checksum of a record covers its payload; the number in its head is checked against the seal line inside.
 
+use std::fmt;
 use std::io::{self, Read as _};
+
+use zstd::{
+    bulk::Compressor,
+    zstd_safe::{compress_bound, get_frame_content_size},
+};
 
 use crate::sealed;
 
@@ -31,17 +37,41 @@ pub enum FrameError {
     Seal(Option<u64>),
 }
 
-/// Appends the record of a batch to `out`.
-pub fn encode(batch: u64, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
-    check(batch, bytes)?;
-    Ok(seal::frame::write(batch, &zstd::bulk::compress(bytes, LEVEL)?, out)?)
+/// Makes records. What compression needs in memory is kept from one to the next.
+pub struct Encoder {
+    compressor: Compressor<'static>,
+    payload: Vec<u8>,
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+impl Encoder {
+    /// One encoder is enough for all batches.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { compressor: Compressor::new(LEVEL)?, payload: Vec::new() })
+    }
+
+    /// Appends the record of a batch to `out`.
+    pub fn encode(&mut self, batch: u64, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+        check(batch, bytes)?;
+        self.payload.clear();
+        self.payload.reserve(compress_bound(bytes.len()));
+        self.compressor.compress_to_buffer(bytes, &mut self.payload)?;
+        Ok(seal::frame::write(batch, &self.payload, out)?)
+    }
 }
 
 /// The batch in the payload of a record that says it is batch `batch`.
 pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX)?;
-    let mut bytes = Vec::new();
+    // the frame says how long it is; what it says is believed up to the longest batch, and then checked
+    let said = get_frame_content_size(payload).ok().flatten().unwrap_or(0);
+    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0).min(BATCH_MAX) + 1);
     decoder.by_ref().take(BATCH_MAX as u64 + 1).read_to_end(&mut bytes)?;
     check(batch, &bytes)?;
     if !decoder.finish().is_empty() {
@@ -72,7 +102,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_prefix_is_refused() {
         let mut record = Vec::new();
-        encode(7, BATCH, &mut record).unwrap();
+        Encoder::new().unwrap().encode(7, BATCH, &mut record).unwrap();
         assert_eq!(read(&record).unwrap(), (7, BATCH.to_vec()));
         for at in 0..record.len() {
             assert!(read(&record[..at]).is_err(), "a prefix of {at} bytes passed");
@@ -86,11 +116,11 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_is_not_stored() {
-        let mut out = Vec::new();
-        assert!(matches!(encode(8, BATCH, &mut out), Err(FrameError::Seal(Some(7)))));
-        assert!(matches!(encode(7, b"{}\n", &mut out), Err(FrameError::Seal(None))));
-        assert!(matches!(encode(7, &BATCH[..BATCH.len() - 1], &mut out), Err(FrameError::Seal(_))));
-        assert!(matches!(encode(7, &vec![b'x'; BATCH_MAX + 1], &mut out), Err(FrameError::TooLarge)));
+        let (mut encoder, mut out) = (Encoder::new().unwrap(), Vec::new());
+        assert!(matches!(encoder.encode(8, BATCH, &mut out), Err(FrameError::Seal(Some(7)))));
+        assert!(matches!(encoder.encode(7, b"{}\n", &mut out), Err(FrameError::Seal(None))));
+        assert!(matches!(encoder.encode(7, &BATCH[..BATCH.len() - 1], &mut out), Err(FrameError::Seal(_))));
+        assert!(matches!(encoder.encode(7, &vec![b'x'; BATCH_MAX + 1], &mut out), Err(FrameError::TooLarge)));
         assert!(out.is_empty());
     }
 

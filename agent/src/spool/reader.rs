@@ -92,7 +92,8 @@ impl Reader {
                 place.offset = record.end;
                 match frame::decode(record.batch, &record.payload) {
                     Ok(bytes) => {
-                        return Ok(Some(Batch { number: record.batch, bytes: Bytes::from(bytes) }));
+                        let (bytes, frame) = (Bytes::from(bytes), Bytes::from(record.payload));
+                        return Ok(Some(Batch { number: record.batch, bytes, frame }));
                     }
                     Err(error) => {
                         tracing::warn!(batch = record.batch, %error, "passed over a batch in the spool");

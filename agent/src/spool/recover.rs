@@ -87,7 +87,7 @@ fn inspect(quarantine: &Quarantine, path: &Path, recovery: &mut Recovery) -> Opt
         recovery.cut += scan.len - scan.end;
         note(cut_tail(quarantine, path, scan.end, recovery), path, recovery);
     }
-    recovery.last = Some(Batch { number: batch, bytes: Bytes::from(bytes) });
+    recovery.last = Some(Batch { number: batch, bytes: Bytes::from(bytes), frame: Bytes::new() });
     Some((batch, scan.end))
 }
 

@@ -1,13 +1,15 @@
 //! Events from a line of text, on the wire as the kernel half writes them.
 
+use super::privilege;
 use common::{
-    Header, Kind, Prefix, Record as _, Value,
+    Call, Header, Kind, Prefix, Record as _, Value,
     event::{
-        Accept, Bind, Chmod, Chown, Connect, Event, Exec, Exit, Fork, Link, Listen, Open, Rename, Rmdir, Send, Symlink,
-        Truncate, Unlink,
+        Accept, Bind, Chmod, Chown, Chroot, Connect, Event, Exec, Exit, FileSetattr, Fork, Link, Listen, Mkdir, Mknod,
+        Mount, Open, PivotRoot, Removexattr, Rename, Rmdir, Send, Setxattr, Swap, Symlink, Truncate, Umount, Unlink,
+        Utimes,
     },
     filter::class,
-    names::{ACCESS_PATH, Access, OpenFlags, Protocol, SocketType},
+    names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, SocketType},
     wire::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
 };
 use sigtrail::record::{Context, Process, Record, Relative, errno};
@@ -15,12 +17,12 @@ use zerocopy::IntoBytes;
 
 /// An event and what the agent knows about its process.
 pub struct Draft {
-    kind: Kind,
+    pub kind: Kind,
     fields: Vec<(String, String)>,
 }
 
 impl Draft {
-    /// Reads `kind field=value …`; values have no blanks.
+    /// Reads `kind field=value …`; values have no blanks. Of a path, what follows a `+` is a name that the caller gave.
     pub fn parse(line: &str) -> Self {
         let mut words = line.split_whitespace();
         let kind = words.next().and_then(Kind::from_name).unwrap_or_else(|| panic!("no kind in {line}"));
@@ -32,11 +34,11 @@ impl Draft {
         self.fields.iter().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 
-    fn number(&self, key: &str) -> u32 {
+    pub fn number(&self, key: &str) -> u32 {
         self.find(key).map_or(0, |text| text.parse().unwrap_or_else(|_| panic!("{key}={text}")))
     }
 
-    fn id(&self, key: &str) -> Id {
+    pub fn id(&self, key: &str) -> Id {
         Id(self.find(key).map_or(0, |text| text.parse().unwrap_or(u32::MAX)))
     }
 
@@ -88,13 +90,29 @@ impl Draft {
 
     fn path(&self, key: &str, tail: &mut Vec<u8>) -> Path {
         let Some(text) = self.find(key) else { return Path { marks: mark::ABSENT, ..Path::default() } };
+        let (text, name) = text.split_once('+').map_or((text, None), |(place, name)| (place, Some(name)));
         let start = tail.len();
         let (text, marks) = text.strip_prefix("memfd:").map_or((text, 0), |_| (text, mark::DETACHED));
         for component in text.split('/').filter(|it| !it.is_empty()).rev() {
             tail.extend_from_slice(component.as_bytes());
             tail.push(0);
         }
-        Path { start: start as u32, len: (tail.len() - start) as u32, marks, ..Path::default() }
+        let mut path = Path { start: start as u32, len: (tail.len() - start) as u32, marks, ..Path::default() };
+        if let Some(name) = name {
+            // an absolute name starts at the root
+            path.len = if name.starts_with('/') { 0 } else { path.len };
+            (path.name, path.name_len) = (tail.len() as u32, name.len() as u32 + 1);
+            tail.extend_from_slice(name.as_bytes());
+            tail.push(0);
+        }
+        path
+    }
+
+    fn text(&self, key: &str, tail: &mut Vec<u8>) -> Text {
+        let Some(text) = self.find(key) else { return Text { marks: mark::ABSENT, ..Text::default() } };
+        let start = tail.len() as u32;
+        tail.extend_from_slice(text.as_bytes());
+        Text { start, len: text.len() as u32, marks: 0 }
     }
 
     fn list(&self, key: &str, tail: &mut Vec<u8>) -> TextList {
@@ -126,19 +144,15 @@ impl Draft {
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        Protocol(self.find("protocol").map_or(0, |name| Protocol::NAMES.iter().find(|(_, it)| *it == name).unwrap().0))
+    /// One name of a table, or several joined by bars; 0 without.
+    pub fn named(&self, key: &str, names: Names) -> u32 {
+        self.set(key, names) as u32
     }
 
-    fn socket(&self) -> SocketType {
-        SocketType(
-            self.find("socket").map_or(0, |name| SocketType::NAMES.iter().find(|(_, it)| *it == name).unwrap().0),
-        )
-    }
-
-    fn flags(&self) -> OpenFlags {
-        let names = self.find("flags").into_iter().flat_map(|text| text.split('|'));
-        OpenFlags(names.map(|name| OpenFlags::NAMES.iter().find(|(_, it)| *it == name).unwrap().0).sum())
+    /// The same of a table with 64 bits.
+    pub fn set(&self, key: &str, names: Names) -> u64 {
+        let found = |name| names.iter().find(|(_, it)| *it == name).unwrap_or_else(|| panic!("{key}={name}")).0;
+        self.find(key).into_iter().flat_map(|text| text.split('|')).map(found).sum()
     }
 
     fn access(&self) -> Access {
@@ -151,7 +165,8 @@ impl Draft {
         let mut tail = Vec::new();
         let (path, target) = (self.path("path", &mut tail), self.path("target", &mut tail));
         let (peer, local) = (self.addr("peer", &mut tail), self.addr("local", &mut tail));
-        let (protocol, socket) = (self.protocol(), self.socket());
+        let protocol = Protocol(self.named("protocol", Protocol::NAMES));
+        let socket = SocketType(self.named("socket", SocketType::NAMES));
         let absent = Path { marks: mark::ABSENT, ..Path::default() };
         let body = match self.kind {
             Kind::Exec => {
@@ -179,7 +194,7 @@ impl Draft {
             Kind::Open => Open {
                 inode: Inode::from(u64::from(self.number("inode"))),
                 path,
-                flags: self.flags(),
+                flags: OpenFlags(self.named("flags", OpenFlags::NAMES)),
                 access: self.access(),
                 create_mode: self.mode("create_mode"),
                 dev: Device(self.number("dev")),
@@ -197,23 +212,51 @@ impl Draft {
             Kind::Chmod => Chmod { path, mode: self.mode("mode"), ..Chmod::default() }.as_bytes().to_vec(),
             Kind::Chown => Chown { path, ..Chown::default() }.as_bytes().to_vec(),
             Kind::Truncate => Truncate { path, ..Truncate::default() }.as_bytes().to_vec(),
+            Kind::Mkdir => Mkdir { path, mode: self.mode("mode") }.as_bytes().to_vec(),
+            Kind::Mknod => Mknod { path, mode: self.mode("mode"), device: Device(u32::MAX) }.as_bytes().to_vec(),
+            Kind::Setxattr => {
+                let name = self.text("name", &mut tail);
+                Setxattr { path, name, ..Setxattr::default() }.as_bytes().to_vec()
+            }
+            Kind::Removexattr => {
+                let name = self.text("name", &mut tail);
+                Removexattr { path, name, ..Removexattr::default() }.as_bytes().to_vec()
+            }
+            Kind::Utimes => Utimes { path, ..Utimes::default() }.as_bytes().to_vec(),
+            Kind::FileSetattr => FileSetattr { path, ..FileSetattr::default() }.as_bytes().to_vec(),
+            Kind::Mount => {
+                let (source, fstype) = (self.text("source", &mut tail), self.text("fstype", &mut tail));
+                Mount { path, source, fstype, ..Mount::default() }.as_bytes().to_vec()
+            }
+            Kind::Umount => Umount { path, ..Umount::default() }.as_bytes().to_vec(),
+            Kind::PivotRoot => PivotRoot { path, ..PivotRoot::default() }.as_bytes().to_vec(),
+            Kind::Chroot => Chroot { path, ..Chroot::default() }.as_bytes().to_vec(),
+            Kind::Swap => Swap { path, ..Swap::default() }.as_bytes().to_vec(),
             Kind::Connect => Connect { peer, local, protocol, socket }.as_bytes().to_vec(),
             Kind::Bind => Bind { local, protocol, socket }.as_bytes().to_vec(),
             Kind::Listen => Listen { local, protocol, socket, backlog: 0 }.as_bytes().to_vec(),
             Kind::Accept => Accept { peer, local, protocol, socket }.as_bytes().to_vec(),
             Kind::Send => Send { peer, local, protocol, socket }.as_bytes().to_vec(),
+            _ => privilege::body(self, path),
         };
         (body, tail)
     }
 
-    /// Writes the event and hands its record over.
-    pub fn record<R>(&self, then: impl FnOnce(Record<'_>) -> R) -> R {
+    /// The event as words: the ring buffer starts its records at multiples of 8.
+    pub fn bytes(&self) -> Vec<u64> {
         let (body, tail) = self.body();
-        let prefix = Prefix { tail: tail.len() as u32, kind: self.kind as u16, ..Prefix::default() };
+        let call = self.find("call").map_or(Call::None, |name| *Call::ALL.iter().find(|it| it.name() == name).unwrap());
+        let (kind, call) = (self.kind as u16, call as u8);
+        let prefix = Prefix { tail: tail.len() as u32, kind, call, ..Prefix::default() };
         let bytes = [prefix.as_bytes(), self.header().as_bytes(), &body, &tail].concat();
-        // the ring buffer starts its records at multiples of 8
         let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
         aligned.as_mut_slice().as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
+        aligned
+    }
+
+    /// Writes the event and hands its record over.
+    pub fn record<R>(&self, then: impl FnOnce(Record<'_>) -> R) -> R {
+        let aligned = self.bytes();
         let event = Event::decode(aligned.as_slice().as_bytes()).unwrap();
         let exe = |key: &str| self.find(key).map(|it| it.as_bytes().to_vec());
         let process = Process {

@@ -2,15 +2,12 @@ use super::record;
 use crate::{names::{Access, OpenFlags}, wire::{Bool, Device, Inode, Mode, Path}};
 
 record! {
-    /// A file was opened, or could not be (open(2), openat(2), openat2(2), creat(2)).
+    /// A file was opened, or could not be (open(2), openat(2), openat2(2), creat(2), open_by_handle_at(2)).
     "open" => Open {
         /// Inode of the file; null after a failure.
         inode: Inode,
-        /// The file, as the kernel resolved it. After a failure: what the caller asked for.
+        /// The file, as the kernel resolved it. After a failure: what the caller asked for; null when that was a handle.
         path: Path,
-        /// What the caller asked for, in the kernel's own copy, when an operation of io_uring(7) opened the file. The
-        /// descriptor may have become another file's before the kernel told us: then this is the truth.
-        asked: Path,
         /// Flags of the call.
         flags: OpenFlags,
         /// What the file may be used for: `read`, `write`, `read-write` or `path`.

@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, UNSET, family, mark};
+use super::{
+    Addr, Bool, Device, Id, Inode, Mode, Moment, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark,
+};
 use crate::names::Names;
 
 /// A field as its readers see it: borrowed, never copied.
@@ -28,10 +30,8 @@ pub enum Value<'a> {
     Path(PathParts<'a>),
     /// The address of a socket.
     Addr(SocketAddr<'a>),
-    /// A domain name by its labels, each after its length.
-    Domain(&'a [u8]),
     /// Bits with names; the rest is written as a number.
-    Flags(u32, Names),
+    Flags(u64, Names),
     /// Written in octal, as modes are.
     Octal(u32),
     /// `dev_t`, written as `major:minor`.
@@ -44,6 +44,8 @@ pub struct PathParts<'a> {
     components: &'a [u8],
     /// The name that the caller gave; empty when the kernel resolved all of it.
     pub name: &'a [u8],
+    /// Beside an object that a security hook saw: what the caller's memory said at the end of the call.
+    pub said: &'a [u8],
     /// Bits of [`mark`].
     pub marks: u32,
 }
@@ -53,6 +55,14 @@ impl<'a> PathParts<'a> {
     pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let components = self.components.strip_suffix(b"\0").unwrap_or(self.components);
         components.rsplit(|byte| *byte == 0).filter(|component| !component.is_empty())
+    }
+
+    /// Whether the caller's memory named another entry than the one that the call was about. Only for calls that take the
+    /// last component as it is: others follow symbolic links.
+    pub fn differs(&self) -> bool {
+        let said = self.said.rsplit(|byte| *byte == b'/').find(|component| !component.is_empty());
+        let is_entry = |name: &&[u8]| *name != b"." && *name != b"..";
+        said.filter(is_entry).is_some_and(|said| self.components().last() != Some(said))
     }
 
     /// Whether the path is a bare name outside of every directory tree.
@@ -131,16 +141,29 @@ wire! {
     u32 => Uint, |it, _tail| Value::Uint(*it);
     u64 => Big, |it, _tail| Value::Big(*it);
     i64 => Int, |it, _tail| Value::Int(*it);
+    i32 => Int, |it, _tail| Value::Int(i64::from(*it));
+    Wide => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { u64::MAX => Value::Null, number => Value::Big(number) };
     Bool => Bool, |it, _tail| Value::Bool(it.0 != 0);
     Id => Id, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Uint(it.0) };
     Name16 => Text, |it, _tail| text(it.bytes());
     Mode => Octal, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Octal(it.0) };
     Device => Device, |it, _tail| if it.0 == UNSET { Value::Null } else { Value::Device(it.0) };
     Inode => Big, |it, _tail| match u64::from(it.0[0]) | u64::from(it.0[1]) << 32 { 0 => Value::Null, number => Value::Big(number) };
+    Moment => Int, |it, _tail| if *it == Moment::NONE { Value::Null } else { Value::Int(i64::from(it.0[1].cast_signed()) << 32 | i64::from(it.0[0])) };
     Text => Text, |it, tail| present(it.marks, Value::Text(slice(tail, it.start, it.len))), marks it.marks;
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
     Path => Path, |it, tail| it.value(tail), marks it.marks;
     Addr => Addr, |it, tail| it.value(tail), marks it.marks;
+}
+
+impl<T: Wire> Wire for User<T> {
+    const TYPE: Type = T::TYPE;
+    fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a> {
+        self.0.value(tail)
+    }
+    fn marks(&self) -> u32 {
+        self.0.marks() | mark::USER | if self.0.value(&[]) == Value::Null { mark::ABSENT } else { 0 }
+    }
 }
 
 impl Name16 {
@@ -158,7 +181,8 @@ impl Path {
         if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && components.is_empty() {
             return Value::Null;
         }
-        Value::Path(PathParts { components, name, marks: self.marks })
+        let (name, said) = if self.marks & mark::OBJECT != 0 { (&[][..], name) } else { (name, &[][..]) };
+        Value::Path(PathParts { components, name, said, marks: self.marks })
     }
 }
 
@@ -185,7 +209,7 @@ pub fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The kernel may have cut the tail short: what is missing is empty, never a panic.
-pub(super) fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
+fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
     let start = start as usize;
     start.checked_add(len as usize).and_then(|end| tail.get(start..end)).unwrap_or_default()
 }

@@ -107,6 +107,8 @@ fn cpu(value: &str) -> Option<Cpu> {
 }
 
 fn account(value: &str) -> Option<Account> {
+    // a zero is not written: the check of the spelling finds one that is
+    let (value, merge) = value.split_once(" merge=").map_or((value, "0"), |(value, merge)| (value, merge));
     let [hook, seen, kfilter, lost, recv, ufilter, emit, trunc] = words(value)?;
     let count = |text: &str, key| decimal(text.strip_prefix(key)?);
     Some(Account {
@@ -118,6 +120,7 @@ fn account(value: &str) -> Option<Account> {
         ufilter: count(ufilter, "ufilter=")?,
         emit: count(emit, "emit=")?,
         trunc: count(trunc, "trunc=")?,
+        merge: decimal(merge)?,
     })
 }
 
@@ -158,6 +161,7 @@ impl Header {
         let clock = lines.one("clock", clock)?;
         let agent = lines.one("agent", agent)?;
         let policy = lines.one("policy", sha256)?;
+        let load = lines.optional("load").map(|value| decimal(value).ok_or(Line("load"))).transpose()?;
         let cpus = lines.many("cpu", cpu)?;
         let accounts = lines.many("acct", account)?;
         let lost = lines.one("lost", decimal)?;
@@ -199,6 +203,7 @@ impl Header {
             clock,
             agent,
             policy,
+            load,
             cpus,
             accounts,
             lost,

@@ -23,19 +23,24 @@ pub(super) fn check(before: &Header, header: &Header, cpus: &BTreeMap<u32, u64>)
     if was.kind == BatchKind::Stop && !started {
         found.push(What::Follows("kind"));
     }
-    // a start loads the programs anew, and with them the numbers begin anew; after a crash they may go on
-    if was.boot == is.boot && is.kind != BatchKind::Start {
-        for cpu in &is.cpus {
-            let anew = is.kind == BatchKind::Recovered && cpu.first == 0;
-            if let Some(last) = cpus.get(&cpu.id)
-                && !anew
-                && last.checked_add(1) != Some(cpu.first)
-            {
-                found.push(What::Cpu { cpu: cpu.id, after: *last, first: cpu.first });
-            }
+    for cpu in &is.cpus {
+        let Some(last) = cpus.get(&cpu.id).filter(|_| go_on(was, is)) else { continue };
+        // before headers named the load, a crash could leave the numbers going on or not
+        let anew = is.load.is_none() && is.kind == BatchKind::Recovered && cpu.first == 0;
+        if !anew && last.checked_add(1) != Some(cpu.first) {
+            found.push(What::Cpu { cpu: cpu.id, after: *last, first: cpu.first });
         }
     }
     found
+}
+
+/// Whether the numbers of the CPUs go on, and do not begin anew with programs that were loaded in between.
+pub(super) fn go_on(was: &Facts, is: &Facts) -> bool {
+    let same = match (was.load, is.load) {
+        (None, None) => is.kind != BatchKind::Start,
+        (was, is) => was == is,
+    };
+    was.boot == is.boot && same
 }
 
 /// What does not add up within a header.
@@ -49,7 +54,7 @@ pub(super) fn arithmetic(facts: &Facts) -> Vec<What> {
         let sum = |parts: &[u64]| parts.iter().map(|part| u128::from(*part)).sum::<u128>();
         by_hook += u128::from(account.lost);
         if u128::from(account.seen) != sum(&[account.kfilter, account.lost, account.recv])
-            || u128::from(account.recv) != sum(&[account.ufilter, account.emit])
+            || u128::from(account.recv) != sum(&[account.ufilter, account.emit, account.merge])
             || account.trunc > account.emit
         {
             found.push(What::Account(account.hook.clone()));

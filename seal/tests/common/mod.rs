@@ -23,6 +23,7 @@ pub fn facts(kind: BatchKind, n: u64) -> Facts {
         clock: Clock { sync: true, maxerr_us: 1500, step_ns: if n == 3 { -2 * 1_000_000_000 } else { 0 } },
         agent: Agent { version: "0.1.0".into(), exe: [0xe1; 32], bpf: [0xb2; 32] },
         policy: [if n < 3 { 0x11 } else { 0x22 }; 32],
+        load: None,
         cpus: Vec::new(),
         accounts: Vec::new(),
         lost: 0,
@@ -91,6 +92,7 @@ pub fn log(origin: &str, salt: u8) -> Log {
         ufilter: seen - lost - 1 - 2,
         emit: 2,
         trunc: 1,
+        merge: 0,
     };
     let mut one = facts(BatchKind::Events, 2);
     one.cpus = vec![Cpu { id: 0, first: 1, last: 4, lost: 0 }, Cpu { id: 3, first: 1, last: 1, lost: 0 }];

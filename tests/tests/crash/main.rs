@@ -2,5 +2,7 @@
 //! twice.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod handover;
 mod kill;
+mod repair;
 mod state;

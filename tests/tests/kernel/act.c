@@ -8,6 +8,7 @@
 //   123, -1          a number
 //   x00ff…           the address of these bytes, a NUL behind them
 //   v61,62,          the address of a list of strings (each ended by a comma), as argv has it
+//   k16              the address of byte 16 of memory that commands leave alone, for what a call writes
 //   m0200…           the address of a struct msghdr with this name and one byte of data
 // After an exec of itself it answers `0 NOW NOW` and goes on. It needs no libc, so it opens no file of its own. Its
 // memory lies below 4 GiB, where a 32-bit call finds it.
@@ -16,6 +17,7 @@ typedef unsigned long word;
 
 static char in[4 << 20], out[256];
 static word room[1 << 19]; // what the arguments point to
+static word kept[512];     // what calls wrote
 
 static long call(long nr, word a, word b, word c, word d, word e, word f)
 {
@@ -98,6 +100,10 @@ static char *bytes(char **at, char *to)
 static word argument(char **at, char **free)
 {
     char kind = **at;
+    if (kind == 'k') {
+        ++*at;
+        return (word)kept + parse(at);
+    }
     if (kind != 'x' && kind != 'v' && kind != 'm')
         return parse(at);
     ++*at;

@@ -259,14 +259,14 @@ fn names() {
 }
 
 /// A file, and what records say of it: by name, by an open descriptor, by one that is not open.
-struct Attributes {
-    file: PathBuf,
-    fd: i64,
-    dir: i64,
+pub struct Attributes {
+    pub file: PathBuf,
+    pub fd: i64,
+    pub dir: i64,
 }
 
 impl Attributes {
-    fn new(it: &mut Stage) -> Self {
+    pub fn new(it: &mut Stage) -> Self {
         let file = it.path("file");
         fs::write(&file, "x").unwrap();
         let fd = it.quiet(libc::SYS_open, args![&file, libc::O_RDWR, 0]);
@@ -274,21 +274,22 @@ impl Attributes {
         Self { file, fd, dir }
     }
 
-    fn named(kind: &str, call: &str, path: &str) -> Value {
+    pub fn named(kind: &str, call: &str, path: &str) -> Value {
         json!({ "kind": kind, "call": call, "path": path, "user_copy": ["path"] })
     }
 
-    fn by_fd(&self, kind: &str, call: &str) -> Value {
+    pub fn by_fd(&self, kind: &str, call: &str) -> Value {
         let (dev, inode, _) = stat(&self.file);
         json!({ "kind": kind, "call": call, "path": self.file, "inode": inode, "dev": dev })
     }
 
-    fn bad_fd(kind: &str, call: &str) -> Value {
+    pub fn bad_fd(kind: &str, call: &str) -> Value {
         json!({ "kind": kind, "call": call })
     }
 }
 
-fn with(mut fields: Value, more: Value) -> Value {
+/// Fields and more fields.
+pub fn with(mut fields: Value, more: Value) -> Value {
     merge(&mut fields, more);
     fields
 }

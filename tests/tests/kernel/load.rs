@@ -9,7 +9,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::agent::Agent;
+use tests::agent::{Agent, slow};
+
+use crate::actor::compile;
 
 /// The agent, with a directory of its own.
 struct Run {
@@ -63,18 +65,14 @@ fn is_whole(report: &Value) {
 
 #[test]
 fn every_exec_of_twenty_thousand() {
-    const EACH: u32 = 10_000;
+    let each = 10_000 / slow();
     let run = Run::start(None);
     let nothing = run.path("nothing");
-    let source = run.path("nothing.c");
-    fs::write(&source, "void _start(void) { __asm__(\"xor %edi, %edi\\n mov $60, %eax\\n syscall\"); }\n").unwrap();
-    let mut cc = Command::new("cc");
-    cc.args(["-static", "-nostdlib", "-O2"]).arg(&source).arg("-o").arg(&nothing);
-    assert!(cc.status().unwrap().success());
-    let rate = both(EACH, || assert!(Command::new(&nothing).stdin(Stdio::null()).status().unwrap().success()));
+    compile("nothing", &nothing);
+    let rate = both(each, || assert!(Command::new(&nothing).stdin(Stdio::null()).status().unwrap().success()));
     let (count, lost, report) = run.count("exec", &nothing);
-    println!("exec: {count} recorded of {}, {lost} lost, {rate:.0} a second", 2 * EACH);
-    assert_eq!((count, lost), (u64::from(2 * EACH), 0), "{report:#}");
+    println!("exec: {count} recorded of {}, {lost} lost, {rate:.0} a second", 2 * each);
+    assert_eq!((count, lost), (u64::from(2 * each), 0), "{report:#}");
     is_whole(&report);
 }
 
@@ -95,10 +93,10 @@ fn opens(policy: Option<&str>, write: bool, each: u32) {
 
 #[test]
 fn every_open_for_writing_is_recorded_or_counted() {
-    opens(None, true, 100_000);
+    opens(None, true, 100_000 / slow());
 }
 
 #[test]
 fn every_open_for_reading_is_recorded_or_counted() {
-    opens(Some("version: 1\ndefault: keep\n"), false, 100_000);
+    opens(Some("version: 1\ndefault: keep\n"), false, 100_000 / slow());
 }

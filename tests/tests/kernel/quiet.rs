@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::agent::{Agent, PATIENCE};
+use tests::agent::{Agent, patience};
 
 use crate::{FAMILIES, actor::Stage};
 
@@ -55,7 +55,7 @@ fn the_log_of_all_kinds_verifies() {
     server.accept().unwrap().0.read_exact(&mut [0]).unwrap();
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
 
-    let late = std::time::Instant::now() + PATIENCE;
+    let late = std::time::Instant::now() + patience();
     while agent.status().unwrap()["total"]["received"].as_u64().unwrap() == 0 {
         assert!(std::time::Instant::now() < late);
     }

@@ -45,3 +45,15 @@ fn check(kind: Kind, root: &Value) {
     }
     assert!(found > 0, "{} has no event of the kind", events.display());
 }
+
+/// The stream is edited, see `record.rs`: nobody's process does a call as root, and none that made it root.
+#[test]
+fn credentials_from_nowhere_are_an_alert() {
+    let events = stream::golden(Kind::CredChange, "events");
+    let ran = run(Command::new(sigtrail()).args(["tail", "--json", "--replay"]).arg(&events));
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_kind: Vec<_> = lines.iter().filter(|line| line["kind"] == "cred_change").collect();
+    assert_eq!(of_kind.len(), 1, "{ran:?}");
+    assert_eq!(of_kind[0]["policy"]["verdict"], "alert");
+    assert_eq!((&of_kind[0]["old_euid"], &of_kind[0]["euid"]), (&65534.into(), &0.into()));
+}

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use sigtrail::sealed::Batch;
 use sigtrail::sink::{FileConfig, FileSink, Outcome};
 
 use crate::{Host, batch, batches, files, text, unpack};
 
 fn sealed(numbers: impl IntoIterator<Item = u64>) -> Vec<Batch> {
-    numbers.into_iter().map(|number| Batch { number, bytes: batch(number).into() }).collect()
+    numbers.into_iter().map(|number| Batch { number, bytes: batch(number).into(), frame: Bytes::new() }).collect()
 }
 
 async fn write(sink: &mut FileSink, numbers: impl IntoIterator<Item = u64>) -> Option<String> {
@@ -19,9 +20,11 @@ async fn write(sink: &mut FileSink, numbers: impl IntoIterator<Item = u64>) -> O
     }
 }
 
+/// The files that a person sees.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with('.'));
     names.sort_unstable();
     names
 }
@@ -56,6 +59,49 @@ async fn files_are_rotated_at_batches_and_compressed() {
     write(&mut sink, [8]).await;
     sink.tidied().await.unwrap();
     assert_eq!(names(&dir), [rotated[1], "audit.ndjson", "notes.txt"]);
+}
+
+/// Batches as the spool hands them over.
+fn framed(numbers: impl IntoIterator<Item = u64>) -> Vec<Batch> {
+    let frame = |batch: &Batch| zstd::bulk::compress(&batch.bytes, 1).unwrap();
+    sealed(numbers).into_iter().map(|batch| Batch { frame: frame(&batch).into(), ..batch }).collect()
+}
+
+#[tokio::test]
+async fn what_the_spool_compressed_is_not_compressed_again() {
+    let host = Host::new();
+    let (dir, rotate_bytes) = (host.path("log"), batch(0).len() as u64 * 3);
+    let config = FileConfig { rotate_bytes, ..files(&host) };
+    let mut sink = FileSink::new("file".to_owned(), config.clone());
+    let name = |first: u64, last: u64| format!("audit-{first:020}-{last:020}.ndjson.zst");
+    // the rotated file is compressed at once, and its frames are those of the spool
+    for part in [0..2, 2..3, 3..4] {
+        assert!(matches!(sink.send(&framed(part)).await, Outcome::Delivered { .. }));
+    }
+    assert_eq!(names(&dir), [name(0, 2), "audit.ndjson".to_owned()]);
+    let frames: Vec<u8> = framed(0..3).iter().flat_map(|batch| batch.frame.to_vec()).collect();
+    assert_eq!(fs::read(dir.join(name(0, 2))).unwrap(), frames);
+    // a batch without a frame, or a new start: the rotated file is compressed in the background
+    let mut sink = FileSink::new("file".to_owned(), config.clone());
+    assert!(matches!(sink.send(&framed(4..6)).await, Outcome::Delivered { .. }));
+    sink.tidied().await.unwrap();
+    assert!(matches!(sink.send(&framed(6..7)).await, Outcome::Delivered { .. }));
+    sink.tidied().await.unwrap();
+    assert_eq!(names(&dir), [name(0, 2), name(3, 5), "audit.ndjson".to_owned()]);
+    write(&mut sink, [7]).await;
+    assert!(matches!(sink.send(&framed(8..9)).await, Outcome::Delivered { .. }));
+    assert!(matches!(sink.send(&framed(9..10)).await, Outcome::Delivered { .. }));
+    sink.tidied().await.unwrap();
+    assert_eq!(names(&dir), [name(0, 2), name(3, 5), name(6, 8), "audit.ndjson".to_owned()]);
+    let all: Vec<u8> = names(&dir).iter().flat_map(|name| unpack(&dir.join(name))).collect();
+    assert_eq!(text(&all), text(&batches(0..10)));
+    // a damaged twin does not take the place of the file
+    assert!(matches!(sink.send(&framed(10..12)).await, Outcome::Delivered { .. }));
+    fs::write(dir.join(".audit.ndjson.zst.tmp"), b"damage").unwrap();
+    assert!(matches!(sink.send(&framed(12..13)).await, Outcome::Delivered { .. }));
+    sink.tidied().await.unwrap();
+    let all: Vec<u8> = names(&dir).iter().flat_map(|name| unpack(&dir.join(name))).collect();
+    assert_eq!(text(&all), text(&batches(0..13)));
 }
 
 #[tokio::test]

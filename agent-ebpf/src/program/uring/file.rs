@@ -4,14 +4,13 @@ use common::{
     Kind,
     event::{Link, Open, Rename, Rmdir, Symlink, Truncate, Unlink},
     names::RenameFlags,
-    wire::{Device, Inode, Text, UNSET, mark},
+    wire::{Device, Inode, UNSET},
 };
 
 use super::{Operation, on_operation};
 use crate::{
-    draft::{CallDraft, TEXT, kernel_read},
     filter,
-    kernel::{Memory, clamp, copy_str, load},
+    kernel::{Memory, load},
     path::{self, Subject, file_of},
     program::{open::Opened, unlink::REMOVEDIR},
 };
@@ -22,24 +21,17 @@ const _: () = assert!(size_of::<Unlink>() == size_of::<Rmdir>());
 #[inline(always)]
 fn open<M: Memory>(it: &Operation) {
     let (dir, flags, mode) = (it.number::<0>() as i32, it.number::<1>(), it.number::<2>());
-    // a file in a slot of the ring has no descriptor, and one that is told early is not open yet
-    let has_descriptor = !it.is_error() && it.is_done() && it.number::<3>() == 0;
+    // a file in a slot of the ring has no descriptor
+    let has_descriptor = !it.is_error() && it.number::<3>() == 0;
     let file = if has_descriptor { file_of::<M>(it.task, it.ret as u32) } else { 0 };
     let opened = Opened::of::<M>(file, flags);
     it.send::<M, Open>(Kind::Open, opened.class(flags, it.ret), |draft, it| {
         opened.describe::<M>(draft, flags, mode);
-        let name = Subject::Kept(dir, it.texts().0);
-        if file == 0 {
-            draft.body.path = path::of::<M, _, _>(draft, it.task, name);
-        } else {
-            draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::File(file));
-            draft.body.asked = path::of::<M, _, _>(draft, it.task, name);
-        }
+        let subject = if file == 0 { Subject::Kept(dir, it.texts().0) } else { Subject::File(file) };
+        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_operation!(
-    uring_open_fast, uring_open_base, uring_open_perf, uring_open_early_fast, uring_open_early_base, uring_open_early_perf, open
-);
+on_operation!(uring_open_fast, uring_open_base, uring_open_perf, open);
 
 #[inline(always)]
 fn unlink<M: Memory>(it: &Operation) {
@@ -49,10 +41,7 @@ fn unlink<M: Memory>(it: &Operation) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_operation!(
-    uring_unlink_fast, uring_unlink_base, uring_unlink_perf, uring_unlink_early_fast, uring_unlink_early_base,
-    uring_unlink_early_perf, unlink
-);
+on_operation!(uring_unlink_fast, uring_unlink_base, uring_unlink_perf, unlink);
 
 #[inline(always)]
 fn rename<M: Memory>(it: &Operation) {
@@ -63,10 +52,7 @@ fn rename<M: Memory>(it: &Operation) {
         draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Kept(it.number::<1>() as i32, new));
     });
 }
-on_operation!(
-    uring_rename_fast, uring_rename_base, uring_rename_perf, uring_rename_early_fast, uring_rename_early_base,
-    uring_rename_early_perf, rename
-);
+on_operation!(uring_rename_fast, uring_rename_base, uring_rename_perf, rename);
 
 #[inline(always)]
 fn link<M: Memory>(it: &Operation) {
@@ -76,35 +62,17 @@ fn link<M: Memory>(it: &Operation) {
         draft.body.target = path::of::<M, _, _>(draft, it.task, Subject::Kept(it.number::<1>() as i32, new));
     });
 }
-on_operation!(
-    uring_link_fast, uring_link_base, uring_link_perf, uring_link_early_fast, uring_link_early_base, uring_link_early_perf, link
-);
+on_operation!(uring_link_fast, uring_link_base, uring_link_perf, link);
 
 #[inline(always)]
 fn symlink<M: Memory>(it: &Operation) {
     it.send::<M, Symlink>(Kind::Symlink, filter::class_of(it.ret), |draft, it| {
         let (name, content) = it.texts();
         draft.body.path = path::of::<M, _, _>(draft, it.task, Subject::Kept(it.number::<0>() as i32, name));
-        draft.body.content = kept(draft, content);
+        draft.body.content = draft.kept(content);
     });
 }
-on_operation!(
-    uring_symlink_fast, uring_symlink_base, uring_symlink_perf, uring_symlink_early_fast, uring_symlink_early_base,
-    uring_symlink_early_perf, symlink
-);
-
-/// A text in the kernel's memory.
-#[inline(always)]
-fn kept(draft: &mut CallDraft<Symlink>, at: usize) -> Text {
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, at) };
-    if len <= 0 {
-        return draft.text(start, 0, mark::ABSENT | mark::TRUNCATED);
-    }
-    // without the NUL
-    draft.text(start, clamp::<{ TEXT as i32 }>(len as u64 - 1), 0)
-}
+on_operation!(uring_symlink_fast, uring_symlink_base, uring_symlink_perf, symlink);
 
 #[inline(always)]
 fn truncate<M: Memory>(it: &Operation) {
@@ -123,7 +91,4 @@ fn truncate<M: Memory>(it: &Operation) {
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }
-on_operation!(
-    uring_truncate_fast, uring_truncate_base, uring_truncate_perf, uring_truncate_early_fast, uring_truncate_early_base,
-    uring_truncate_early_perf, truncate
-);
+on_operation!(uring_truncate_fast, uring_truncate_base, uring_truncate_perf, truncate);

@@ -1,6 +1,8 @@
 //! What was asked for, kept from the submission of an operation to its completion: by then names are freed, and the
 //! caller's memory may have changed.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     macros::map,
     maps::{LruHashMap, PerCpuArray},
@@ -9,7 +11,7 @@ use common::{layout::MISSING, wire::mark};
 
 use super::operation;
 use crate::{
-    draft::{TEXT, credentials},
+    draft::{TEXT, credentials, kernel_read},
     kernel::{self, Memory, clamp, copy, copy_str, copy_user, layout, load},
 };
 
@@ -44,13 +46,29 @@ pub struct Kept {
     texts: [u8; SHORT],
 }
 
+impl Kept {
+    /// Whether an address was given, and no names.
+    #[inline(always)]
+    pub fn is_address(&self) -> bool {
+        self.second == 0
+    }
+}
+
 /// Where an operation is put together.
 #[repr(C)]
-struct Bench {
-    kept: Kept,
+pub struct Bench {
+    pub kept: Kept,
     texts: [u8; LONG],
     /// For a text that starts late.
     spare: [u8; TEXT],
+}
+
+/// An operation that is done.
+#[repr(C)]
+pub struct Done {
+    pub kept: Kept,
+    /// Where its texts are; 0 when there are none.
+    first: u64,
 }
 
 /// Operations in flight, by the address of the request. Each CPU has its share, so that none can fill the other's. The
@@ -65,20 +83,22 @@ static LONG_TEXTS: LruHashMap<u64, [u8; LONG]> = LruHashMap::with_max_entries(32
 static TAGS: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(512, PER_CPU);
 #[map]
 static BENCH: PerCpuArray<Bench> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static DONE: PerCpuArray<Done> = PerCpuArray::with_max_entries(1, 0);
 
 /// `BPF_F_NO_COMMON_LRU`.
 const PER_CPU: u32 = 2;
 
-/// Keeps what an operation asks for. Returns whether it has to be told now, because its completion will not tell.
+/// Keeps what an operation asks for. Returns it if it has to be told now, because its completion will not tell.
 #[inline(always)]
-pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> bool {
-    let Some(bench) = BENCH.get_ptr_mut(0) else { return false };
+pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> Option<&'static Bench> {
+    let bench = BENCH.get_ptr_mut(0)?;
     // SAFETY: a slot of this CPU, and one operation is submitted at a time.
     let bench = unsafe { &mut *bench };
     let flags = load!(M, u32, request, request.flags);
     let own = flags >> (layout!(request_flag.creds) & 31) & 1 != 0;
     let cred = if own { load!(M, usize, request, request.creds) } else { load!(M, usize, task, task.cred) };
-    start::<M>(bench, task, cred, code);
+    start::<M>(&mut bench.kept, task, cred, code);
     ask::<M>(bench, request, code);
 
     let key = request as u64;
@@ -90,24 +110,19 @@ pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> bool {
     }
     if REQUESTS.insert(&key, &bench.kept, 0).is_err() {
         // its completion finds nothing, and says so
-        return false;
+        return None;
     }
     let is_silent = layout!(request_flag.silent) != MISSING && flags >> (layout!(request_flag.silent) & 31) & 1 != 0;
-    let has_no_request = layout!(uring_complete_event.request) == MISSING;
-    let mut is_ambiguous = false;
-    if has_no_request || code == operation::ACCEPT {
+    if layout!(uring_complete_event.request) == MISSING || code == operation::ACCEPT {
         let tag = [load!(M, u64, request, request.ring), load!(M, u64, request, request.tag)];
-        is_ambiguous = has_no_request && tagged(tag).is_some_and(|other| other != key && REQUESTS.get_ptr(&other).is_some());
-        if TAGS.insert(&tag, &key, 0).is_err() {
-            return true;
-        }
+        // without it, its completion finds nothing
+        TAGS.insert(&tag, &key, 0).ok();
     }
-    is_silent || is_ambiguous
+    is_silent.then_some(bench)
 }
 
 #[inline(always)]
-fn start<M: Memory>(bench: &mut Bench, task: usize, cred: usize, code: u8) {
-    let kept = &mut bench.kept;
+fn start<M: Memory>(kept: &mut Kept, task: usize, cred: usize, code: u8) {
     kept.task = task as u64;
     kept.ids = credentials::<M>(cred);
     let user_ns = load!(M, usize, cred, cred.user_ns);
@@ -233,36 +248,53 @@ fn kernel_addr<M: Memory>(bench: &mut Bench, header: usize, len: u32) {
 }
 
 /// What was kept of a request. Of one that was submitted before we came, or that failed while it was prepared, no more
-/// is known than who completes it.
+/// is known than who completes it. It is a copy: the verifier then has one place to think of, whatever was found.
 #[inline(always)]
-pub fn find<M: Memory>(request: u64, code: u8) -> Option<*const Kept> {
+pub fn find<M: Memory>(request: u64, code: u8) -> Option<&'static mut Done> {
+    let done = DONE.get_ptr_mut(0)?;
+    // SAFETY: a slot of this CPU, and one operation completes at a time.
+    let done = unsafe { &mut *done };
+    done.first = 0;
     if let Some(kept) = REQUESTS.get_ptr(&request) {
-        // SAFETY: a value of the map.
-        if unsafe { (*kept).code } == u32::from(code) {
-            return Some(kept);
+        // SAFETY: values of maps, of one size.
+        unsafe { copy((&raw mut done.kept).cast(), size_of::<Kept>() as u64, kept as usize) };
+        if kernel_read32(&done.kept.code) == u32::from(code) {
+            let len = kernel_read32(&done.kept.len) as usize;
+            if len > SHORT {
+                done.first = LONG_TEXTS.get_ptr(&request).map_or(0, |texts| texts as u64);
+            } else if len > 0 {
+                done.first = (&raw const done.kept.texts) as u64;
+            }
+            return Some(done);
         }
     }
-    let bench = BENCH.get_ptr_mut(0)?;
-    // SAFETY: a slot of this CPU.
-    let bench = unsafe { &mut *bench };
     let task = M::task();
-    start::<M>(bench, task, load!(M, usize, task, task.cred), code);
-    Some(&raw const bench.kept)
+    start::<M>(&mut done.kept, task, load!(M, usize, task, task.cred), code);
+    Some(done)
 }
 
-/// Where the texts of a request lie; 0 for those that are not there.
+impl Done {
+    /// Where the first and the second text lie; 0 when there is none. They are plain numbers to the verifier.
+    #[inline(always)]
+    pub fn texts(&self) -> (usize, usize) {
+        let first = kernel_read(&self.first) as usize;
+        (first, if first == 0 { 0 } else { first + kernel_read32(&self.kept.second) as usize })
+    }
+}
+
+impl Bench {
+    /// The same while it is submitted.
+    #[inline(always)]
+    pub fn texts(&self) -> (usize, usize) {
+        let first = if self.kept.len == 0 { 0 } else { (&raw const self.texts) as usize };
+        (first, if self.kept.second == 0 || self.kept.second == self.kept.len { 0 } else { first + self.kept.second as usize })
+    }
+}
+
 #[inline(always)]
-pub fn texts(request: u64, kept: *const Kept) -> (usize, usize) {
-    // SAFETY: a value of a map.
-    let (len, second) = unsafe { ((*kept).len, (*kept).second as usize) };
-    let first = if len == 0 {
-        0
-    } else if len as usize <= SHORT {
-        kept as usize + core::mem::offset_of!(Kept, texts)
-    } else {
-        LONG_TEXTS.get_ptr(&request).map_or(0, |texts| texts as usize)
-    };
-    (first, if first == 0 { 0 } else { first + second })
+fn kernel_read32(number: &u32) -> u32 {
+    // SAFETY: a reference.
+    unsafe { read_volatile(number) }
 }
 
 /// The request behind a tag.

@@ -20,26 +20,18 @@ use crate::{
 #[inline(always)]
 fn connect<M: Memory>(it: &Operation) {
     it.send::<M, Connect>(Kind::Connect, filter::class_of(it.ret), |draft, it| {
-        // what is told early has no peer yet
-        let ret = if it.is_done() { it.ret } else { -1 };
-        fill_connect::<M>(draft, Sock::of_file::<M>(it.file::<M>()), ret, it.given());
+        fill_connect::<M>(draft, Sock::of_file::<M>(it.file::<M>()), it.ret, it.given());
     });
 }
-on_operation!(
-    uring_connect_fast, uring_connect_base, uring_connect_perf, uring_connect_early_fast, uring_connect_early_base,
-    uring_connect_early_perf, connect
-);
+on_operation!(uring_connect_fast, uring_connect_base, uring_connect_perf, connect);
 
 #[inline(always)]
 fn bind<M: Memory>(it: &Operation) {
     it.send::<M, Bind>(Kind::Bind, filter::class_of(it.ret), |draft, it| {
-        let ret = if it.is_done() { it.ret } else { -1 };
-        fill_bind::<M>(draft, Sock::of_file::<M>(it.file::<M>()), ret, it.given());
+        fill_bind::<M>(draft, Sock::of_file::<M>(it.file::<M>()), it.ret, it.given());
     });
 }
-on_operation!(
-    uring_bind_fast, uring_bind_base, uring_bind_perf, uring_bind_early_fast, uring_bind_early_base, uring_bind_early_perf, bind
-);
+on_operation!(uring_bind_fast, uring_bind_base, uring_bind_perf, bind);
 
 #[inline(always)]
 fn listen<M: Memory>(it: &Operation) {
@@ -47,16 +39,13 @@ fn listen<M: Memory>(it: &Operation) {
         fill_listen::<M>(draft, Sock::of_file::<M>(it.file::<M>()), it.number::<0>());
     });
 }
-on_operation!(
-    uring_listen_fast, uring_listen_base, uring_listen_perf, uring_listen_early_fast, uring_listen_early_base,
-    uring_listen_early_perf, listen
-);
+on_operation!(uring_listen_fast, uring_listen_base, uring_listen_perf, listen);
 
 #[inline(always)]
 fn accept<M: Memory>(it: &Operation) {
     it.send::<M, Accept>(Kind::Accept, filter::class_of(it.ret), |draft, it| {
         // a connection in a slot of the ring has no descriptor: there is only the listening socket
-        let has_descriptor = !it.is_error() && it.is_done() && it.number::<0>() == 0;
+        let has_descriptor = !it.is_error() && it.number::<0>() == 0;
         let sock = if has_descriptor {
             Sock::of::<M>(it.task, it.ret as u32)
         } else {
@@ -65,10 +54,7 @@ fn accept<M: Memory>(it: &Operation) {
         fill_accept::<M>(draft, sock, has_descriptor);
     });
 }
-on_operation!(
-    uring_accept_fast, uring_accept_base, uring_accept_perf, uring_accept_early_fast, uring_accept_early_base,
-    uring_accept_early_perf, accept
-);
+on_operation!(uring_accept_fast, uring_accept_base, uring_accept_perf, accept);
 
 #[inline(always)]
 fn send<M: Memory>(it: &Operation) {
@@ -77,9 +63,7 @@ fn send<M: Memory>(it: &Operation) {
         it.send::<M, Send>(Kind::Send, filter::class_of(it.ret), |draft, it| fill_send::<M>(draft, sock, it.given()));
     }
 }
-on_operation!(
-    uring_send_fast, uring_send_base, uring_send_perf, uring_send_early_fast, uring_send_early_base, uring_send_early_perf, send
-);
+on_operation!(uring_send_fast, uring_send_base, uring_send_perf, send);
 
 #[inline(always)]
 fn socket<M: Memory>(it: &Operation) {
@@ -88,7 +72,4 @@ fn socket<M: Memory>(it: &Operation) {
         it.send::<M, Socket>(Kind::Socket, filter::class_of(it.ret), |draft, _| fill_socket(draft, &asked));
     }
 }
-on_operation!(
-    uring_socket_fast, uring_socket_base, uring_socket_perf, uring_socket_early_fast, uring_socket_early_base,
-    uring_socket_early_perf, socket
-);
+on_operation!(uring_socket_fast, uring_socket_base, uring_socket_perf, socket);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ACTIVE, FileConfig, FileError, archive};
+use super::{ACTIVE, FileConfig, FileError, archive, twin::Twin};
 use crate::disk;
 use crate::sealed::{self, Batch};
 
@@ -31,6 +31,7 @@ pub(super) struct Writer {
     known: VecDeque<[u8; 32]>,
     born: SystemTime,
     note: Option<String>,
+    twin: Option<Twin>,
 }
 
 /// What an append did besides appending.
@@ -61,8 +62,10 @@ impl Writer {
         }
         let born = about.created().or_else(|_| about.modified()).unwrap_or_else(|_| SystemTime::now());
         let (first, last, known) = (None, None, VecDeque::new());
-        let mut writer = Self { config, path, file, len: about.len(), first, last, known, born, note: None };
+        let (note, twin) = (None, None);
+        let mut writer = Self { config, path, file, len: about.len(), first, last, known, born, note, twin };
         writer.find_end().map_err(FileError::io("read", &writer.path.clone()))?;
+        writer.twin = Twin::begin(&writer.config, writer.len == 0)?;
         Ok(writer)
     }
 
@@ -126,6 +129,7 @@ impl Writer {
             return Err(FileError::Io { doing: "make durable", path: self.path.clone(), source });
         }
         self.len = end;
+        self.twin = self.twin.take().and_then(|twin| twin.follow(batches));
         Ok(())
     }
 
@@ -163,11 +167,15 @@ impl Writer {
         Ok(true)
     }
 
-    /// Gives the active file the name of what it holds.
-    fn set_aside(&self) -> Result<(), FileError> {
+    /// Gives the active file the name of what it holds; its twin takes its place.
+    fn set_aside(&mut self) -> Result<(), FileError> {
         let to = archive::free_name(&self.config.dir, self.first.unwrap_or(0), self.last.unwrap_or(0));
         fs::rename(&self.path, &to).map_err(FileError::io("rotate", &self.path))?;
-        disk::sync_dir(&self.config.dir).map_err(FileError::io("make durable the names in", &self.config.dir))
+        disk::sync_dir(&self.config.dir).map_err(FileError::io("make durable the names in", &self.config.dir))?;
+        if let Some(twin) = self.twin.take() {
+            twin.replace(&to);
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,340 @@
+//! An event of a call is written: is it dropped by the policy for certain? The other programs jump here when a
+//! [`Matcher`] has the last word about their kind, so that the verifier follows it once and not once for each kind.
+
+use core::ptr::read_volatile;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, map, tracepoint},
+    maps::{Array, PerCpuArray},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use common::{
+    Hook, Lane,
+    filter::{ATOMS, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS},
+    wire::{Path, mark},
+};
+
+use crate::{
+    draft::{CallDraft, TAIL, TEXT, transmit},
+    filter,
+    kernel::{clamp, mask},
+    program::sys_exit::DRAFT,
+};
+
+/// What is asked of each kind: by [`common::Kind`], for both filters.
+#[map]
+static MATCHERS: Array<Matcher> = Array::with_max_entries(2 * KINDS as u32, 0);
+
+/// The answers so far, in map memory: the verifier forgets them between two questions, and checks each once.
+#[map]
+static ANSWERS: PerCpuArray<Answers> = PerCpuArray::with_max_entries(1, 0);
+
+#[repr(C)]
+struct Answers {
+    /// Questions that are answered with yes.
+    yes: u64,
+    /// Questions whose answer may be yes.
+    may: u64,
+    /// 1: all atoms that are joined to the one that comes hold.
+    held: u64,
+    /// 1: the name that the caller gave needs no folding, by path.
+    plain: [u64; PATHS],
+    /// The byte before the one that is looked at.
+    before: u64,
+}
+
+/// An answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    No,
+    May,
+    Yes,
+}
+
+/// The last place of a draft at which eight bytes can be read.
+const LAST: i32 = 8 * 4096 - 16;
+/// Bytes of a name that are looked at: a longer one may be anything.
+const NAME: u64 = 256;
+/// Offsets of numbers in an event end here.
+const FIXED: i32 = 0x7fc;
+
+/// The draft as bytes.
+#[derive(Clone, Copy)]
+struct Bytes(*const u8);
+
+impl Bytes {
+    #[inline(always)]
+    fn byte(self, at: u64) -> u8 {
+        // SAFETY: within the draft.
+        unsafe { read_volatile(self.0.add(clamp::<LAST>(at) as usize)) }
+    }
+
+    #[inline(always)]
+    fn word(self, at: u64) -> u64 {
+        // SAFETY: within the draft; the machine reads words anywhere.
+        unsafe { read_volatile(self.0.add(clamp::<LAST>(at) as usize).cast()) }
+    }
+}
+
+/// A path of the event.
+struct Subject {
+    path: Path,
+    /// Where the components end in the draft.
+    end: u64,
+    /// Where the name that the caller gave starts.
+    name: u64,
+}
+
+impl Subject {
+    #[inline(always)]
+    fn of(bytes: Bytes, offset: u32, fixed: u64) -> Subject {
+        let at = CallDraft::<()>::START as u64 + u64::from(offset);
+        let (first, second, third) = (bytes.word(at), bytes.word(at + 8), bytes.word(at + 16));
+        let path = Path {
+            start: first as u32,
+            len: (first >> 32) as u32,
+            name: second as u32,
+            name_len: (second >> 32) as u32,
+            marks: third as u32,
+        };
+        let tail = CallDraft::<()>::START as u64 + fixed;
+        let end = tail + u64::from(path.start) + u64::from(path.len);
+        Subject { end, name: tail + u64::from(path.name), path }
+    }
+
+    /// Whether the components are all there is: the name beside an object of a security hook tells nothing about it.
+    #[inline(always)]
+    fn is_resolved(&self) -> bool {
+        self.path.name_len == 0 || self.path.marks & mark::OBJECT != 0
+    }
+
+    /// Whether the first components are these.
+    #[inline(always)]
+    fn is_in(&self, bytes: Bytes, place: &Place, len: *const u8) -> bool {
+        // read anew each turn, so that the verifier learns nothing from the turns before
+        // SAFETY: a part of the place.
+        let len = || u64::from(unsafe { read_volatile(len) });
+        let have = u64::from(self.path.len);
+        if have < len() {
+            return false;
+        }
+        for turn in 0..PATTERN / 8 {
+            let left = len().wrapping_sub(turn as u64 * 8);
+            if left.wrapping_sub(1) >= PATTERN as u64 {
+                break;
+            }
+            // SAFETY: within the array.
+            let wanted =
+                unsafe { read_volatile((&raw const place.leaf_first).cast::<u64>().add(PATTERN / 8 - 1 - turn)) };
+            let found = bytes.word(self.end.wrapping_sub(turn as u64 * 8 + 8));
+            let spare = if left < 8 { 8 - left } else { 0 };
+            if (wanted ^ found) >> (8 * spare) != 0 {
+                return false;
+            }
+        }
+        let len = len();
+        have == len || bytes.byte(self.end.wrapping_sub(len + 1)) == 0
+    }
+
+    /// Whether the name that the caller gave begins with the text of a place.
+    #[inline(always)]
+    fn is_named(&self, bytes: Bytes, place: &Place) -> bool {
+        for turn in 0..PATTERN / 8 {
+            // SAFETY: a part of the place; see `is_in`.
+            let left = u64::from(unsafe { read_volatile(&raw const place.root_len) }).wrapping_sub(turn as u64 * 8);
+            if left.wrapping_sub(1) >= PATTERN as u64 {
+                break;
+            }
+            // SAFETY: within the array.
+            let wanted = unsafe { read_volatile((&raw const place.root_first).cast::<u64>().add(turn)) };
+            let found = bytes.word(self.name + turn as u64 * 8);
+            let spare = if left < 8 { 8 - left } else { 0 };
+            if (wanted ^ found) << (8 * spare) != 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn is_at(&self, bytes: Bytes, place: &Place, plain: bool) -> Answer {
+        if self.path.marks & mark::ABSENT != 0 {
+            return Answer::No;
+        }
+        if self.path.marks & (mark::TRUNCATED | mark::DETACHED) != 0 {
+            return Answer::May;
+        }
+        let whole = place.whole != 0;
+        let yes = if place.loose != 0 { Answer::May } else { Answer::Yes };
+        let leaf = u64::from(place.leaf_len);
+        if self.is_resolved() {
+            let same = u64::from(self.path.len) == leaf;
+            let is = self.is_in(bytes, place, &raw const place.leaf_len) && (same == whole || leaf == 0 && !whole);
+            return if is { yes } else { Answer::No };
+        }
+        if !plain {
+            return Answer::May;
+        }
+        if bytes.byte(self.name) == b'/' {
+            // below another root directory the text goes on before
+            return match (self.path.len == 0, self.is_named(bytes, place)) {
+                (false, _) => Answer::May,
+                (true, true) => yes,
+                (true, false) => Answer::No,
+            };
+        }
+        if self.path.len == 0 {
+            return Answer::May;
+        }
+        if self.is_in(bytes, place, &raw const place.leaf_len) {
+            return if whole { Answer::No } else { yes };
+        }
+        if self.is_in(bytes, place, &raw const place.first_len) { Answer::May } else { Answer::No }
+    }
+}
+
+/// Whether a name has neither empty components nor such of dots, and ends within [`NAME`].
+#[inline(always)]
+fn is_plain(bytes: Bytes, name: u64, answers: *mut Answers) -> bool {
+    const DOT: u8 = b'.';
+    const SLASH: u8 = b'/';
+    // SAFETY: the answers of this CPU.
+    unsafe {
+        (&raw mut (*answers).before).write_volatile(0);
+        for at in 0..NAME {
+            let before = (&raw const (*answers).before).read_volatile() as u8;
+            let it = bytes.byte(name + at);
+            if it == 0 {
+                return at != 0 && before != SLASH;
+            }
+            if it == SLASH && before == SLASH {
+                return false;
+            }
+            if it == DOT && (at == 0 || before == SLASH) {
+                let next = bytes.byte(name + at + 1);
+                if next == DOT || next == SLASH || next == 0 {
+                    return false;
+                }
+            }
+            (&raw mut (*answers).before).write_volatile(u64::from(it));
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> bool {
+    // SAFETY: parts of a matcher and the answers of this CPU; the verifier checks each access.
+    unsafe {
+        let yes = &raw mut (*answers).yes;
+        let may = &raw mut (*answers).may;
+        let held = &raw mut (*answers).held;
+        yes.write_volatile(0);
+        may.write_volatile(matcher.open);
+        held.write_volatile(1);
+        for at in 0..ATOMS {
+            if at as u32 >= matcher.atom_count {
+                break;
+            }
+            let atom = &matcher.atoms[at];
+            let start = CallDraft::<()>::START as u64 + mask::<FIXED>(u64::from(atom.offset));
+            let number = bytes.word(start) & atom.mask;
+            let holds =
+                held.read_volatile() & u64::from(number.wrapping_sub(atom.low) <= atom.high.wrapping_sub(atom.low));
+            if atom.joined != 0 {
+                held.write_volatile(holds);
+                continue;
+            }
+            held.write_volatile(1);
+            let bit = holds << mask::<63>(u64::from(atom.bit));
+            yes.write_volatile(yes.read_volatile() | bit);
+            may.write_volatile(may.read_volatile() | bit);
+        }
+        for path in 0..PATHS {
+            if matcher.paths[path] != 0 {
+                let subject = Subject::of(bytes, matcher.paths[path], fixed);
+                let plain = !subject.is_resolved() && is_plain(bytes, subject.name, answers);
+                (&raw mut (*answers).plain[path]).write_volatile(u64::from(plain));
+            }
+        }
+        for at in 0..PLACES {
+            if at as u32 >= matcher.place_count {
+                break;
+            }
+            let place = &matcher.places[at];
+            let (offset, plain) = if place.path == 0 {
+                (matcher.paths[0], (*answers).plain[0])
+            } else {
+                (matcher.paths[1], (*answers).plain[1])
+            };
+            let answer = Subject::of(bytes, offset, fixed).is_at(bytes, place, plain != 0);
+            let bit = 1 << mask::<63>(u64::from(place.bit));
+            if answer == Answer::Yes {
+                yes.write_volatile(yes.read_volatile() | bit);
+            }
+            if answer != Answer::No {
+                may.write_volatile(may.read_volatile() | bit);
+            }
+        }
+        for at in 0..STEPS {
+            if at as u32 >= matcher.step_count {
+                break;
+            }
+            let step = &matcher.steps[at];
+            let (yes, may) = (yes.read_volatile(), may.read_volatile());
+            // what sends is content with what may be; what discards is not
+            let (with, without) = if step.sends != 0 { (may, yes) } else { (yes, may) };
+            if step.with & !with == 0 && step.without & without == 0 {
+                return step.sends == 0;
+            }
+        }
+        matcher.sends == 0
+    }
+}
+
+#[inline(always)]
+fn judge() {
+    let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
+    let draft = draft.cast::<CallDraft<()>>();
+    // SAFETY: the draft of this CPU, which the program that jumped here has filled.
+    unsafe {
+        let bytes = Bytes(draft.cast());
+        if !filter::is_ours((*draft).header.ktime) {
+            filter::count(Hook::SysExit, |counts| counts.seen -= 1);
+            return;
+        }
+        let fixed = mask::<0x7ff>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));
+        let kind = mask::<127>(u64::from((*draft).prefix.kind)) as u32;
+        let matcher = MATCHERS.get(filter::index() * KINDS as u32 + kind);
+        if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0))
+            && discards(bytes, fixed, matcher, answers)
+        {
+            filter::count(Hook::SysExit, |counts| counts.filtered += 1);
+            return;
+        }
+        let is_bulk = read_volatile(&raw const (*draft).state[CallDraft::<()>::LANE]) != 0;
+        let lane = if is_bulk { Lane::Bulk } else { Lane::Critical };
+        transmit::<{ (TAIL + TEXT) as i32 }, _, _>(&mut *draft, fixed, Hook::SysExit, lane);
+    }
+}
+
+/// For the program of [`crate::kernel::Fast`].
+#[btf_tracepoint(function = "sys_exit")]
+pub fn judge_fast(_: BtfTracePointContext) -> i32 {
+    judge();
+    0
+}
+
+/// For those of [`crate::kernel::Base`].
+#[btf_tracepoint(function = "sys_exit")]
+pub fn judge_base(_: BtfTracePointContext) -> i32 {
+    judge();
+    0
+}
+
+/// For those behind perf events.
+#[tracepoint]
+pub fn judge_perf(_: TracePointContext) -> u32 {
+    judge();
+    0
+}

@@ -1,0 +1,47 @@
+//! Signals to other processes.
+
+use common::{
+    Call, Kind,
+    event::Kill,
+    names::Signal,
+    wire::{Id, UNSET},
+};
+
+use crate::{
+    kernel::{self, Memory, layout, load},
+    program::{on_return, sys_exit::Return, trace::known_process},
+};
+
+#[inline(always)]
+fn kill<M: Memory>(it: &Return) {
+    let (first, second, third) = (it.arg::<0>() as u32, it.arg::<1>() as u32, it.arg::<2>() as u32);
+    let (pid, tid, signal) = if it.is(Call::Tkill) {
+        (0, first, second)
+    } else if it.is(Call::Tgkill) || it.is(Call::RtTgsigqueueinfo) {
+        (first, second, third)
+    } else if it.is(Call::PidfdSendSignal) {
+        (known_process::<M>(it, first), UNSET, second)
+    } else {
+        (first, UNSET, second)
+    };
+    // a question; or a matter of the process itself: some language runtimes do that thousands of times a second
+    if signal == 0 || pid == number_of::<M>(load!(M, usize, it.task, task.group_leader)) {
+        return;
+    }
+    if it.is(Call::Tkill) && tid == number_of::<M>(it.task) {
+        return;
+    }
+    it.tell::<M, Kill>(Kind::Kill, |draft, _| {
+        draft.body = Kill { target_pid: pid as i32, target_tid: Id(tid), signal: Signal(signal) };
+    });
+}
+on_return!(kill_fast, kill_base, kill_perf, kill);
+
+/// The number of a thread in its own pid namespace.
+#[inline(always)]
+fn number_of<M: Memory>(task: usize) -> u32 {
+    let number = load!(M, usize, task, task.number);
+    let level = load!(M, u32, number, number.level) as usize;
+    // struct upid { int nr; struct pid_namespace *ns; }
+    kernel::read::<u32>(number.wrapping_add(layout!(number.numbers) as usize + level * 16))
+}

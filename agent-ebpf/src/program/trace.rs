@@ -1,0 +1,121 @@
+//! One process looks into another: ptrace, memory, descriptors, measurements.
+
+use common::{
+    Call, Kind,
+    event::{PerfEventOpen, Pidfd, ProcessVm, Ptrace},
+    filter::class,
+    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest},
+    wire::{Id, UNSET, User, Wide},
+};
+
+use crate::{
+    filter,
+    kernel::{self, Memory, layout, load},
+    path::{self, Subject, file_of},
+    program::{on_return, sys_exit::Return},
+};
+
+/// The process behind a pidfd, in the initial pid namespace. `struct pid` is what its inode keeps (since 6.9, pidfs), or
+/// what its file keeps.
+#[inline(always)]
+pub fn process_of<M: Memory>(task: usize, descriptor: u32) -> u32 {
+    let file = file_of::<M>(task, descriptor);
+    if file == 0 {
+        return UNSET;
+    }
+    let kept = load!(M, usize, load!(M, usize, file, file.inode), inode.private);
+    let number = if kept == 0 { load!(M, usize, file, file.private) } else { kept };
+    // struct upid { int nr; ... }
+    kernel::read::<u32>(number.wrapping_add(layout!(number.numbers) as usize))
+}
+
+/// Requests of ptrace(2) below 32 that change something: TRACEME, POKETEXT, POKEDATA, POKEUSER, KILL, SETREGS,
+/// SETFPREGS, ATTACH, DETACH, SETFPXREGS, SET_THREAD_AREA, ARCH_PRCTL.
+const LOUD: u64 = 0x440b_a171;
+const TRACEME: u64 = 0;
+const SETSIGINFO: u64 = 0x4203;
+const SETREGSET: u64 = 0x4205;
+const SEIZE: u64 = 0x4206;
+const SETSIGMASK: u64 = 0x420b;
+
+#[inline(always)]
+fn ptrace<M: Memory>(it: &Return) {
+    let request = it.arg::<0>();
+    let loud =
+        request < 32 && LOUD >> request & 1 != 0 || matches!(request, SETSIGINFO | SETREGSET | SEIZE | SETSIGMASK);
+    if !loud {
+        return;
+    }
+    it.tell::<M, Ptrace>(Kind::Ptrace, |draft, it| {
+        draft.body = Ptrace {
+            request: PtraceRequest(request as u32),
+            target_pid: Id(if request == TRACEME { UNSET } else { it.arg::<1>() as u32 }),
+            address: Wide::from(it.arg::<2>()),
+        };
+    });
+}
+on_return!(ptrace_fast, ptrace_base, ptrace_perf, ptrace);
+
+#[inline(always)]
+fn process_vm<M: Memory>(it: &Return) {
+    it.tell::<M, ProcessVm>(Kind::ProcessVm, |draft, it| {
+        let advises = it.is(Call::ProcessMadvise);
+        let list = if advises { it.arg::<1>() } else { it.arg::<3>() };
+        // struct iovec { void *base; size_t len; }
+        let part = if it.is_compat() {
+            kernel::read_user::<[u32; 2]>(list).map(|[at, len]| [u64::from(at), u64::from(len)])
+        } else {
+            kernel::read_user::<[u64; 2]>(list)
+        };
+        let [address, length] = part.unwrap_or([u64::MAX; 2]);
+        let target = match it.arg::<0>() as u32 {
+            descriptor if advises => known_process::<M>(it, descriptor),
+            pid => pid,
+        };
+        draft.body = ProcessVm {
+            target_pid: Id(target),
+            address: User(Wide::from(address)),
+            length: User(Wide::from(length)),
+            advice: Id(if advises { it.arg::<3>() as u32 } else { UNSET }),
+        };
+    });
+}
+on_return!(process_vm_fast, process_vm_base, process_vm_perf, process_vm);
+
+/// The process behind a descriptor, if the call did not find that it is none.
+#[inline(always)]
+pub fn known_process<M: Memory>(it: &Return, descriptor: u32) -> u32 {
+    if filter::class_of(it.ret) == class::FAILED { UNSET } else { process_of::<M>(it.task, descriptor) }
+}
+
+#[inline(always)]
+fn pidfd<M: Memory>(it: &Return) {
+    it.tell::<M, Pidfd>(Kind::Pidfd, |draft, it| {
+        let opens = it.is(Call::PidfdOpen);
+        let first = it.arg::<0>() as u32;
+        draft.body.target_pid = Id(if opens { first } else { known_process::<M>(it, first) });
+        draft.body.target_fd = Id(if opens { UNSET } else { it.arg::<1>() as u32 });
+        draft.body.flags = PidfdFlags(it.arg::<1>() as u32 * u32::from(opens));
+        let taken = !opens && !it.is_error();
+        let subject = if taken { Subject::File(file_of::<M>(it.task, it.ret as u32)) } else { Subject::Nothing };
+        draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
+    });
+}
+on_return!(pidfd_fast, pidfd_base, pidfd_perf, pidfd);
+
+#[inline(always)]
+fn perf_event_open<M: Memory>(it: &Return) {
+    it.tell::<M, PerfEventOpen>(Kind::PerfEventOpen, |draft, it| {
+        // struct perf_event_attr { u32 type; u32 size; u64 config; ... }
+        let kind = kernel::read_user::<u32>(it.arg::<0>()).unwrap_or(UNSET);
+        let config = kernel::read_user::<u64>(it.arg::<0>().wrapping_add(8)).unwrap_or(u64::MAX);
+        draft.body = PerfEventOpen {
+            config: User(Wide::from(config)),
+            event_type: User(PerfType(kind)),
+            target_pid: it.arg::<1>() as i32,
+            target_cpu: it.arg::<2>() as i32,
+            flags: PerfFlags(it.arg::<4>() as u32),
+        };
+    });
+}
+on_return!(perf_event_open_fast, perf_event_open_base, perf_event_open_perf, perf_event_open);

@@ -1,0 +1,63 @@
+//! Bodies of the kinds that are no matter of files, programs or sockets.
+
+use common::{
+    Kind,
+    event::{
+        Acct, Bpf, Capset, CredChange, Hostname, IoUring, Ioport, Kexec, Keyctl, Kill, Landlock, Lsm, MemfdCreate,
+        ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl, ProcessVm, Ptrace,
+        Reboot, Seccomp, Setid, Setsid, Settime, Syslog, Userfaultfd,
+    },
+    names::{BpfCommand, Capabilities, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal},
+    wire::{Path, Wide},
+};
+use zerocopy::IntoBytes;
+
+use super::event::Draft;
+
+/// A body with those of its fields that the policies of the tests look at.
+pub fn body(it: &Draft, path: Path) -> Vec<u8> {
+    macro_rules! bodies {
+        ($($ty:ident { $($field:ident: $value:expr),* })*) => {
+            match it.kind {
+                $( Kind::$ty => $ty { $($field: $value,)* ..$ty::default() }.as_bytes().to_vec(), )*
+                kind => panic!("{} has no body here", kind.name()),
+            }
+        };
+    }
+    let effective = it.set("effective", Capabilities::NAMES);
+    bodies! {
+        Setid {}
+        Capset { effective: Capabilities([effective as u32, (effective >> 32) as u32]) }
+        Ptrace { request: PtraceRequest(it.named("request", PtraceRequest::NAMES)) }
+        ProcessVm {}
+        Pidfd { path: path }
+        Kill { signal: Signal(it.named("signal", Signal::NAMES)) }
+        ModuleLoad { path: path }
+        ModuleUnload {}
+        Kexec { path: path }
+        Bpf { command: BpfCommand(it.named("command", BpfCommand::NAMES)) }
+        PerfEventOpen {}
+        Namespace { flags: NamespaceFlags(it.named("flags", NamespaceFlags::NAMES)) }
+        MemfdCreate {}
+        Prctl {
+            option: PrctlOption(it.named("option", PrctlOption::NAMES)),
+            argument: Wide::from(u64::from(it.number("argument")))
+        }
+        Seccomp {}
+        Keyctl {}
+        Userfaultfd {}
+        Landlock {}
+        Lsm {}
+        IoUring {}
+        Personality { flags: PersonalityFlags(it.named("flags", PersonalityFlags::NAMES)) }
+        Setsid {}
+        Settime {}
+        Hostname {}
+        Reboot {}
+        Acct { path: path }
+        Ioport {}
+        Syslog {}
+        Mprotect {}
+        CredChange { old_euid: it.id("old_euid") }
+    }
+}

@@ -1,0 +1,10 @@
+use super::record;
+use crate::names::UserfaultfdFlags;
+
+record! {
+    /// A process handles page faults itself (userfaultfd(2)).
+    "userfaultfd" => Userfaultfd {
+        /// Flags of the call.
+        flags: UserfaultfdFlags,
+    }
+}

@@ -1,0 +1,131 @@
+//! What the kernel half asks of an event that is written but not sent: a small program for each kind.
+//!
+//! It answers questions, each of which has a bit: yes, no, or "that cannot be told here". Then it takes the steps in
+//! their order: the first one whose conditions are met decides. A step that discards needs answers for certain; one
+//! that sends is content with what may be. So nothing is left out that the policy might have kept.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most numbers that are looked at.
+pub const ATOMS: usize = 64;
+/// Most paths that paths are compared with.
+pub const PLACES: usize = 40;
+/// Most steps.
+pub const STEPS: usize = 64;
+/// Most bytes of a path that paths are compared with.
+pub const PATTERN: usize = 64;
+/// Most paths of an event that are looked at.
+pub const PATHS: usize = 2;
+
+/// A number of the event within bounds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Atom {
+    /// Bits of the number that count.
+    pub mask: u64,
+    /// The least value.
+    pub low: u64,
+    /// The greatest value.
+    pub high: u64,
+    /// Where the eight bytes of the number start in the event: a multiple of 4.
+    pub offset: u32,
+    /// The bit of the question; one atom that says yes is enough.
+    pub bit: u16,
+    /// 1: it holds only together with the next atom.
+    pub joined: u16,
+}
+
+/// A path that a path of the event is or begins with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Place {
+    /// Its components as events have them: leaf first, each ended by a NUL; at the end of the array.
+    pub leaf_first: [u8; PATTERN],
+    /// Its text; at the start of the array. A whole path has its NUL, the beginning of one its last slash.
+    pub root_first: [u8; PATTERN],
+    /// Bytes of `leaf_first`.
+    pub leaf_len: u8,
+    /// Bytes of `root_first`.
+    pub root_len: u8,
+    /// Bytes of the component next to the root, its NUL counted.
+    pub first_len: u8,
+    /// 1: the whole path; 0: the beginning.
+    pub whole: u8,
+    /// 1: a yes is only a "may be": the real pattern goes on.
+    pub loose: u8,
+    /// The bit of the question; one place that says yes is enough.
+    pub bit: u8,
+    /// Which of the paths in [`Matcher::paths`].
+    pub path: u8,
+    /// Nothing.
+    pub reserved: u8,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            leaf_first: [0; PATTERN],
+            root_first: [0; PATTERN],
+            leaf_len: 0,
+            root_len: 0,
+            first_len: 0,
+            whole: 0,
+            loose: 0,
+            bit: 0,
+            path: 0,
+            reserved: 0,
+        }
+    }
+}
+
+/// What decides about an event, if no step before did.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Step {
+    /// Questions that must be answered with yes.
+    pub with: u64,
+    /// Questions that must be answered with no.
+    pub without: u64,
+    /// 1: the event is sent; 0: it is discarded.
+    pub sends: u64,
+}
+
+/// What is asked of the events of a kind.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Matcher {
+    /// Questions that have more answers than are looked for here: there is no certain no.
+    pub open: u64,
+    /// Number of atoms.
+    pub atom_count: u32,
+    /// Number of places.
+    pub place_count: u32,
+    /// Number of steps.
+    pub step_count: u32,
+    /// 1: what no step decides is sent; 0: it is discarded.
+    pub sends: u32,
+    /// Where the paths that are looked at ([`crate::wire::Path`]) start in the event; 0 for none.
+    pub paths: [u32; PATHS],
+    /// The atoms.
+    pub atoms: [Atom; ATOMS],
+    /// The places.
+    pub places: [Place; PLACES],
+    /// The steps.
+    pub steps: [Step; STEPS],
+}
+
+impl Default for Matcher {
+    fn default() -> Self {
+        Self {
+            open: 0,
+            atom_count: 0,
+            place_count: 0,
+            step_count: 0,
+            sends: 1,
+            paths: [0; PATHS],
+            atoms: [Atom::default(); ATOMS],
+            places: [Place::default(); PLACES],
+            steps: [Step::default(); STEPS],
+        }
+    }
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""The window in which a record can still be lost: from the return of the system call that creates a file to its record
+being readable in the spool's segment, and in the log.
+
+A file sink is told of a batch after it was sealed and synced: the time to the log is the bound of "sealed and synced".
+Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, and
+nothing else goes on. The sizes of all files are polled; afterwards the place of each record tells when it was there.
+
+  latency.py [--peer sigtrail,auditd] [--trials 100]
+"""
+import argparse, bisect, glob, json, os, random, re, signal, subprocess, sys, time, uuid
+import bench, peer, results
+
+SETTLE = 7  # seconds after the last file: more than a batch may be old
+HEAD = 20  # of a spool record: "STB1", length, batch, checksum (agent/src/spool/frame.rs)
+
+
+class Sizes:
+    """When each file had grown to which size."""
+
+    def __init__(self, patterns):
+        self.patterns, self.seen, self.late, self.listed = patterns, {}, 0, []
+
+    def look(self):
+        now = time.monotonic()
+        if now > self.late:
+            self.listed = [path for pattern in self.patterns for path in glob.glob(pattern)]
+            self.late = now + 0.05
+        for path in self.listed:
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:
+                continue
+            grown = self.seen.setdefault(stat.st_ino, ([], []))
+            if not grown[1] or stat.st_size > grown[1][-1]:
+                grown[0].append(time.monotonic())
+                grown[1].append(stat.st_size)
+
+    def when(self, inode, size):
+        """The first moment at which the file had this size."""
+        times, sizes = self.seen.get(inode, ([], []))
+        at = bisect.bisect_left(sizes, size)
+        return times[at] if at < len(times) else None
+
+
+def places(path, marks):
+    """{mark: the size the file has when its record is whole}: a log of lines, or a segment of compressed batches."""
+    data = open(path, "rb").read()
+    found, at = {}, 0
+    if not data.startswith(b"STB1"):
+        return {mark: data.find(b"\n", i) + 1 for mark in marks if (i := data.find(mark)) >= 0}
+    while data[at:at + 4] == b"STB1":
+        end = at + HEAD + int.from_bytes(data[at + 4:at + 8], "little")
+        text = subprocess.run(["zstd", "-dcq"], input=data[at + HEAD:end], stdout=subprocess.PIPE, check=True).stdout
+        found.update({mark: end for mark in re.findall(rb"mark-[0-9a-f]{20}", text) if mark in marks and mark not in found})
+        at = end
+    return found
+
+
+def trials(prefix, count, gap, patterns):
+    """{pattern: milliseconds of each file that was found there}."""
+    sizes, made, late = Sizes(patterns), {}, time.monotonic() + 1
+    end = None
+    while end is None or time.monotonic() < end:
+        sizes.look()
+        if len(made) < count and time.monotonic() >= late:
+            mark = b"mark-" + uuid.uuid4().hex[:20].encode()
+            path = "%s/%s%s" % (bench.SCRATCH, prefix, mark.decode())
+            fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+            made[mark] = time.monotonic()
+            os.close(fd)
+            late = made[mark] + random.uniform(0.5, 1.5) * gap
+            if len(made) == count:
+                end = time.monotonic() + SETTLE
+        time.sleep(0.0001)
+    for mark in made:
+        os.unlink("%s/%s%s" % (bench.SCRATCH, prefix, mark.decode()))
+    found = {}
+    for pattern in patterns:
+        took = found.setdefault(pattern, [])
+        for path in glob.glob(pattern):
+            inode = os.stat(path).st_ino
+            for mark, size in places(path, made).items():
+                when = sizes.when(inode, size)
+                if when:
+                    took.append((when - made[mark]) * 1e3)
+    return found
+
+
+def in_a_child(work):
+    """Runs in a process that is younger than the peer: Linux audit only sees tasks made under its rules."""
+    r, w = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.write(w, json.dumps(work()).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(w)
+    with os.fdopen(r) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    if not text:
+        raise RuntimeError("the trials failed")
+    return json.loads(text)
+
+
+def spread(took, count):
+    took = sorted(took)
+    at = lambda share: round(took[min(int(len(took) * share), len(took) - 1)], 2)
+    return {"found": len(took), "of": count, **({"p50": at(0.5), "p99": at(0.99), "max": round(took[-1], 2)} if took else {})}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--peer", default="sigtrail,auditd")
+    ap.add_argument("--trials", type=int, default=100)
+    ap.add_argument("--gap", type=float, default=0.2, help="mean seconds between two files")
+    args = ap.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.nice(-10)
+    bench.prepare()
+    peers = json.load(open(bench.HERE / "peers.json"))
+    peers["sigtrail"]["setup"] += " && echo 'policy: [{bench}/latency.yaml, {root}/policies/default.yaml]' >> {work}/sigtrail.yaml"
+    for name in args.peer.split(","):
+        it = peer.Peer(name, peers[name])
+        try:
+            it.start()
+            patterns = {"log": peer.sub(peers[name]["log"][0], it.work)}
+            if name == "sigtrail":
+                patterns["segment"] = it.work + "/state/spool/*.stl"
+            for what, prefix in (("ordinary", ""), ("alert", "alert-"))[:len(patterns)]:
+                found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values())))
+                for where, pattern in patterns.items():
+                    row = spread(found[pattern], args.trials)
+                    print("%-10s %-9s in the %-8s %s" % (name, what, where, row), flush=True)
+                    results.merge("latency", {"%s/%s/%s" % (name, what, where): row})
+        finally:
+            it.cleanup()
+
+
+if __name__ == "__main__":
+    main()

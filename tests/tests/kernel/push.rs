@@ -1,0 +1,211 @@
+//! What the kernel half leaves out is what the policy drops: two agents see the same work, one of them all of it.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    time::Instant,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tests::agent::{Agent, Tail, patience};
+
+use crate::FAMILIES;
+
+/// Rules about all that the kernel half can ask, and some that it cannot.
+fn policy(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "version: 1
+rules:
+  - {{ id: noise, selection: {{ path|startswith: [{dir}/noise/, /proc/, /dev/] }}, verdict: drop }}
+  - {{ id: but, kinds: [open], selection: {{ path|startswith: {dir}/a/, access: read, call: openat }}, program: {{ process.exe|endswith: /nobody }}, condition: selection and not program, verdict: keep }}
+  - {{ id: mode, kinds: [chmod], selection: {{ mode|bits: \"0100\", path|startswith: {dir}/ }}, verdict: keep }}
+  - {{ id: exact, kinds: [unlink, truncate, rename], selection: {{ path: [{dir}/a/one, {dir}/b/two] }}, verdict: keep }}
+  - {{ id: part, kinds: [open, symlink], selection: {{ path|startswith: {dir}/c/th, success: true }}, verdict: keep }}
+  - {{ id: target, kinds: [rename, link], selection: {{ target|startswith: {dir}/b/ }}, verdict: keep }}
+  - {{ id: uid, kinds: [rmdir], selection: {{ uid: [0, 7], auid|neq: 4242, path|startswith: {dir}/ }}, verdict: keep }}
+  - {{ id: net, kinds: [connect], selection: {{ peer.ip: [\"::1\", 192.0.2.0/24], peer.port: [9, 10] }}, verdict: keep }}
+  - {{ id: bound, kinds: [bind, listen], selection: {{ local.ip: 127.0.0.0/8, local.port|gte: 1 }}, verdict: keep }}
+  - {{ id: denied, kinds: [open], selection: {{ errno: [ENOENT, ENOTDIR], path|startswith: {dir}/ }}, verdict: keep }}
+  - {{ id: last, kinds: [exit], selection: {{ kind: exit }}, verdict: keep }}
+default: drop
+"
+    )
+}
+
+/// A bit of everything, by names of all forms.
+const WORK: &str = r#"
+cd "$DIR"
+for d in a b c noise; do mkdir -p $d; done
+for at in 1 2 3; do
+    for d in a b c noise; do
+        echo x > $d/one; echo y > "$DIR/$d/two"; echo z > ./$d/three; echo > $d/../$d/th; echo > "$DIR//$d/../$d/x"
+    done
+    cat a/one noise/one "$DIR/b/two" c/three > noise/out
+    cat "$DIR/missing" "$DIR/a/one/x" noise/missing
+    chmod 0755 a/one noise/one; chmod 0644 "$DIR/a/two"; chmod u+x "$DIR/b/two"
+    truncate -s 3 a/one b/two "$DIR/b/two"
+    ln -f a/one b/linked; ln -f a/one noise/linked; ln -sf x c/three; ln -sf x c/link
+    mv a/three b/moved; mv a/th noise/moved; mv "$DIR/b/moved" "$DIR/c/moved"
+    (cd a && rm -f one two ../b/two ./../noise/one "$DIR/c/one")
+    (cd / && rm -f "$DIR/b/one")
+    mkdir -p sub noise/sub; rmdir sub "$DIR/noise/sub"
+done 2> /dev/null
+exit 0
+"#;
+
+fn sockets() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    drop(TcpStream::connect(server.local_addr().unwrap()).unwrap());
+    assert!(TcpStream::connect("[::1]:9").is_err());
+    assert!(TcpStream::connect("127.0.0.1:9").is_err());
+    drop(UdpSocket::bind("0.0.0.0:0").unwrap());
+}
+
+/// What of a record does not depend on who saw it.
+fn facts(record: &Value) -> String {
+    let mut record = record.clone();
+    let fields = record.as_object_mut().unwrap();
+    // each has its own time and its own numbers
+    for name in ["time", "ktime", "seq"] {
+        fields.remove(name);
+    }
+    // on a host with control groups of the first version this is read from /proc, while the process lives
+    if let Some(process) = fields.get_mut("process").and_then(Value::as_object_mut) {
+        process.remove("cgroup");
+    }
+    record.to_string()
+}
+
+#[test]
+fn both_tell_the_same() {
+    for family in FAMILIES {
+        let dir = tempfile::Builder::new().prefix("push-").tempdir().unwrap();
+        let file = dir.path().join("policy.yaml");
+        fs::write(&file, policy(dir.path())).unwrap();
+        let options = ["--family", family, "--policy", file.to_str().unwrap()];
+        let pushed = Tail::start(&options).unwrap();
+        let whole = Tail::start(&[&options[..], &["--no-push"]].concat()).unwrap();
+        let mark = dir.path().display().to_string();
+
+        let mut work = Command::new("bash");
+        assert!(work.args(["-c", WORK]).env("DIR", dir.path()).status().unwrap().success());
+        sockets();
+        let me = std::process::id();
+        let mut last = Command::new("true").spawn().unwrap();
+        let end = last.id();
+        assert!(last.wait().unwrap().success());
+
+        let mut told = Vec::new();
+        for mut tail in [pushed, whole] {
+            assert!(tail.until(end, |record| record["kind"] == "exit").unwrap().is_some());
+            let (lines, said) = tail.stop().unwrap();
+            assert!(!said.contains("lost") && !said.contains("not attached"), "{said}");
+            let records = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let ours = records.filter(|it| it["pid"] == me || it.to_string().contains(&mark));
+            let mut facts: Vec<_> = ours.map(|it| facts(&it)).collect();
+            facts.sort_unstable();
+            told.push(facts);
+        }
+        let rules = |rule: &str| told[1].iter().filter(|it| it.contains(&format!("\"rule\":\"{rule}\""))).count();
+        for rule in ["but", "mode", "exact", "part", "target", "uid", "net", "bound", "denied"] {
+            assert!(rules(rule) > 0, "{family}: the work has nothing for rule {rule}");
+        }
+        let missing: Vec<_> = told[1].iter().filter(|it| !told[0].contains(it)).collect();
+        let more: Vec<_> = told[0].iter().filter(|it| !told[1].contains(it)).collect();
+        assert!(missing.is_empty() && more.is_empty(), "{family}: missing {missing:#?}, more {more:#?}");
+        assert_eq!(told[0].len(), told[1].len(), "{family}");
+    }
+}
+
+fn wait(what: &str, mut is: impl FnMut() -> bool) {
+    let late = Instant::now() + patience();
+    while !is() {
+        assert!(Instant::now() < late, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// What is discarded counts as filtered by the kernel half, and a new policy holds at once, or not at all.
+#[test]
+fn another_policy_holds_from_a_signal_on() {
+    let dir = tempfile::Builder::new().prefix("reload-").tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let here = dir.path().display().to_string();
+    let keeps = |sub: &str| {
+        format!(
+            "version: 1\nrules:\n  - {{ id: r, kinds: [open], selection: {{ path|startswith: {here}/{sub}/ }}, verdict: keep }}\n"
+        )
+    };
+    fs::create_dir(path("a")).unwrap();
+    fs::create_dir(path("b")).unwrap();
+    fs::write(path("policy.yaml"), keeps("a")).unwrap();
+    let agent = Agent::start(dir.path(), &format!("policy: [{}]\n", path("policy.yaml").display())).unwrap();
+    let reload = || kill(Pid::from_raw(agent.pid().cast_signed()), Signal::SIGHUP).unwrap();
+    let counts = || {
+        let status = agent.status().unwrap();
+        let of = |it: &&Value| it["hook"] == "sys_exit";
+        let counts = status["counts"].as_array().unwrap().iter().find(of).unwrap().clone();
+        ["seen", "filtered", "sent", "lost"].map(|name| counts[name].as_u64().unwrap())
+    };
+
+    let before = counts();
+    for at in 0..1000 {
+        fs::write(path("b").join(at.to_string()), "").unwrap();
+    }
+    fs::write(path("a/one"), "").unwrap();
+    wait("the counts", || counts()[0] >= before[0] + 1001);
+    // others on this host work, too
+    let [seen, filtered, sent, lost] = counts();
+    let discarded = filtered - before[1];
+    assert!(
+        discarded >= 1000 && sent - before[2] < discarded / 2,
+        "{before:?}, then {discarded} filtered, {sent} sent"
+    );
+    assert_eq!(seen, filtered + sent + lost);
+
+    fs::write(path("policy.yaml"), "version: 1\nrules: nonsense\n").unwrap();
+    reload();
+    wait("a refusal", || agent.said().contains("refused"));
+    assert!(agent.said().contains("policy.yaml:2:8: rules must be a list"), "{}", agent.said());
+    fs::write(path("a/two"), "").unwrap();
+    fs::write(path("b/two"), "").unwrap();
+
+    // also calls and kinds whose programs were not loaded
+    let more = "  - { id: d, kinds: [symlink], selection: { kind: symlink }, verdict: keep }\n";
+    fs::write(path("policy.yaml"), keeps("b") + more).unwrap();
+    reload();
+    wait("another policy", || agent.said().contains("another policy holds"));
+    fs::write(path("a/three"), "").unwrap();
+    fs::write(path("b/three"), "").unwrap();
+    symlink("x", path("a/link")).unwrap();
+    let report = agent.stop().unwrap();
+    assert_eq!((&report["findings"]["count"], &report["lost"]), (&0.into(), &0.into()), "{report:#}");
+
+    let mut paths = Vec::new();
+    let mut policies = Vec::new();
+    let mut digests = Vec::new();
+    Agent::log(dir.path(), |line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        paths.extend(record["path"].as_str().and_then(|path| path.strip_prefix(&here)).map(str::to_owned));
+        policies.extend(record["text"].as_str().map(str::to_owned));
+        if let Some(at) = line.find("policy sha256:") {
+            digests.push(line[at + 14..at + 14 + 64].to_owned());
+        }
+    })
+    .unwrap();
+    // writing the policy itself is an alert
+    assert_eq!(paths, ["/a/one", "/policy.yaml", "/a/two", "/policy.yaml", "/b/three", "/a/link"]);
+    // the rules that protect the agent come first
+    assert_eq!(policies.len(), 2);
+    assert!(policies[0].ends_with(&keeps("a")) && policies[1].ends_with(&(keeps("b") + more)), "{policies:#?}");
+    digests.dedup();
+    assert!(digests.len() >= 2, "{digests:?}");
+}

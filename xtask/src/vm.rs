@@ -1,0 +1,250 @@
+//! `cargo xtask vm [KERNEL]…`: the kernel tests on other kernels, each in a machine of its own.
+//!
+//! QEMU without acceleration boots Debian's kernel with an initramfs that has our own init, the agent and the test
+//! binary. The guest says on its first serial line what it does (`vm: pass files::open 1.2`), and writes all it found
+//! to its second one, which is `target/vm/KERNEL.json`.
+
+mod initramfs;
+mod kernels;
+
+use std::{
+    fmt, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use self::{initramfs::Initramfs, kernels::Kernel};
+use crate::{
+    build::{self, Profile},
+    command,
+    error::Error,
+    rights::Consent,
+    setup::Scope,
+    tree::Tree,
+};
+
+/// Seconds after which a machine is ended: a guest that hangs says nothing.
+const LIMIT: u32 = 1800;
+
+/// What the command line asked for.
+#[derive(Debug, Default)]
+pub struct Options {
+    kernels: Vec<Kernel>,
+    /// Only the tests whose name has this in it.
+    test: Option<String>,
+    /// The initramfs stays.
+    keep: bool,
+    /// A shell in place of the tests.
+    shell: bool,
+}
+
+impl Options {
+    /// Reads the rest of the command line.
+    pub fn read(line: &mut Parser, consent: &mut Consent) -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        while let Some(arg) = line.next()? {
+            match arg {
+                Arg::Value(name) => {
+                    let named = name.parse_with(|name| Kernel::named(name).ok_or("5.10, 6.1, 6.12, newest or all"))?;
+                    options.kernels.extend(named);
+                }
+                Arg::Long("test") => {
+                    let test = line.value()?.string()?;
+                    // it travels on the command line of a kernel
+                    if !test.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
+                        return Err("a part of a test's name, like files::open".into());
+                    }
+                    options.test = Some(test);
+                }
+                Arg::Long("keep") => options.keep = true,
+                Arg::Long("shell") => options.shell = true,
+                Arg::Long("yes") | Arg::Short('y') => *consent = Consent::Given,
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        if options.kernels.is_empty() {
+            options.kernels.push(Kernel::DEFAULT);
+        }
+        Ok(options)
+    }
+}
+
+/// The verb.
+pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
+    build::run(tree, Profile::Release, Scope::Vm, consent)?;
+    run_built(tree, options)
+}
+
+/// The verb, with programs and packages that are there already.
+pub fn run_built(tree: &Tree, options: &Options) -> Result<(), Error> {
+    let folder = tree.finished("vm");
+    fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+    let initramfs = Initramfs::build(tree, &folder)?;
+    let mut failed = 0;
+    for kernel in &options.kernels {
+        let image = kernels::image(&folder, *kernel)?;
+        let tally = boot(&folder, *kernel, &image, &initramfs, options)?;
+        if !options.shell {
+            println!("{kernel}: {tally}");
+        }
+        failed += tally.failed;
+    }
+    if options.test.is_none() && !options.shell && Kernel::ALL.iter().all(|it| options.kernels.contains(it)) {
+        page(tree, &folder, &initramfs)?;
+    }
+    if !options.keep {
+        initramfs.remove()?;
+    }
+    if failed == 0 { Ok(()) } else { Err(Error::Tests(failed)) }
+}
+
+/// What a guest said of its tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    /// Whether the guest came to its end.
+    ended: bool,
+}
+
+impl Tally {
+    /// Adds a line of the guest: `vm: pass files::open 1.2`. Returns whether it is one to show.
+    fn add(&mut self, line: &str) -> bool {
+        let Some(said) = line.strip_prefix("vm: ") else { return false };
+        match said.split(' ').next() {
+            Some("pass") => self.passed += 1,
+            Some("fail") => self.failed += 1,
+            Some("skip") => self.skipped += 1,
+            Some("end") => self.ended = true,
+            Some(_) | None => {}
+        }
+        true
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Runs one machine to its end. All it said is in `target/vm/KERNEL.log`.
+fn boot(folder: &Path, kernel: Kernel, image: &Path, initramfs: &Initramfs, options: &Options) -> Result<Tally, Error> {
+    let results = folder.join(format!("{kernel}.json"));
+    let log = folder.join(format!("{kernel}.log"));
+    let mut qemu = Command::new("timeout");
+    qemu.args(["--foreground", &LIMIT.to_string(), "qemu-system-x86_64"]);
+    // TCG: this must also run where there is no KVM, as in a virtual machine
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(image);
+    qemu.arg("-initrd").arg(&initramfs.file).arg("-append").arg(words(kernel, options));
+    if options.shell {
+        qemu.args(["-serial", "mon:stdio", "-serial", "null"]);
+        return command::run("running a virtual machine", &mut qemu).map(|()| Tally::default());
+    }
+    // a comma ends a file name, two are one
+    qemu.args(["-serial", "stdio", "-serial"])
+        .arg(format!("file:{}", results.display().to_string().replace(',', ",,")));
+    println!("{kernel}: {}", command::shown(&qemu));
+
+    let mut tally = Tally::default();
+    let mut kept = fs::File::create(&log).map_err(Error::io("writing", &log))?;
+    let mut machine = qemu
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|source| command::start("starting a virtual machine", &qemu, source))?;
+    if let Some(output) = machine.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.map_err(Error::io("reading the output of", "qemu"))?;
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches('\r');
+            if tally.add(line) {
+                println!("{kernel}: {line}");
+            }
+            writeln!(kept, "{line}").map_err(Error::io("writing", &log))?;
+        }
+    }
+    let status = machine.wait().map_err(Error::io("waiting for", "qemu"))?;
+    if status.success() && tally.ended {
+        return Ok(tally);
+    }
+    Err(Error::Missing {
+        what: format!("the machine with Linux {kernel} ended ({status}) before its tests did"),
+        remedy: format!("  tail -n 40 {}", log.display()),
+    })
+}
+
+/// The command line of a kernel. Debian's 5.10 has BPF LSM, and leaves it out of the list of those that are on.
+fn words(kernel: Kernel, options: &Options) -> String {
+    let mut words = "console=ttyS0 quiet panic=-1 mitigations=off".to_owned();
+    if kernel == Kernel::Series("5.10") {
+        words += " lsm=lockdown,yama,apparmor,bpf";
+    }
+    if let Some(test) = &options.test {
+        words += " vm.test=";
+        words += test;
+    }
+    if options.shell {
+        words += " vm.shell";
+    }
+    words
+}
+
+/// Writes docs/kernel-support.md from what the guests found.
+fn page(tree: &Tree, folder: &Path, initramfs: &Initramfs) -> Result<(), Error> {
+    let files: Vec<PathBuf> = Kernel::ALL.iter().map(|kernel| folder.join(format!("{kernel}.json"))).collect();
+    let mut report = Command::new(&initramfs.report);
+    let text = command::output("making the page", report.args(files))?;
+    let page = tree.root.join("docs/kernel-support.md");
+    fs::write(&page, text).map_err(Error::io("writing", &page))?;
+    println!("written: {}", page.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_read() {
+        let check = |line: &[&str], expected: &str| {
+            let mut consent = Consent::Ask;
+            let read = Options::read(&mut Parser::from_args(line), &mut consent);
+            let shown = read.map(|options| {
+                let kernels: Vec<String> = options.kernels.iter().map(ToString::to_string).collect();
+                format!("{} | {}", kernels.join(" "), words(Kernel::Newest, &options).split_once("=off").unwrap().1)
+            });
+            assert_eq!(shown.unwrap_or_else(|error| error.to_string()), expected, "{line:?}");
+        };
+        check(&[], "6.1 | ");
+        check(&["5.10", "newest"], "5.10 newest | ");
+        check(&["all"], "5.10 6.1 6.12 newest | ");
+        check(&["6.12", "--test", "files::open"], "6.12 |  vm.test=files::open");
+        check(&["--shell", "--keep", "-y"], "6.1 |  vm.shell");
+        check(&["4.19"], "cannot parse argument \"4.19\": 5.10, 6.1, 6.12, newest or all");
+        check(&["--test", "a b"], "a part of a test's name, like files::open");
+        check(&["--tests"], "invalid option '--tests'");
+    }
+
+    #[test]
+    fn the_lines_of_a_guest_are_counted() {
+        let check = |lines: &[&str], shown: usize, expected: &str, ended: bool| {
+            let mut tally = Tally::default();
+            assert_eq!(lines.iter().filter(|line| tally.add(line)).count(), shown);
+            assert_eq!((tally.to_string().as_str(), tally.ended), (expected, ended));
+        };
+        check(&[], 0, "0 passed, 0 failed, 0 skipped", false);
+        check(&["[    1.0] vm: pass a", "pass b"], 0, "0 passed, 0 failed, 0 skipped", false);
+        check(
+            &["vm: boot 6.1", "vm: pass files::open 1.2", "vm: fail a 3", "vm: skip b: no strace", "vm: end"],
+            5,
+            "1 passed, 1 failed, 1 skipped",
+            true,
+        );
+    }
+}
