@@ -29,7 +29,7 @@ use common::{
     filter::{KINDS, class},
     layout::MISSING,
     names::UringOperation,
-    wire::Id,
+    wire::{Id, UNSET},
 };
 
 use self::kept::{Done, Kept};
@@ -37,6 +37,7 @@ use crate::{
     draft::{CallDraft, NO_TEXT, TAIL, TEXT, kernel_read},
     filter,
     kernel::{self, Base, Fast, Memory, argument, layout, load},
+    path::{self, Subject},
     socket::{Given, given},
 };
 
@@ -303,15 +304,18 @@ fn submit<M: Memory>(ctx: &impl Submission) {
     }
     let Some(bench) = kept::keep::<M>(request as usize, task, code) else { return };
     if filter::pass(Hook::IoUringSubmit, Kind::IoUringSilent, class::SUCCESS) {
+        let (first, second) = bench.texts();
         write::<M, IoUringSilent>(Hook::IoUringSubmit, Kind::IoUringSilent, &bench.kept, 0, |draft| {
             draft.body.operation = UringOperation(u32::from(code));
-            draft.body.descriptor = Id(load!(M, u32, request as usize, request.descriptor));
-            let is_address = bench.kept.is_address();
-            let (name, target) = if is_address { (0, 0) } else { bench.texts() };
-            draft.body.name = if name == 0 { NO_TEXT } else { draft.kept(name) };
-            draft.body.target = if target == 0 { NO_TEXT } else { draft.kept(target) };
-            let address = if is_address { bench.texts().0 } else { 0 };
-            draft.body.address = given(draft, Given::kept(address, bench.kept.len, bench.kept.marks));
+            let has_names = bench.kept.has_names();
+            let is_open = !has_names && code != operation::SOCKET;
+            draft.body.descriptor =
+                Id(if is_open { load!(M, u32, request as usize, request.descriptor) } else { UNSET });
+            let name = if has_names { Subject::Kept(bench.kept.numbers[0] as i32, first) } else { Subject::Nothing };
+            draft.body.path = path::of::<M, _, _>(draft, task, name);
+            draft.body.target = if second == 0 { NO_TEXT } else { draft.kept(second) };
+            let len = if has_names { 0 } else { bench.kept.len };
+            draft.body.address = given(draft, Given::kept(first, len, bench.kept.marks));
         });
     }
 }

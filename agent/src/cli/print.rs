@@ -122,7 +122,7 @@ impl Printer {
                 self.line.push(' ');
                 self.field(event, if value(event, "protocol") == Value::Null { "protocol_number" } else { "protocol" });
             }
-            Body::IoUringSilent(_) => self.said(event, &["operation", "name", "target", "address"]),
+            Body::IoUringSilent(_) => self.said(event, &["operation", "path", "target", "address"]),
             Body::Accept(_) => {
                 self.socket(event, "local");
                 self.line.push_str(" from ");

@@ -1,7 +1,7 @@
 use super::record;
 use crate::{
     names::UringOperation,
-    wire::{Addr, Id, Text},
+    wire::{Addr, Id, Path, Text},
 };
 
 record! {
@@ -10,11 +10,11 @@ record! {
     "io_uring_silent" => IoUringSilent {
         /// What is to be done.
         operation: UringOperation,
-        /// The descriptor or directory that it is about, or the index of a registered file.
+        /// The descriptor that it is about, or the number of a registered file.
         descriptor: Id,
-        /// The name that was given, in the kernel's own copy.
-        name: Text,
-        /// The second name: of a rename or link the new one, of a symbolic link its content.
+        /// The name that was given, in the kernel's own copy, with the directory that it starts from.
+        path: Path,
+        /// The second name: of a rename or link the new one as it was given, of a symbolic link its content.
         target: Text,
         /// The address that was given.
         address: Addr,

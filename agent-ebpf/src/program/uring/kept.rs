@@ -47,10 +47,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether an address was given, and no names.
+    /// Whether names were given, and no address.
     #[inline(always)]
-    pub fn is_address(&self) -> bool {
-        self.second == 0
+    pub fn has_names(&self) -> bool {
+        self.second != 0
     }
 }
 
@@ -58,6 +58,8 @@ impl Kept {
 #[repr(C)]
 pub struct Bench {
     pub kept: Kept,
+    /// Where the texts are; 0 when there are none.
+    first: u64,
     texts: [u8; LONG],
     /// For a text that starts late.
     spare: [u8; TEXT],
@@ -91,7 +93,7 @@ const PER_CPU: u32 = 2;
 
 /// Keeps what an operation asks for. Returns it if it has to be told now, because its completion will not tell.
 #[inline(always)]
-pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> Option<&'static Bench> {
+pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> Option<&'static mut Bench> {
     let bench = BENCH.get_ptr_mut(0)?;
     // SAFETY: a slot of this CPU, and one operation is submitted at a time.
     let bench = unsafe { &mut *bench };
@@ -285,8 +287,9 @@ impl Done {
 impl Bench {
     /// The same while it is submitted.
     #[inline(always)]
-    pub fn texts(&self) -> (usize, usize) {
-        let first = if self.kept.len == 0 { 0 } else { (&raw const self.texts) as usize };
+    pub fn texts(&mut self) -> (usize, usize) {
+        self.first = if self.kept.len == 0 { 0 } else { (&raw const self.texts) as u64 };
+        let first = kernel_read(&self.first) as usize;
         (first, if self.kept.second == 0 || self.kept.second == self.kept.len { 0 } else { first + self.kept.second as usize })
     }
 }
