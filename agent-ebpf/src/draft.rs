@@ -196,13 +196,14 @@ pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     let used = clamp::<MAX>(kernel_read(&draft.used));
     draft.prefix.tail = used as u32;
     let size = fixed + used;
+    let wake_bytes = u64::from(control!(wake_bytes));
     // SAFETY: the verifier checks that the event is within the draft.
     let sent = unsafe {
         let event = (&raw mut *draft).cast::<u8>().add(Draft::<R, ROOM>::START);
         match lane {
             // the first one wakes the reader, who then takes those that follow together
             Lane::Critical => output(&raw const CRITICAL, event, size, 1),
-            Lane::Bulk => output(&raw const BULK, event, size, u64::from(control!(wake_bytes))),
+            Lane::Bulk => output(&raw const BULK, event, size, wake_bytes),
         }
     };
     let truncated = draft.marks & u64::from(mark::TRUNCATED) != 0;

@@ -7,11 +7,12 @@
 
 pub mod control;
 mod guard;
+mod translate;
 
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -36,22 +37,17 @@ use tokio::{
 };
 
 use crate::{
-    batch::Limits,
     clock::Now,
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Way},
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
-    pipeline::{self, Front, Log, LogError, LogOptions, PipelineError, Shed, Status, Ties},
+    pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{
-        self, Sink,
-        file::FileConfig,
-        http::{HttpConfig, HttpError, Secret},
-    },
-    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Stay, Succession, Wanted, pin::Pins},
-    spool::{self, SpoolError},
+    sink::{Sink, http::HttpError},
+    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
+    spool::SpoolError,
 };
 
 /// Why the agent did not start, or ended before it was told to.
@@ -113,10 +109,10 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
     let now = Now::read()?;
-    let mut log = Log::open(log_options(config), now)?;
+    let mut log = Log::open(translate::log_options(config), now)?;
     let boot = boot_id()?;
-    let stay = stay(config, &log, &boot);
-    let kernel = Succession::open(&Options { stay, ..options(config, &policy) })?;
+    let stay = translate::stay(config, &log, &boot);
+    let kernel = Succession::open(&Options { stay, ..translate::options(config, &policy) })?;
     let enrich = Enrich::prime(enrich::Options::new(boot))?;
     begin(&mut log, &kernel, &policy, now)?;
     let pressed = kernel.line.back().map(Kernel::pressed).unwrap_or_default();
@@ -124,7 +120,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
     let parts = Parts { scratch: config.runtime_dir.as_path().into(), ..Parts::default() };
-    let sinks = sinks(config, log.origin())?;
+    let sinks = translate::sinks(config, log.origin())?;
     let required = required(config, &parts, &sinks);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -230,7 +226,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
     let states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for (sink, (_, status)) in sinks.into_iter().zip(states) {
         let way = Way {
-            spool: spool_dir(config),
+            spool: translate::spool_dir(config),
             head: parts.head.subscribe(),
             orders: orders.subscribe(),
             status,
@@ -291,7 +287,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
 fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
     match guarded(config, file) {
         Ok(policy) => {
-            let wanted = wanted(config, &policy);
+            let wanted = translate::wanted(config, &policy);
             *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
         }
         Err(error) => tracing::error!("the policy stays as it was; the new one is refused: {error}"),
@@ -347,44 +343,7 @@ pub fn policy(config: &Config) -> Result<Policy, PolicyError> {
 
 /// Loads the kernel half with what the policy leaves to it. `family`: in place of the best one, for tests.
 pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> Result<Kernel, SourceError> {
-    Kernel::open(&Options { family, ..options(config, policy) })
-}
-
-/// What the settings say of the kernel half. It ends with us.
-fn options(config: &Config, policy: &Policy) -> Options {
-    Options {
-        family: None,
-        speaks: config.log.kernel,
-        backlog_bytes: config.kernel.backlog_bytes.0 as usize,
-        ring_bytes: config.kernel.ring_bytes.0 as u32,
-        wake_bytes: config.kernel.wake_bytes.0 as u32,
-        wanted: wanted(config, policy),
-        stay: None,
-    }
-}
-
-/// What the policy leaves to the kernel half.
-fn wanted(config: &Config, policy: &Policy) -> Wanted {
-    if !config.kernel.push_down {
-        return Wanted::all();
-    }
-    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
-}
-
-/// How the kernel half outlives the agent, if it shall.
-fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
-    let must = match config.kernel.pin {
-        config::Pin::No => return None,
-        config::Pin::Auto => false,
-        config::Pin::Yes => true,
-    };
-    Some(Stay {
-        pins: Pins::of(&config.state_dir),
-        journal: config.runtime_dir.clone(),
-        boot: boot.to_owned(),
-        last_batch: log.last(),
-        must,
-    })
+    Kernel::open(&Options { family, ..translate::options(config, policy) })
 }
 
 /// Removes what an agent left in the kernel that ended without a stop. Returns how many loads there were.
@@ -420,78 +379,7 @@ pub fn enrol(config: &Config) -> Result<String, DaemonError> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.map_err(|source| DaemonError::System { doing: "reading the host name".into(), source })?;
     let origin = config.origin.clone().unwrap_or_else(|| format!("{}/sigtrail", host.trim()));
-    Ok(Log::enrol(log_options(config), &origin, Now::read()?)?)
-}
-
-fn spool_dir(config: &Config) -> PathBuf {
-    config.state_dir.join("spool")
-}
-
-fn log_options(config: &Config) -> LogOptions {
-    let spool = spool::Options {
-        segment_bytes: config.spool.segment_bytes.0,
-        segment_age: config.spool.segment_age,
-        max_bytes: config.spool.max_bytes.0,
-        min_free: config.spool.min_free.0,
-        sync: match config.spool.sync {
-            config::Sync::Seal => spool::Sync::Seal,
-            config::Sync::Never => spool::Sync::Never,
-        },
-        when_full: match config.spool.when_full {
-            config::WhenFull::DropOldestPayload => spool::WhenFull::DropOldest,
-            config::WhenFull::Stop => spool::WhenFull::Stop,
-        },
-        ..spool::Options::new(spool_dir(config))
-    };
-    let limits = Limits {
-        age: config.seal.max_age,
-        alert_age: Duration::from_millis(10),
-        lines: u64::from(config.seal.max_events),
-        bytes: config.seal.max_bytes.0,
-        heartbeat: config.seal.heartbeat,
-    };
-    LogOptions { state_dir: config.state_dir.clone(), spool, limits }
-}
-
-fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
-    let made = config.sinks.iter().map(|sink| match sink {
-        config::Sink::File(file) => Ok(Sink::File(Box::new(sink::FileSink::new(
-            file.name.clone(),
-            FileConfig {
-                dir: file.dir.clone(),
-                rotate_bytes: file.rotate_bytes.0,
-                rotate_seconds: file.rotate_age.as_secs(),
-                compress: file.compress,
-                mode: file.mode.0,
-                group: file.group.clone(),
-                keep_files: file.keep_files.map(|files| files as usize),
-                keep_bytes: None,
-            },
-        )))),
-        config::Sink::Http(http) => {
-            let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
-            let settings = HttpConfig {
-                url: http.url.clone(),
-                headers: headers.collect(),
-                token_file: http.token_file.clone(),
-                ca_file: http.ca_file.clone(),
-                client_cert_file: http.cert_file.clone(),
-                client_key_file: http.key_file.clone(),
-                encoding: match http.encoding {
-                    config::Encoding::Zstd => sink::http::Encoding::Zstd,
-                    config::Encoding::Gzip => sink::http::Encoding::Gzip,
-                    config::Encoding::Identity => sink::http::Encoding::Identity,
-                },
-                max_body_bytes: http.max_body_bytes.0 as usize,
-                request_seconds: http.timeout.as_secs(),
-                ..HttpConfig::default()
-            };
-            let made = sink::HttpSink::new(http.name.clone(), settings, origin);
-            made.map(|sink| Sink::Http(Box::new(sink)))
-                .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
-        }
-    });
-    made.collect()
+    Ok(Log::enrol(translate::log_options(config), &origin, Now::read()?)?)
 }
 
 /// How far all required sinks are: the spool may release up to there.

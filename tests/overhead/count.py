@@ -70,16 +70,20 @@ def sigtrail(files):
             if line.startswith(b'{"sigtrail":'):
                 continue  # a seal, not a record
             record = json.loads(line)
-            total += 1
             kind = record.get("kind")
+            many = 1
+            if kind == "summary":  # stands for many events of one process and kind, and has the first of them whole
+                many, record = int(record["count"]), record["sample"]
+                kind = record["kind"]
+            total += many
             if kind == "agent.lost":
                 lost += int(record.get("count", 0))
             if PLACE not in line or record.get("comm") not in OURS or record.get("ret", 0) < 0:
                 continue
             if kind == "open" and WRITES & set(record.get("flags", "").split("|")):
-                c["open_w"] += 1
+                c["open_w"] += many
             elif kind in KINDS:
-                c[kind] += 1
+                c[kind] += many
     return c, {"events_total": total, "lost": lost}
 
 

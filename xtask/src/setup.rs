@@ -43,6 +43,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "git", Sign::Program("git")),
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
     (Scope::Tests, "strace", Sign::Program("strace")),
+    (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),
     (Scope::Tests, "bpftool", Sign::Program("bpftool")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),

@@ -177,8 +177,9 @@ impl Path {
     fn value<'a>(&'a self, tail: &'a [u8]) -> Value<'a> {
         let components = slice(tail, self.start, self.len);
         let name = until_nul(slice(tail, self.name, self.name_len));
-        // a pipe has no name at all
-        if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && components.is_empty() {
+        // a pipe has no name at all, a namespace that of no place (`d_alloc_anon` in `fs/dcache.c`)
+        let is_nameless = components.is_empty() || components == b"/";
+        if self.marks & mark::ABSENT != 0 || self.marks & mark::DETACHED != 0 && is_nameless {
             return Value::Null;
         }
         let (name, said) = if self.marks & mark::OBJECT != 0 { (&[][..], name) } else { (name, &[][..]) };

@@ -66,7 +66,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl Arg {
-    fn command(&self) -> String {
+    pub fn command(&self) -> String {
         match self {
             Arg::Int(it) => it.to_string(),
             Arg::Bytes(it) => format!("x{}", hex(it)),
@@ -113,8 +113,12 @@ pub fn compile(name: &str, to: &Path) {
 
 impl Actor {
     pub fn start(program: &Path) -> Self {
-        let mut command = Command::new(program);
-        command.arg0("act").current_dir("/").env_clear();
+        Self::start_by(Command::new(program).arg0("act"))
+    }
+
+    /// The same by a command that becomes the actor.
+    pub fn start_by(command: &mut Command) -> Self {
+        command.current_dir("/").env_clear();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let ask = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());

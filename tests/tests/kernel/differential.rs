@@ -89,6 +89,10 @@ fn recorded(record: &Value, script: &Path) -> Option<Seen> {
     let kind = record["kind"].as_str().unwrap();
     // these come from no call but from the start of the new image, of a child, and from the end
     let call = record["call"].as_str().unwrap_or(if kind == "exec" { "execve" } else { kind }).to_owned();
+    let is_traced = TRACE.split(['=', ',']).any(|it| it.trim_start_matches('?') == call);
+    if kind == "namespace" || !is_traced && !matches!(kind, "fork" | "exit") {
+        return None;
+    }
     let objects = match kind {
         "exec" => {
             let field = if record["script"] == script.to_str().unwrap() { "script" } else { "path" };
@@ -112,7 +116,7 @@ fn recorded(record: &Value, script: &Path) -> Option<Seen> {
     Some((call, objects, record["errno"].as_str().map(str::to_owned)))
 }
 
-fn address(addr: &Value) -> String {
+pub fn address(addr: &Value) -> String {
     if addr.is_null() {
         return "none".to_owned();
     }
@@ -171,7 +175,7 @@ fn traced(line: &str) -> Option<Seen> {
 }
 
 /// Splits arguments at commas outside of quotes and brackets. All text is in hexadecimal (`-xx`).
-fn split(args: &str) -> Vec<String> {
+pub fn split(args: &str) -> Vec<String> {
     let (mut parts, mut depth) = (vec![String::new()], 0);
     for c in args.chars() {
         match c {
@@ -189,7 +193,7 @@ fn split(args: &str) -> Vec<String> {
 }
 
 /// The path of a descriptor, `3<\x2f…>`.
-fn directory(descriptor: &str) -> &str {
+pub fn directory(descriptor: &str) -> &str {
     descriptor.split(['<', '>']).nth(1).unwrap_or("a descriptor without a path")
 }
 
@@ -198,7 +202,7 @@ fn string(arg: &str) -> String {
     unescape(arg.split('"').nth(1).unwrap_or_else(|| panic!("{arg} is no string")))
 }
 
-fn unescape(hex: &str) -> String {
+pub fn unescape(hex: &str) -> String {
     if !hex.starts_with("\\x") {
         return hex.to_owned();
     }
@@ -207,7 +211,7 @@ fn unescape(hex: &str) -> String {
 }
 
 /// A name below a directory, folded by text.
-fn joined(dir: &str, name: &str) -> String {
+pub fn joined(dir: &str, name: &str) -> String {
     let whole = if name.starts_with('/') { PathBuf::from(name) } else { Path::new(&unescape(dir)).join(name) };
     assert!(whole.is_absolute(), "{dir}: {name}");
     let mut folded = PathBuf::from("/");
@@ -222,7 +226,7 @@ fn joined(dir: &str, name: &str) -> String {
 }
 
 /// A `struct sockaddr`.
-fn socket(arg: &str) -> String {
+pub fn socket(arg: &str) -> String {
     let text_after = |key: &str| arg.split_once(key).map(|(_, rest)| string(rest));
     let port = arg.split_once("htons(").map(|(_, rest)| rest.split(')').next().unwrap());
     match (text_after("inet_addr("), text_after("inet_pton(AF_INET6"), text_after("sun_path=")) {

@@ -3,6 +3,7 @@
 
 mod actor;
 mod attributes;
+mod cases;
 mod differential;
 mod files;
 mod flood;

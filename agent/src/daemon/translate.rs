@@ -1,0 +1,126 @@
+//! The configuration in the words of each part.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::DaemonError;
+use crate::{
+    batch::Limits,
+    config::{self, Config},
+    pipeline::{Log, LogOptions},
+    policy::Policy,
+    sink::{
+        self, Sink,
+        file::FileConfig,
+        http::{HttpConfig, Secret},
+    },
+    source::{Options, Stay, Wanted, pin::Pins},
+    spool,
+};
+
+/// What the settings say of the kernel half. It ends with us.
+pub(super) fn options(config: &Config, policy: &Policy) -> Options {
+    Options {
+        family: None,
+        speaks: config.log.kernel,
+        backlog_bytes: config.kernel.backlog_bytes.0 as usize,
+        ring_bytes: config.kernel.ring_bytes.0 as u32,
+        wake_bytes: config.kernel.wake_bytes.0 as u32,
+        wanted: wanted(config, policy),
+        stay: None,
+    }
+}
+
+/// What the policy leaves to the kernel half.
+pub(super) fn wanted(config: &Config, policy: &Policy) -> Wanted {
+    if !config.kernel.push_down {
+        return Wanted::all();
+    }
+    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
+}
+
+/// How the kernel half outlives the agent, if it shall.
+pub(super) fn stay(config: &Config, log: &Log, boot: &str) -> Option<Stay> {
+    let must = match config.kernel.pin {
+        config::Pin::No => return None,
+        config::Pin::Auto => false,
+        config::Pin::Yes => true,
+    };
+    Some(Stay {
+        pins: Pins::of(&config.state_dir),
+        journal: config.runtime_dir.clone(),
+        boot: boot.to_owned(),
+        last_batch: log.last(),
+        must,
+    })
+}
+
+pub(super) fn spool_dir(config: &Config) -> PathBuf {
+    config.state_dir.join("spool")
+}
+
+pub(super) fn log_options(config: &Config) -> LogOptions {
+    let spool = spool::Options {
+        segment_bytes: config.spool.segment_bytes.0,
+        segment_age: config.spool.segment_age,
+        max_bytes: config.spool.max_bytes.0,
+        min_free: config.spool.min_free.0,
+        sync: match config.spool.sync {
+            config::Sync::Seal => spool::Sync::Seal,
+            config::Sync::Never => spool::Sync::Never,
+        },
+        when_full: match config.spool.when_full {
+            config::WhenFull::DropOldestPayload => spool::WhenFull::DropOldest,
+            config::WhenFull::Stop => spool::WhenFull::Stop,
+        },
+        ..spool::Options::new(spool_dir(config))
+    };
+    let limits = Limits {
+        age: config.seal.max_age,
+        alert_age: Duration::from_millis(10),
+        lines: u64::from(config.seal.max_events),
+        bytes: config.seal.max_bytes.0,
+        heartbeat: config.seal.heartbeat,
+    };
+    LogOptions { state_dir: config.state_dir.clone(), spool, limits }
+}
+
+pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
+    let made = config.sinks.iter().map(|sink| match sink {
+        config::Sink::File(file) => Ok(Sink::File(Box::new(sink::FileSink::new(
+            file.name.clone(),
+            FileConfig {
+                dir: file.dir.clone(),
+                rotate_bytes: file.rotate_bytes.0,
+                rotate_seconds: file.rotate_age.as_secs(),
+                compress: file.compress,
+                mode: file.mode.0,
+                group: file.group.clone(),
+                keep_files: file.keep_files.map(|files| files as usize),
+                keep_bytes: None,
+            },
+        )))),
+        config::Sink::Http(http) => {
+            let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
+            let settings = HttpConfig {
+                url: http.url.clone(),
+                headers: headers.collect(),
+                token_file: http.token_file.clone(),
+                ca_file: http.ca_file.clone(),
+                client_cert_file: http.cert_file.clone(),
+                client_key_file: http.key_file.clone(),
+                encoding: match http.encoding {
+                    config::Encoding::Zstd => sink::http::Encoding::Zstd,
+                    config::Encoding::Gzip => sink::http::Encoding::Gzip,
+                    config::Encoding::Identity => sink::http::Encoding::Identity,
+                },
+                max_body_bytes: http.max_body_bytes.0 as usize,
+                request_seconds: http.timeout.as_secs(),
+                ..HttpConfig::default()
+            };
+            let made = sink::HttpSink::new(http.name.clone(), settings, origin);
+            made.map(|sink| Sink::Http(Box::new(sink)))
+                .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+        }
+    });
+    made.collect()
+}
