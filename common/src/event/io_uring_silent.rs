@@ -6,7 +6,7 @@ use crate::{
 
 record! {
     /// An operation of io_uring(7) was asked for that shall say nothing when it succeeds (`IOSQE_CQE_SKIP_SUCCESS`), so
-    /// that nobody hears of its result. When it fails, there is a record of its own kind, too.
+    /// that nobody hears of its result. When it fails and the kernel says so after all, there is a record of its own kind, too.
     "io_uring_silent" => IoUringSilent {
         /// What is to be done.
         operation: UringOperation,
