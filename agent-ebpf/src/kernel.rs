@@ -242,7 +242,9 @@ pub fn clamp<const MAX: i32>(mut value: u64) -> u64 {
 pub fn argument<const AT: i32>(ctx: &impl EbpfContext) -> u64 {
     let value: u64;
     // SAFETY: a load from the context, which the verifier checks.
-    unsafe { asm!("{0} = *(u64 *)({1} + {2})", out(reg) value, in(reg) ctx.as_ptr(), const AT, options(pure, readonly, nostack)) };
+    unsafe {
+        asm!("{0} = *(u64 *)({1} + {2})", out(reg) value, in(reg) ctx.as_ptr(), const AT, options(pure, readonly, nostack))
+    };
     value
 }
 

@@ -501,7 +501,9 @@ fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), Program
         AyaProgram::TracePoint(program) => program.load(),
         AyaProgram::Lsm(program) => match entry {
             Entry::Lsm(name) => program.load(name, btf),
-            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Operation(_) | Entry::Judge => Err(ProgramError::UnexpectedProgramType),
+            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Operation(_) | Entry::Judge => {
+                Err(ProgramError::UnexpectedProgramType)
+            }
         },
         _ => Err(ProgramError::UnexpectedProgramType),
     }

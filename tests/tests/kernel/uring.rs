@@ -96,7 +96,8 @@ fn operations() {
         for mode in ["plain", "async", "sqpoll", "fixed"] {
             let (said, records) = work(&mut it, mode, port);
             let dir = it.path(mode);
-            let local = said.iter().find(|(name, _)| name == "port").unwrap().1 as u16;
+            let local = said.iter().find(|(name, _)| name == "port").unwrap().1;
+            let local = u16::try_from(local).unwrap();
             let is_told = |name: &str| name != "dir" && name != "port";
             let done: Said = said.into_iter().filter(|(name, _)| is_told(name)).collect();
             let kinds: Vec<_> = records.iter().map(|record| record["kind"].clone()).collect();
@@ -187,7 +188,9 @@ fn special_sockets() {
             }
             it.check(name, libc::SYS_socket, args![asked[0], asked[1], asked[2]], body);
         }
-        for (family, kind) in [(libc::AF_INET, libc::SOCK_STREAM), (libc::AF_INET6, libc::SOCK_DGRAM), (libc::AF_UNIX, 1)] {
+        for (family, kind) in
+            [(libc::AF_INET, libc::SOCK_STREAM), (libc::AF_INET6, libc::SOCK_DGRAM), (libc::AF_UNIX, 1)]
+        {
             let (_, records) = it.act(libc::SYS_socket, args![family, kind | libc::SOCK_CLOEXEC, 0]);
             assert!(records.is_empty(), "{records:?}");
         }

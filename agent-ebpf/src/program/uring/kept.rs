@@ -290,7 +290,14 @@ impl Bench {
     pub fn texts(&mut self) -> (usize, usize) {
         self.first = if self.kept.len == 0 { 0 } else { (&raw const self.texts) as u64 };
         let first = kernel_read(&self.first) as usize;
-        (first, if self.kept.second == 0 || self.kept.second == self.kept.len { 0 } else { first + self.kept.second as usize })
+        (
+            first,
+            if self.kept.second == 0 || self.kept.second == self.kept.len {
+                0
+            } else {
+                first + self.kept.second as usize
+            },
+        )
     }
 }
 

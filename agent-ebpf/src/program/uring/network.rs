@@ -46,11 +46,8 @@ fn accept<M: Memory>(it: &Operation) {
     it.send::<M, Accept>(Kind::Accept, filter::class_of(it.ret), |draft, it| {
         // a connection in a slot of the ring has no descriptor: there is only the listening socket
         let has_descriptor = !it.is_error() && it.number::<0>() == 0;
-        let sock = if has_descriptor {
-            Sock::of::<M>(it.task, it.ret as u32)
-        } else {
-            Sock::of_file::<M>(it.file::<M>())
-        };
+        let sock =
+            if has_descriptor { Sock::of::<M>(it.task, it.ret as u32) } else { Sock::of_file::<M>(it.file::<M>()) };
         fill_accept::<M>(draft, sock, has_descriptor);
     });
 }
