@@ -22,8 +22,8 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use super::{
     hooks::{self, Family},
     journal::{self, Base, Found},
+    jumps::Jumps,
     lanes::Lanes,
-    load::Jumps,
     object,
     offsets::OffsetsError,
     own::Own,

@@ -1,12 +1,12 @@
 //! The kernel half before it runs: load and attach, or find what is there.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd as _, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Array, Map, MapData, MapError, ProgramArray, RingBuf},
+    maps::{Map, MapData, MapError, RingBuf},
     programs::{
-        BtfTracePoint, Lsm as LsmProgram, Program as AyaProgram, ProgramError, TracePoint,
+        BtfTracePoint, Lsm as LsmProgram, Program as AyaProgram, TracePoint,
         links::{FdLink, PinnedLink},
     },
     util::nr_cpus,
@@ -19,7 +19,8 @@ use sha2::{Digest as _, Sha256};
 use zerocopy::IntoBytes as _;
 
 use super::{
-    hooks::{BINPRM, CALLS, Entry, Family, LSM, OPERATIONS, PROGRAMS, Program, SUBMIT, URING},
+    hooks::{BINPRM, CALLS, Entry, Family, LSM, OPERATIONS, PROGRAMS, Program, URING},
+    jumps::{Jumps, before, load},
     kernel::{Attached, BTF, Kernel, LSM_LIST, Options, SourceError},
     lanes::Lanes,
     object,
@@ -140,22 +141,6 @@ impl Naming<'_> {
 /// A map as what it must be.
 fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> Result<T, SourceError> {
     T::try_from(map).map_err(|error| SourceError::Map(name, error))
-}
-
-/// The programs that another one jumps to.
-pub struct Jumps {
-    programs: ProgramArray<MapData>,
-    /// The same map, to look into: a lookup in an array of programs gives their ids.
-    pub ids: Array<MapData, u32>,
-}
-
-impl Jumps {
-    fn of(name: &'static str, map: Map) -> Result<Self, SourceError> {
-        let Map::ProgramArray(data) = &map else { return Err(SourceError::Missing(name)) };
-        let ids = data.fd().as_fd().try_clone_to_owned().map_err(SourceError::Wait)?;
-        let ids = MapData::from_fd(ids).map_err(|error| SourceError::Map(name, error))?;
-        Ok(Self { programs: of_type(name, map)?, ids: of_type(name, Map::Array(ids))? })
-    }
 }
 
 /// The maps that the user half reads or writes.
@@ -477,36 +462,6 @@ fn is_lsm_on() -> bool {
 
 fn no_lsm() -> Option<String> {
     (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned())
-}
-
-/// The name that a tracepoint had before.
-fn before(name: &str) -> Option<&'static str> {
-    (name == SUBMIT.0).then_some(SUBMIT.1)
-}
-
-/// Loads a program unless it is loaded already: it may serve several kinds.
-fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), ProgramError> {
-    if program.fd().is_ok() {
-        return Ok(());
-    }
-    match program {
-        AyaProgram::BtfTracePoint(program) => match entry {
-            Entry::Tracepoint(_, name) => program.load(name, btf).or_else(|error| match before(name) {
-                Some(name) if matches!(error, ProgramError::Btf(_)) => program.load(name, btf),
-                _ => Err(error),
-            }),
-            Entry::Operation(_) => program.load("io_uring_complete", btf),
-            Entry::Call(_) | Entry::Judge | Entry::Lsm(_) => program.load("sys_exit", btf),
-        },
-        AyaProgram::TracePoint(program) => program.load(),
-        AyaProgram::Lsm(program) => match entry {
-            Entry::Lsm(name) => program.load(name, btf),
-            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Operation(_) | Entry::Judge => {
-                Err(ProgramError::UnexpectedProgramType)
-            }
-        },
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
 }
 
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
