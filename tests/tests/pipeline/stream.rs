@@ -47,7 +47,7 @@ pub fn change(event: &mut [u8], change: impl FnOnce(&mut Header)) {
 }
 
 /// Numbers the events anew, as a kernel half that lost none.
-fn number(events: &mut [Vec<u8>]) {
+pub fn number(events: &mut [Vec<u8>]) {
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for event in events {
         change(event, |header| {
