@@ -102,15 +102,7 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         header.auid = Id(audit_id::<M>(task, layout!(task.loginuid)));
         header.sessionid = Id(audit_id::<M>(task, layout!(task.sessionid)));
         let cred = load!(M, usize, task, task.cred);
-        let ids = credentials::<M>(cred);
-        header.uid = Id(ids[0]);
-        header.gid = Id(ids[1]);
-        header.suid = Id(ids[2]);
-        header.sgid = Id(ids[3]);
-        header.euid = Id(ids[4]);
-        header.egid = Id(ids[5]);
-        header.fsuid = Id(ids[6]);
-        header.fsgid = Id(ids[7]);
+        set_ids(header, &credentials::<M>(cred));
         let user_ns = load!(M, usize, cred, cred.user_ns);
         header.user_ns = load!(M, u32, user_ns, user_ns.inum);
         let spaces = load!(M, usize, task, task.nsproxy);
@@ -121,6 +113,14 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         let signal = load!(M, usize, task, task.signal);
         let tty = load!(M, usize, signal, signal.tty);
         header.tty = if tty == 0 { Name16::default() } else { name16::<M>(tty, layout!(tty.id), layout!(tty.name)) };
+    }
+
+    /// Says that it was done with other credentials than those of the task: ids in the order of [`credentials`], and the
+    /// user namespace.
+    #[inline(always)]
+    pub fn act_as(&mut self, ids: &[u32; 8], user_ns: u32) {
+        set_ids(&mut self.header, ids);
+        self.header.user_ns = user_ns;
     }
 
     /// Remembers what happened to a value, for the count of truncated events.
@@ -261,6 +261,18 @@ pub fn credentials<M: Memory>(cred: usize) -> [u32; 8] {
         load!(M, u32, cred, cred.fsuid),
         load!(M, u32, cred, cred.fsgid),
     ]
+}
+
+#[inline(always)]
+fn set_ids(header: &mut Header, ids: &[u32; 8]) {
+    header.uid = Id(ids[0]);
+    header.gid = Id(ids[1]);
+    header.suid = Id(ids[2]);
+    header.sgid = Id(ids[3]);
+    header.euid = Id(ids[4]);
+    header.egid = Id(ids[5]);
+    header.fsuid = Id(ids[6]);
+    header.fsgid = Id(ids[7]);
 }
 
 #[inline(always)]

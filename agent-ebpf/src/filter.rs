@@ -6,7 +6,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use common::{
     Hook, Kind,
     call::TABLE,
-    filter::{Control, Counts, Filter, class},
+    filter::{Control, Counts, Filter, KINDS, class},
 };
 
 use crate::kernel::{self, Memory, load};
@@ -61,9 +61,10 @@ pub enum Table {
 #[map]
 static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(Hook::ALL.len() as u32, 0);
 
-/// Whether a kind has a class that is wanted.
+/// Whether a kind, by number, has a class that is wanted.
 #[inline(always)]
-pub fn is_wanted(kind: Kind, class: u8) -> bool {
+pub fn is_wanted(kind: u32, class: u8) -> bool {
+    let kind = kernel::clamp::<{ KINDS as i32 - 1 }>(u64::from(kind));
     // SAFETY: kinds are numbered below the length.
     unsafe {
         let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
@@ -129,7 +130,7 @@ pub fn count(hook: Hook, change: impl FnOnce(&mut Counts)) {
 /// Counts an event that came by; returns whether its class is wanted.
 #[inline(always)]
 pub fn pass(hook: Hook, kind: Kind, class: u8) -> bool {
-    let wanted = is_wanted(kind, class);
+    let wanted = is_wanted(kind as u32, class);
     count(hook, |counts| {
         counts.seen += 1;
         if !wanted {

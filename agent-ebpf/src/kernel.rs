@@ -2,7 +2,7 @@
 
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
 
-use aya_ebpf::helpers::generated as helper;
+use aya_ebpf::{EbpfContext, helpers::generated as helper};
 use common::{
     layout::{Layout, MISSING},
     wire::Name16,
@@ -233,6 +233,18 @@ pub fn clamp<const MAX: i32>(mut value: u64) -> u64 {
     unsafe {
         asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) value, const MAX, options(pure, nomem, nostack));
     }
+    value
+}
+
+/// An argument of a typed tracepoint, by its offset: eight bytes each. The compiler must not make one load of two that
+/// depend on a condition: the verifier wants each offset in its instruction.
+#[inline(always)]
+pub fn argument<const AT: i32>(ctx: &impl EbpfContext) -> u64 {
+    let value: u64;
+    // SAFETY: a load from the context, which the verifier checks.
+    unsafe {
+        asm!("{0} = *(u64 *)({1} + {2})", out(reg) value, in(reg) ctx.as_ptr(), const AT, options(pure, readonly, nostack))
+    };
     value
 }
 

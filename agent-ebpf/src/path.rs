@@ -203,6 +203,8 @@ pub enum Subject {
     Place(Place),
     /// A name in the caller's memory, relative to a directory (a descriptor, or [`CWD`]).
     Name(i32, u64),
+    /// The same in memory of the kernel, where the caller cannot change it.
+    Kept(i32, usize),
     /// Nothing: the call names a file by a descriptor that is not open.
     Nothing,
 }
@@ -233,7 +235,7 @@ impl Subject {
         match self {
             Subject::File(file) => inode_and_device::<M>(load!(M, usize, file, file.inode)),
             Subject::Place(place) => place.identity::<M>(),
-            Subject::Name(..) | Subject::Nothing => (Inode::default(), Device(UNSET)),
+            Subject::Name(..) | Subject::Kept(..) | Subject::Nothing => (Inode::default(), Device(UNSET)),
         }
     }
 }
@@ -249,19 +251,27 @@ pub fn of<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, t
             let first = kernel::read_user::<u8>(name);
             (Place::base::<M>(task, first == Some(b'/'), dir), name)
         }
+        Subject::Kept(dir, name) => {
+            let first = kernel::read::<u8>(name);
+            (Place::base::<M>(task, first == b'/', dir), name as u64)
+        }
         Subject::Nothing => return Path { marks: mark::ABSENT, ..Path::default() },
     };
     let mut path = resolve::<M, R, ROOM>(draft, place);
-    if !matches!(subject, Subject::Name(..)) {
+    if !matches!(subject, Subject::Name(..) | Subject::Kept(..)) {
         if path.marks & mark::DETACHED != 0 {
             (path.start, path.len) = bare_name::<M, R, ROOM>(draft, place.entry);
         }
         return path;
     }
-    path.marks = path.marks & mark::TRUNCATED | mark::USER;
+    let is_kept = matches!(subject, Subject::Kept(..));
+    path.marks = path.marks & mark::TRUNCATED | if is_kept { 0 } else { mark::USER };
     let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
     // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_user_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name) };
+    let len = unsafe {
+        let to = (&raw mut draft.tail).cast::<u8>().add(start as usize);
+        if is_kept { copy_str(to, TEXT as u32, name as usize) } else { copy_user_str(to, TEXT as u32, name) }
+    };
     if len > 0 {
         path.name = start as u32;
         path.name_len = len as u32;
@@ -283,24 +293,4 @@ fn bare_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     unsafe { copy((&raw mut draft.tail).cast::<u8>().add(start as usize), len, name) };
     draft.used = start + len;
     (start as u32, len as u32)
-}
-
-/// A name that the kernel keeps, and the place it is relative to.
-#[inline(always)]
-pub fn kernel_named<M: Memory, R: Record, const ROOM: usize>(
-    draft: &mut Draft<R, ROOM>,
-    task: usize,
-    name: usize,
-) -> Path {
-    let first = kernel::read::<u8>(name);
-    let mut path = resolve::<M, R, ROOM>(draft, Place::base::<M>(task, first == b'/', CWD));
-    path.marks &= mark::TRUNCATED;
-    let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
-    // SAFETY: a text is at most as long as the room behind the last one.
-    let len = unsafe { copy_str((&raw mut draft.tail).cast::<u8>().add(start as usize), TEXT as u32, name) };
-    let len = clamp::<{ TEXT as i32 }>(if len > 0 { len as u64 } else { 0 });
-    path.name = start as u32;
-    path.name_len = len as u32;
-    draft.used = start + len;
-    path
 }

@@ -22,11 +22,13 @@ pub mod send;
 pub mod settings;
 pub mod signal;
 pub mod socket;
+pub mod special;
 pub mod swap;
 pub mod sys_exit;
 pub mod trace;
 pub mod truncate;
 pub mod unlink;
+pub mod uring;
 pub mod utimes;
 pub mod xattr;
 

@@ -33,7 +33,12 @@ impl Sock {
     /// The socket behind a descriptor.
     #[inline(always)]
     pub fn of<M: Memory>(task: usize, descriptor: u32) -> Option<Sock> {
-        let file = file_of::<M>(task, descriptor);
+        Self::of_file::<M>(file_of::<M>(task, descriptor))
+    }
+
+    /// The socket behind an open file.
+    #[inline(always)]
+    pub fn of_file<M: Memory>(file: usize) -> Option<Sock> {
         let inode = load!(M, usize, file, file.inode);
         if load!(M, u16, inode, inode.mode) & TYPE != SOCKET {
             return None;
@@ -73,12 +78,18 @@ impl Sock {
             let peer = load!(M, usize, self.at, unix.peer);
             return if peer == 0 { Addr::default() } else { unix_name::<M, R, ROOM>(draft, peer) };
         }
-        let port = u16::from_be(load!(M, u16, self.at, sock.dport));
+        let port = self.peer_port::<M>();
         if !self.is_internet() || port == 0 {
             return Addr::default();
         }
         let ip = self.ip::<M>(layout!(sock.daddr), layout!(sock.v6_daddr));
         Addr { family: self.family, port, ip, ..Addr::default() }
+    }
+
+    /// The port of the other end of an internet socket; 0 when there is none.
+    #[inline(always)]
+    pub fn peer_port<M: Memory>(self) -> u16 {
+        u16::from_be(load!(M, u16, self.at, sock.dport))
     }
 
     #[inline(always)]
@@ -101,8 +112,9 @@ fn in6_half<M: Memory>(at: usize, offset: u32) -> u64 {
     u64::from(M::load::<u32>(at, id, offset)) | u64::from(M::load::<u32>(at, id, offset + 4)) << 32
 }
 
+/// Whether a family is IPv4 or IPv6.
 #[inline(always)]
-fn is_internet(family: u16) -> bool {
+pub fn is_internet(family: u16) -> bool {
     family == family::INET || family == family::INET6
 }
 
@@ -128,30 +140,70 @@ fn unix_name<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     addr
 }
 
-/// An address in the caller's memory (`struct sockaddr`).
+/// Where an address lies (`struct sockaddr`), with its length. No enum: all of it has a value, whichever it is, and so
+/// the verifier lets it pass to another function.
+#[derive(Clone, Copy)]
+pub struct Given {
+    at: u64,
+    len: u32,
+    marks: u32,
+    is_kept: bool,
+}
+
+impl Given {
+    /// In the caller's memory.
+    #[inline(always)]
+    pub fn by_user(at: u64, len: u64) -> Given {
+        Given { at, len: len as u32, marks: mark::USER, is_kept: false }
+    }
+
+    /// In memory of the kernel, with the marks that it has already.
+    #[inline(always)]
+    pub fn kept(at: usize, len: u32, marks: u32) -> Given {
+        Given { at: at as u64, len, marks, is_kept: true }
+    }
+
+    /// Whether there is none.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.at == 0
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(self, offset: u64) -> Option<T> {
+        let at = self.at.wrapping_add(offset);
+        if self.is_kept { Some(kernel::read(at as usize)) } else { kernel::read_user(at) }
+    }
+}
+
+/// An address as it was given.
 #[inline(always)]
-pub fn given<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, at: u64, len: u64) -> Addr {
-    let mut addr = Addr { marks: mark::USER, ..Addr::default() };
-    let len = len as u32;
+pub fn given<R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, from: Given) -> Addr {
+    let len = from.len;
+    let mut addr = Addr { marks: from.marks, ..Addr::default() };
     if len < 2 {
         return addr;
     }
-    let Some(family) = kernel::read_user::<u16>(at) else { return addr };
+    let Some(family) = from.read::<u16>(0) else { return addr };
     addr.family = family;
     if family == family::INET && len >= 8 {
         // struct sockaddr_in { u16 family; be16 port; be32 addr; }
-        addr.port = u16::from_be(kernel::read_user::<u16>(at + 2).unwrap_or(0));
-        let ip = kernel::read_user::<[u8; 4]>(at + 4).unwrap_or_default();
+        addr.port = u16::from_be(from.read::<u16>(2).unwrap_or(0));
+        let ip = from.read::<[u8; 4]>(4).unwrap_or_default();
         [addr.ip[0], addr.ip[1], addr.ip[2], addr.ip[3]] = ip;
     } else if family == family::INET6 && len >= 24 {
         // struct sockaddr_in6 { u16 family; be16 port; u32 flowinfo; in6_addr addr; }
-        addr.port = u16::from_be(kernel::read_user::<u16>(at + 2).unwrap_or(0));
-        addr.ip = kernel::read_user::<[u8; 16]>(at + 8).unwrap_or_default();
+        addr.port = u16::from_be(from.read::<u16>(2).unwrap_or(0));
+        addr.ip = from.read::<[u8; 16]>(8).unwrap_or_default();
     } else if family == family::UNIX {
         let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
         let len = clamp::<NAME>(u64::from(len - 2));
         // SAFETY: a name is shorter than the room behind the last text.
-        let copied = unsafe { copy_user((&raw mut draft.tail).cast::<u8>().add(start as usize), len, at + 2) };
+        let copied = unsafe {
+            let to = (&raw mut draft.tail).cast::<u8>().add(start as usize);
+            let at = from.at.wrapping_add(2);
+            if from.is_kept { copy(to, len, at as usize) } else { copy_user(to, len, at) }
+        };
         if copied {
             draft.used = start + len;
             addr.start = start as u32;

@@ -3,6 +3,7 @@
 mod backlog;
 pub mod hooks;
 mod journal;
+mod jumps;
 pub mod kernel;
 mod lanes;
 mod load;

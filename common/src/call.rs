@@ -178,6 +178,7 @@ calls! {
     143 Mprotect "mprotect" 10 125 Mprotect,
     144 PkeyMprotect "pkey_mprotect" 329 380 Mprotect,
     145 Mmap "mmap" 9 192 Mprotect,
+    160 Socket "socket" 41 359 Socket,
 }
 
 const _: () = {

@@ -112,6 +112,8 @@ kinds! {
     57 = syslog::Syslog,
     58 = mprotect::Mprotect,
     59 = cred_change::CredChange,
+    60 = socket::Socket,
+    61 = io_uring_silent::IoUringSilent,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -146,7 +148,9 @@ impl Kind {
             | Kind::Bind
             | Kind::Listen
             | Kind::Accept
-            | Kind::Send => Lane::Bulk,
+            | Kind::Send
+            | Kind::Socket
+            | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }
     }

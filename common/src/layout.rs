@@ -25,7 +25,10 @@ macro_rules! layout {
         pub struct Layout { $( #[doc = concat!("Members of `struct ", $name, "`.")] pub $group: $ty, )* }
 
         /// What to look up, in the order of the words of [`Layout`]: the struct, and a path of members with dots
-        /// between levels and bars between names of different kernels. An empty path asks for the id of the type.
+        /// between levels. Bars stand between names of different kernels; a bar at the end: some kernels have none.
+        /// An empty path asks for the id of the type. A struct `enum FIRST` is the enum that begins with `FIRST`: its
+        /// members are values. A struct `btf_trace_…` is the signature of a tracepoint: `()` is the number of its
+        /// arguments, the program's own included.
         pub const MEMBERS: &[(&str, &str)] = &[$( ($name, ""), $( ($name, $path), )* )*];
 
         const _: () = assert!(MEMBERS.len() * 4 == size_of::<Layout>());
@@ -86,4 +89,35 @@ layout! {
     }
     unix: UnixSock = "unix_sock" { addr = "addr", peer = "peer", }
     unix_addr: UnixAddress = "unix_address" { len = "len", name = "name", }
+    filename: Filename = "filename" { name = "name", }
+    uring_submit: UringSubmit = "btf_trace_io_uring_submit_req|btf_trace_io_uring_submit_sqe" { arguments = "()", }
+    uring_submit_event: UringSubmitEvent
+        = "trace_event_raw_io_uring_submit_req|trace_event_raw_io_uring_submit_sqe" { request = "req", }
+    uring_complete: UringComplete = "btf_trace_io_uring_complete" { arguments = "()", }
+    uring_complete_event: UringCompleteEvent = "trace_event_raw_io_uring_complete" {
+        ring = "ctx", request = "req|", tag = "user_data", result = "res",
+    }
+    request: Request = "io_kiocb" {
+        file = "file", opcode = "opcode", flags = "flags", tag = "cqe.user_data|user_data", ring = "ctx",
+        data = "async_data", creds = "creds", result = "cqe.res|result", descriptor = "cqe.fd|",
+    }
+    request_flag: RequestFlag = "enum REQ_F_FIXED_FILE_BIT" {
+        creds = "REQ_F_CREDS_BIT", silent = "REQ_F_CQE_SKIP_BIT|",
+    }
+    uring_open: UringOpen = "io_open" {
+        dir = "dfd", slot = "file_slot", name = "filename", flags = "how.flags", mode = "how.mode",
+    }
+    uring_unlink: UringUnlink = "io_unlink" { dir = "dfd", name = "filename", flags = "flags", }
+    uring_rename: UringRename = "io_rename" {
+        from = "old_dfd", to = "new_dfd", old = "oldpath", new = "newpath", flags = "flags",
+    }
+    uring_link: UringLink = "io_hardlink|io_link" { from = "old_dfd", to = "new_dfd", old = "oldpath", new = "newpath", }
+    uring_symlink: UringSymlink = "io_symlink|io_link" { dir = "new_dfd", content = "oldpath", name = "newpath", }
+    uring_truncate: UringTruncate = "io_ftrunc|" { length = "len", }
+    uring_connect: UringConnect = "io_connect" { addr = "addr", len = "addr_len", }
+    uring_listen: UringListen = "io_listen|" { backlog = "backlog", }
+    uring_accept: UringAccept = "io_accept" { slot = "file_slot", }
+    uring_socket: UringSocket = "io_socket|" { family = "domain", kind = "type", protocol = "protocol", }
+    uring_message: UringMessage = "io_sr_msg" { message = "umsg", addr = "addr|", addr_len = "addr_len|", }
+    uring_header: UringHeader = "io_async_msghdr" { addr = "addr", name = "msg.msg_name", name_len = "msg.msg_namelen", }
 }

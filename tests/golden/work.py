@@ -1,5 +1,5 @@
 # Does each kind of thing at least once, in each of its shapes: `record.rs` makes the golden streams of it.
-import ctypes, fcntl, os, signal, socket, stat, struct, sys
+import ctypes, fcntl, mmap, os, signal, socket, stat, struct, sys
 sys.stdin.readline()
 os.chdir("/tmp/sigtrail-golden")
 
@@ -216,3 +216,24 @@ in_child(lambda: call(425, 4, b"\0" * 120), lambda: call(425, 0, b"\0" * 120))
 in_child(lambda: call(135, 0x40000), lambda: call(135, 0xffffffff))
 in_child(lambda: call(112), lambda: call(112))
 in_child(lambda: call(9, 0, 4096, 7, 0x22, -1, 0), lambda: call(10, call(9, 0, 4096, 3, 0x22, -1, 0), 4096, 5))
+for family, kind, number in (2, 3, 1), (17, 3, 0), (16, 3, 9), (38, 5, 0), (40, 1, 0):
+    call(41, family, kind, number)
+
+# operations of io_uring(7) that shall say nothing when they succeed
+def ring():
+    at = ctypes.create_string_buffer(120)
+    fd = call(425, 8, at)
+    number = lambda offset: struct.unpack_from("I", at, offset)[0]
+    shared = mmap.mmap(fd, 4096, offset=0)
+    entries = mmap.mmap(fd, 4096, offset=0x10000000)
+    asked = [(18, -100, b"missing", 0, 0), (35, -100, b"file", -100, b"moved"), (16, sock.fileno(), words(0x0100007f35000002), 0, 16)]
+    for place, (op, of, first, more, second) in enumerate(asked):
+        address = lambda it: ctypes.addressof(it) if isinstance(it, ctypes.Array) else it
+        keep = [ctypes.create_string_buffer(it) if isinstance(it, bytes) else it for it in (first, second)]
+        kept.append(keep)
+        struct.pack_into("<BBHiQQIIQ", entries, 64 * place, op, 64, 0, of, address(keep[1]), address(keep[0]), more & 0xffffffff, 0, place)
+        struct.pack_into("<I", shared, number(64) + 4 * place, place)
+    struct.pack_into("<I", shared, number(44), len(asked))
+    call(426, fd, len(asked), 0, 0, 0, 0)
+kept, sock = [], socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ring()

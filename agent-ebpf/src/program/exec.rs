@@ -19,7 +19,7 @@ use crate::{
     filter,
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
     notes,
-    path::{self, Place, Subject},
+    path::{self, CWD, Place, Subject},
 };
 
 /// Bytes of arguments in one event: one argument of the longest size that the kernel takes (`MAX_ARG_STRLEN`,
@@ -82,7 +82,7 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     draft.body.script = Path { marks: mark::ABSENT, ..Path::default() };
     draft.body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
     if asked != interpreter {
-        draft.body.script = path::kernel_named::<M, _, _>(draft, task, asked);
+        draft.body.script = path::of::<M, _, _>(draft, task, Subject::Kept(CWD, asked));
         draft.body.interpreter = interpreter_text(draft, interpreter);
     }
     draft.body.argc = Id(if bprm == 0 { UNSET } else { load!(M, u32, bprm, bprm.argc) });

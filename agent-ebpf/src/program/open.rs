@@ -10,6 +10,7 @@ use common::{
 };
 
 use crate::{
+    draft::CallDraft,
     filter,
     kernel::{self, Memory, load},
     path::{self, CWD, Subject, file_of},
@@ -69,7 +70,7 @@ pub fn is_left_out(it: &Return) -> bool {
     } else {
         return false;
     };
-    !filter::is_wanted(Kind::Open, class)
+    !filter::is_wanted(Kind::Open as u32, class)
 }
 
 #[inline(always)]
@@ -77,43 +78,70 @@ fn reads_only(flags: u64) -> bool {
     flags as u32 & (O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE) == 0
 }
 
-#[inline(always)]
-fn open<M: Memory>(it: &Return) {
-    let wish = Wish::of(it);
-    let mut class = filter::class_of(it.ret);
-    let file = if it.is_error() { 0 } else { file_of::<M>(it.task, it.ret as u32) };
-    // a file without a name is always new, and the kernel does not say so
-    let creates = wish.flags & O_CREAT != 0 && file != 0 && load!(M, u32, file, file.mode) & CREATED != 0;
-    let created = file != 0 && wish.flags & O_TMPFILE != 0 || creates;
-    let reads = wish.flags & O_ACCMODE == 0 || wish.flags & O_PATH != 0;
-    if class == class::SUCCESS && reads && !created && wish.flags & O_TRUNC == 0 {
-        class = class::READ;
+/// An open file, and what the open did to it.
+#[derive(Clone, Copy)]
+pub struct Opened {
+    /// The file; 0 when there is none.
+    pub file: usize,
+    created: bool,
+}
+
+impl Opened {
+    /// Judges an open that was asked for with these flags.
+    #[inline(always)]
+    pub fn of<M: Memory>(file: usize, flags: u32) -> Opened {
+        // a file without a name is always new, and the kernel does not say so
+        let creates = flags & O_CREAT != 0 && file != 0 && load!(M, u32, file, file.mode) & CREATED != 0;
+        Opened { file, created: file != 0 && flags & O_TMPFILE != 0 || creates }
     }
-    if !filter::pass(Hook::SysExit, Kind::Open, class) {
-        return;
+
+    /// The class of the event.
+    #[inline(always)]
+    pub fn class(self, flags: u32, ret: i64) -> u8 {
+        let class = filter::class_of(ret);
+        let reads = flags & O_ACCMODE == 0 || flags & O_PATH != 0;
+        if class == class::SUCCESS && reads && !self.created && flags & O_TRUNC == 0 { class::READ } else { class }
     }
-    it.send::<M, Open>(Kind::Open, |draft, it| {
+
+    /// Fills in what is known of it, but for the names.
+    #[inline(always)]
+    pub fn describe<M: Memory>(self, draft: &mut CallDraft<Open>, flags: u32, mode: u32) {
         let body = &mut draft.body;
-        body.flags = OpenFlags(wish.flags);
-        body.access = Access(if wish.flags & O_PATH != 0 { ACCESS_PATH } else { wish.flags & O_ACCMODE });
-        let creates = wish.flags & (O_CREAT | (O_TMPFILE & !0o200_000)) != 0;
-        body.create_mode = Mode(if creates { wish.mode & 0o7777 } else { UNSET });
-        body.created = Bool(u32::from(created));
+        body.flags = OpenFlags(flags);
+        body.access = Access(if flags & O_PATH != 0 { ACCESS_PATH } else { flags & O_ACCMODE });
+        let creates = flags & (O_CREAT | (O_TMPFILE & !0o200_000)) != 0;
+        body.create_mode = Mode(if creates { mode & 0o7777 } else { UNSET });
+        body.created = Bool(u32::from(self.created));
         body.deleted = Bool(0);
-        let nameless = it.is(Call::OpenByHandleAt);
-        let mut subject = if nameless { Subject::Nothing } else { Subject::Name(wish.dir, wish.name) };
-        if file == 0 {
+        if self.file == 0 {
             body.inode = Inode::default();
             body.dev = Device(UNSET);
             body.mode = Mode(UNSET);
         } else {
-            let inode = load!(M, usize, file, file.inode);
+            let inode = load!(M, usize, self.file, file.inode);
             body.inode = Inode::from(load!(M, u64, inode, inode.ino));
             body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
             body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0));
             body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-            subject = Subject::File(file);
         }
+    }
+}
+
+#[inline(always)]
+fn open<M: Memory>(it: &Return) {
+    let wish = Wish::of(it);
+    let file = if it.is_error() { 0 } else { file_of::<M>(it.task, it.ret as u32) };
+    let opened = Opened::of::<M>(file, wish.flags);
+    if !filter::pass(Hook::SysExit, Kind::Open, opened.class(wish.flags, it.ret)) {
+        return;
+    }
+    it.send::<M, Open>(Kind::Open, |draft, it| {
+        opened.describe::<M>(draft, wish.flags, wish.mode);
+        let subject = match file {
+            0 if it.is(Call::OpenByHandleAt) => Subject::Nothing,
+            0 => Subject::Name(wish.dir, wish.name),
+            file => Subject::File(file),
+        };
         draft.body.path = path::of::<M, _, _>(draft, it.task, subject);
     });
 }

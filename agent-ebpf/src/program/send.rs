@@ -3,29 +3,32 @@
 use common::{Call, Hook, Kind, event::Send};
 
 use crate::{
+    draft::CallDraft,
     filter,
     kernel::{self, Memory},
     program::{on_return, sys_exit::Return},
-    socket::{Sock, given},
+    socket::{Given, Sock, given},
 };
 
 /// `SOCK_STREAM` (socket(2)).
 const STREAM: u32 = 1;
 
+/// Whether it carries datagrams: streams have told their peer at connect or accept.
+#[inline(always)]
+pub fn is_datagram(sock: Sock) -> bool {
+    sock.is_internet() && sock.kind.0 != STREAM
+}
+
 #[inline(always)]
 fn send<M: Memory>(it: &Return) {
     let Some(sock) = Sock::of::<M>(it.task, it.arg::<0>() as u32) else { return };
-    // streams have told their peer at connect or accept
-    if !sock.is_internet() || sock.kind.0 == STREAM {
+    if !is_datagram(sock) {
         return;
     }
     if !filter::pass(Hook::SysExit, Kind::Send, filter::class_of(it.ret)) {
         return;
     }
     it.send::<M, Send>(Kind::Send, |draft, it| {
-        draft.body.protocol = sock.protocol;
-        draft.body.socket = sock.kind;
-        draft.body.local = sock.local::<M, _, _>(draft);
         let (at, len) = if it.is(Call::Sendto) {
             (it.arg::<4>(), it.arg::<5>())
         } else if it.is_compat() {
@@ -37,7 +40,16 @@ fn send<M: Memory>(it: &Return) {
             let name = kernel::read_user::<[u64; 2]>(it.arg::<1>()).unwrap_or_default();
             (name[0], name[1] & 0xffff_ffff)
         };
-        draft.body.peer = if at == 0 { sock.peer::<M, _, _>(draft) } else { given(draft, at, len) };
+        fill_send::<M>(draft, sock, Given::by_user(at, len));
     });
 }
 on_return!(send_fast, send_base, send_perf, send);
+
+/// What is known of a datagram.
+#[inline(always)]
+pub fn fill_send<M: Memory>(draft: &mut CallDraft<Send>, sock: Sock, to: Given) {
+    draft.body.protocol = sock.protocol;
+    draft.body.socket = sock.kind;
+    draft.body.local = sock.local::<M, _, _>(draft);
+    draft.body.peer = if to.is_empty() { sock.peer::<M, _, _>(draft) } else { given(draft, to) };
+}

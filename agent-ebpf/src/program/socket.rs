@@ -8,9 +8,10 @@ use common::{
 };
 
 use crate::{
+    draft::CallDraft,
     kernel::Memory,
     program::{on_return, sys_exit::Return},
-    socket::{Sock, given},
+    socket::{Given, Sock, given},
 };
 
 /// `EINPROGRESS` (errno(3)): the peer is set, the answer comes later.
@@ -23,24 +24,30 @@ fn connect<M: Memory>(it: &Return) {
     }
     it.send::<M, Connect>(Kind::Connect, |draft, it| {
         let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        let (protocol, kind) = described(sock);
-        draft.body.protocol = protocol;
-        draft.body.socket = kind;
-        draft.body.local = Addr::default();
-        draft.body.peer = Addr::default();
-        if let Some(sock) = sock {
-            draft.body.local = sock.local::<M, _, _>(draft);
-            if it.ret == 0 || it.ret == -EINPROGRESS {
-                draft.body.peer = sock.peer::<M, _, _>(draft);
-            }
-        }
-        if draft.body.peer.family == 0 {
-            // after a failure the kernel keeps no peer
-            draft.body.peer = given(draft, it.arg::<1>(), it.arg::<2>());
-        }
+        fill_connect::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
 on_return!(connect_fast, connect_base, connect_perf, connect);
+
+/// What is known of a connection that was asked for.
+#[inline(always)]
+pub fn fill_connect<M: Memory>(draft: &mut CallDraft<Connect>, sock: Option<Sock>, ret: i64, asked: Given) {
+    let (protocol, kind) = described(sock);
+    draft.body.protocol = protocol;
+    draft.body.socket = kind;
+    draft.body.local = Addr::default();
+    draft.body.peer = Addr::default();
+    if let Some(sock) = sock {
+        draft.body.local = sock.local::<M, _, _>(draft);
+        if ret == 0 || ret == -EINPROGRESS {
+            draft.body.peer = sock.peer::<M, _, _>(draft);
+        }
+    }
+    if draft.body.peer.family == 0 {
+        // after a failure the kernel keeps no peer
+        draft.body.peer = given(draft, asked);
+    }
+}
 
 #[inline(always)]
 fn bind<M: Memory>(it: &Return) {
@@ -49,17 +56,23 @@ fn bind<M: Memory>(it: &Return) {
     }
     it.send::<M, Bind>(Kind::Bind, |draft, it| {
         let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        let (protocol, kind) = described(sock);
-        draft.body.protocol = protocol;
-        draft.body.socket = kind;
-        draft.body.local = Addr::default();
-        match sock {
-            Some(sock) if it.ret == 0 => draft.body.local = sock.local::<M, _, _>(draft),
-            _ => draft.body.local = given(draft, it.arg::<1>(), it.arg::<2>()),
-        }
+        fill_bind::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
     });
 }
 on_return!(bind_fast, bind_base, bind_perf, bind);
+
+/// What is known of an address that was asked for.
+#[inline(always)]
+pub fn fill_bind<M: Memory>(draft: &mut CallDraft<Bind>, sock: Option<Sock>, ret: i64, asked: Given) {
+    let (protocol, kind) = described(sock);
+    draft.body.protocol = protocol;
+    draft.body.socket = kind;
+    draft.body.local = Addr::default();
+    match sock {
+        Some(sock) if ret == 0 => draft.body.local = sock.local::<M, _, _>(draft),
+        _ => draft.body.local = given(draft, asked),
+    }
+}
 
 #[inline(always)]
 fn listen<M: Memory>(it: &Return) {
@@ -68,17 +81,23 @@ fn listen<M: Memory>(it: &Return) {
     }
     it.send::<M, Listen>(Kind::Listen, |draft, it| {
         let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        let (protocol, kind) = described(sock);
-        draft.body.protocol = protocol;
-        draft.body.socket = kind;
-        draft.body.backlog = it.arg::<1>() as u32;
-        draft.body.local = Addr::default();
-        if let Some(sock) = sock {
-            draft.body.local = sock.local::<M, _, _>(draft);
-        }
+        fill_listen::<M>(draft, sock, it.arg::<1>() as u32);
     });
 }
 on_return!(listen_fast, listen_base, listen_perf, listen);
+
+/// What is known of a socket that waits.
+#[inline(always)]
+pub fn fill_listen<M: Memory>(draft: &mut CallDraft<Listen>, sock: Option<Sock>, backlog: u32) {
+    let (protocol, kind) = described(sock);
+    draft.body.protocol = protocol;
+    draft.body.socket = kind;
+    draft.body.backlog = backlog;
+    draft.body.local = Addr::default();
+    if let Some(sock) = sock {
+        draft.body.local = sock.local::<M, _, _>(draft);
+    }
+}
 
 #[inline(always)]
 fn accept<M: Memory>(it: &Return) {
@@ -88,21 +107,26 @@ fn accept<M: Memory>(it: &Return) {
     it.send::<M, Accept>(Kind::Accept, |draft, it| {
         // after a failure there is only the listening socket
         let descriptor = if it.is_error() { it.arg::<0>() } else { it.ret as u64 };
-        let sock = Sock::of::<M>(it.task, descriptor as u32);
-        let (protocol, kind) = described(sock);
-        draft.body.protocol = protocol;
-        draft.body.socket = kind;
-        draft.body.local = Addr::default();
-        draft.body.peer = Addr::default();
-        if let Some(sock) = sock {
-            draft.body.local = sock.local::<M, _, _>(draft);
-            if !it.is_error() {
-                draft.body.peer = sock.peer::<M, _, _>(draft);
-            }
-        }
+        fill_accept::<M>(draft, Sock::of::<M>(it.task, descriptor as u32), !it.is_error());
     });
 }
 on_return!(accept_fast, accept_base, accept_perf, accept);
+
+/// What is known of a connection that came: by its socket, or by the one that waits for it.
+#[inline(always)]
+pub fn fill_accept<M: Memory>(draft: &mut CallDraft<Accept>, sock: Option<Sock>, is_connection: bool) {
+    let (protocol, kind) = described(sock);
+    draft.body.protocol = protocol;
+    draft.body.socket = kind;
+    draft.body.local = Addr::default();
+    draft.body.peer = Addr::default();
+    if let Some(sock) = sock {
+        draft.body.local = sock.local::<M, _, _>(draft);
+        if is_connection {
+            draft.body.peer = sock.peer::<M, _, _>(draft);
+        }
+    }
+}
 
 #[inline(always)]
 fn described(sock: Option<Sock>) -> (Protocol, SocketType) {

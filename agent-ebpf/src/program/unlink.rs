@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `AT_REMOVEDIR` (fcntl.h).
-const REMOVEDIR: u64 = 0x200;
+pub const REMOVEDIR: u64 = 0x200;
 
 // one body is written for both kinds
 const _: () = assert!(size_of::<Unlink>() == size_of::<Rmdir>());

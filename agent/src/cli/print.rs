@@ -40,7 +40,13 @@ impl Printer {
         let colour = match kind {
             _ if judgement.verdict == Verdict::Alert => Colour::Yellow,
             Kind::Exec | Kind::Fork | Kind::Exit => Colour::Blue,
-            Kind::Connect | Kind::Bind | Kind::Listen | Kind::Accept | Kind::Send => Colour::Magenta,
+            Kind::Connect
+            | Kind::Bind
+            | Kind::Listen
+            | Kind::Accept
+            | Kind::Send
+            | Kind::Socket
+            | Kind::IoUringSilent => Colour::Magenta,
             _ => Colour::Cyan,
         };
         let mut comm = String::new();
@@ -111,6 +117,12 @@ impl Printer {
             Body::PivotRoot(_) => self.two(event, "path", "put_old"),
             Body::Connect(_) | Body::Send(_) => self.socket(event, "peer"),
             Body::Bind(_) | Body::Listen(_) => self.socket(event, "local"),
+            Body::Socket(_) => {
+                self.with(event, "family", "socket");
+                self.line.push(' ');
+                self.field(event, if value(event, "protocol") == Value::Null { "protocol_number" } else { "protocol" });
+            }
+            Body::IoUringSilent(_) => self.said(event, &["operation", "path", "target", "address"]),
             Body::Accept(_) => {
                 self.socket(event, "local");
                 self.line.push_str(" from ");

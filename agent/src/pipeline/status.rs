@@ -84,6 +84,7 @@ pub fn place(program: &Program) -> String {
     match program.entry {
         Entry::Tracepoint(_, at) | Entry::Lsm(at) => at.to_owned(),
         Entry::Call(kind) => format!("sys_exit, {}", kind.name()),
+        Entry::Operation(kind) => format!("io_uring_complete, {}", kind.name()),
         Entry::Judge => "sys_exit, after the others".to_owned(),
     }
 }

@@ -120,7 +120,7 @@ impl World {
                 _ => return None,
             },
             Slot::Derived(Derived::Call) => Value::Name(self.call?.name()),
-            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) => return None,
+            Slot::Header(_) | Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Via) => return None,
         };
         Some(check.accepts(value))
     }

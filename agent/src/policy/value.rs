@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     document::{Data, Node},
-    record::{Derived, Part, Slot},
+    record::{Derived, Part, Slot, field::VIA_IO_URING},
 };
 
 /// A regular expression may have this many bytes.
@@ -341,6 +341,7 @@ impl Target<'_> {
         let (mut known, numbered): (Vec<&'static str>, bool) = match (slot, self.ty) {
             (Slot::Derived(Derived::Kind), _) => (Kind::ALL.iter().map(|kind| kind.name()).collect(), false),
             (Slot::Derived(Derived::Call), _) => (Call::ALL.iter().map(|call| call.name()).collect(), false),
+            (Slot::Derived(Derived::Via), _) => (vec![VIA_IO_URING], false),
             (Slot::Derived(Derived::Errno), _) => (push::errors().to_vec(), false),
             (Slot::BodyPart(_, Part::Family), _) => (FAMILIES.to_vec(), false),
             (_, Type::Name(names)) if !names.is_empty() => (names.iter().map(|(_, name)| *name).collect(), true),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use common::{Field, Header, Kind, Record as _, Type, Value, wire::SocketAddr};
+use common::{Field, Header, Hook, Kind, Record as _, Type, Value, wire::SocketAddr};
 
 use super::{Record, errno, json};
 
@@ -82,6 +82,8 @@ pub enum Derived {
     Call,
     /// Whether the call succeeded.
     Success,
+    /// By which other way than a system call it was asked for.
+    Via,
 }
 
 /// A type by its name; sets of names that are in no table have none.
@@ -126,7 +128,11 @@ fields! { DERIVED: Derived Derived;
     "errno" Errno Name " Name of the error; null after a success.",
     "kind" Kind Name " What happened.",
     "success" Success Bool " Whether the call succeeded.",
+    "via" Via Name " `io_uring` for an operation of io_uring(7); null for what a system call did.",
 }
+
+/// The name of [`Derived::Via`] for operations of io_uring(7).
+pub const VIA_IO_URING: &str = "io_uring";
 
 const PARTS: &[(&str, Part, Type)] = &[
     ("family", Part::Family, Type::Name(&[])),
@@ -263,6 +269,10 @@ impl<'a> Record<'a> {
                 name => Value::Name(name),
             },
             Derived::Success => Value::Bool(!errno::is_error(ret)),
+            Derived::Via => match self.event.hook {
+                Hook::IoUring | Hook::IoUringSubmit => Value::Name(VIA_IO_URING),
+                _ => Value::Null,
+            },
         }
     }
 }

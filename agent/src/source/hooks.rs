@@ -44,6 +44,31 @@ fn is_after_6_18(release: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) > (6, 18)
 }
 
+/// The map of programs that are jumped to when a call returns; beside it that for operations of io_uring(7).
+pub const CALLS: &str = "PROGRAMS";
+/// See [`CALLS`].
+pub const OPERATIONS: &str = "COMPLETE";
+
+/// The tracepoint of submissions to io_uring(7), and its name before Linux 6.4.
+pub const SUBMIT: (&str, &str) = ("io_uring_submit_req", "io_uring_submit_sqe");
+
+/// The kinds of operations of io_uring(7).
+pub const URING: &[Kind] = &[
+    Kind::Open,
+    Kind::Unlink,
+    Kind::Rmdir,
+    Kind::Rename,
+    Kind::Link,
+    Kind::Symlink,
+    Kind::Truncate,
+    Kind::Connect,
+    Kind::Bind,
+    Kind::Listen,
+    Kind::Accept,
+    Kind::Send,
+    Kind::Socket,
+];
+
 /// How a program is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -53,16 +78,20 @@ pub enum Entry {
     Lsm(&'static str),
     /// Another program on `sys_exit` jumps to it for a kind.
     Call(Kind),
+    /// Another program on `io_uring_complete` jumps to it for a kind.
+    Operation(Kind),
     /// Programs of kinds jump to it with an event that is written.
     Judge,
 }
 
 impl Entry {
-    /// The place among the programs that `sys_exit` jumps to, if it has one. No kind has the number 0.
-    pub const fn slot(self) -> Option<u32> {
+    /// The map of programs where another one finds it, and its place in there, if it is jumped to. No kind has the
+    /// number 0.
+    pub const fn slot(self) -> Option<(&'static str, u32)> {
         match self {
-            Self::Call(kind) => Some(kind as u32),
-            Self::Judge => Some(0),
+            Self::Call(kind) => Some((CALLS, kind as u32)),
+            Self::Judge => Some((CALLS, 0)),
+            Self::Operation(kind) => Some((OPERATIONS, kind as u32)),
             Self::Tracepoint(..) | Self::Lsm(_) => None,
         }
     }
@@ -98,7 +127,7 @@ pub const LSM: &[Program] = &[
 /// The program that only [`Family::Perf`] has.
 pub const BINPRM: &str = "binprm";
 
-/// All other programs. `sys_exit` comes last: it jumps to the others.
+/// All other programs. One that jumps comes after those that it jumps to.
 pub const PROGRAMS: &[Program] = &[
     tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
     tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
@@ -161,7 +190,22 @@ pub const PROGRAMS: &[Program] = &[
     call("ioport", Kind::Ioport, &[Kind::Ioport]),
     call("syslog", Kind::Syslog, &[Kind::Syslog]),
     call("mprotect", Kind::Mprotect, &[Kind::Mprotect]),
+    call("socket", Kind::Socket, &[Kind::Socket]),
     tracepoint("sys_exit", ("raw_syscalls", "sys_exit"), Hook::SysExit, &[]),
+    operation("uring_open", Kind::Open, &[Kind::Open]),
+    operation("uring_unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),
+    operation("uring_rename", Kind::Rename, &[Kind::Rename]),
+    operation("uring_link", Kind::Link, &[Kind::Link]),
+    operation("uring_symlink", Kind::Symlink, &[Kind::Symlink]),
+    operation("uring_truncate", Kind::Truncate, &[Kind::Truncate]),
+    operation("uring_connect", Kind::Connect, &[Kind::Connect]),
+    operation("uring_bind", Kind::Bind, &[Kind::Bind]),
+    operation("uring_listen", Kind::Listen, &[Kind::Listen]),
+    operation("uring_accept", Kind::Accept, &[Kind::Accept]),
+    operation("uring_send", Kind::Send, &[Kind::Send]),
+    operation("uring_socket", Kind::Socket, &[Kind::Socket]),
+    tracepoint("uring_complete", ("io_uring", "io_uring_complete"), Hook::IoUring, URING),
+    tracepoint("uring_submit", ("io_uring", SUBMIT.0), Hook::IoUringSubmit, &[Kind::IoUringSilent]),
 ];
 
 const fn tracepoint(
@@ -179,6 +223,10 @@ const fn lsm(name: &'static str, at: &'static str, kinds: &'static [Kind]) -> Pr
 
 const fn call(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
     Program { name, entry: Entry::Call(kind), hook: Hook::SysExit, kinds }
+}
+
+const fn operation(name: &'static str, kind: Kind, kinds: &'static [Kind]) -> Program {
+    Program { name, entry: Entry::Operation(kind), hook: Hook::IoUring, kinds }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError,
-    maps::{Array, MapData, MapError, PerCpuArray, ProgramArray},
+    maps::{MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd, links::FdLink},
 };
 use common::{Hook, filter::Counts};
@@ -22,6 +22,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use super::{
     hooks::{self, Family},
     journal::{self, Base, Found},
+    jumps::Jumps,
     lanes::Lanes,
     object,
     offsets::OffsetsError,
@@ -140,10 +141,8 @@ pub struct Kernel {
     pub(super) speech: Option<Speech>,
     pub(super) counts: PerCpuArray<MapData, [u64; COUNTS]>,
     pub(super) sequences: PerCpuArray<MapData, u64>,
-    /// The programs that `sys_exit` jumps to.
-    pub(super) jumps: ProgramArray<MapData>,
-    /// The same, to look into.
-    pub(super) jumped: Array<MapData, u32>,
+    /// The programs that others jump to, by map.
+    pub(super) jumps: BTreeMap<&'static str, Jumps>,
     /// By name without the family.
     pub(super) programs: BTreeMap<String, ProgramFd>,
     pub(super) links: BTreeMap<String, FdLink>,

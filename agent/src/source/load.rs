@@ -1,25 +1,26 @@
 //! The kernel half before it runs: load and attach, or find what is there.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd as _, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapData, MapError, RingBuf},
     programs::{
-        BtfTracePoint, Lsm as LsmProgram, Program as AyaProgram, ProgramError, TracePoint,
+        BtfTracePoint, Lsm as LsmProgram, Program as AyaProgram, TracePoint,
         links::{FdLink, PinnedLink},
     },
     util::nr_cpus,
 };
 use common::{
-    Call, Kind, Record as _,
+    Call, Hook, Kind, Record as _,
     filter::{Control, Counts, class},
 };
 use sha2::{Digest as _, Sha256};
 use zerocopy::IntoBytes as _;
 
 use super::{
-    hooks::{BINPRM, Entry, Family, LSM, PROGRAMS, Program},
+    hooks::{BINPRM, CALLS, Entry, Family, LSM, OPERATIONS, PROGRAMS, Program, URING},
+    jumps::{Jumps, before, load},
     kernel::{Attached, BTF, Kernel, LSM_LIST, Options, SourceError},
     lanes::Lanes,
     object,
@@ -35,6 +36,11 @@ const CONTROL: &str = ".bss";
 
 /// Threads whose notes of security hooks are kept at once.
 const NOTES: u32 = 128;
+
+/// Operations of io_uring(7) that were submitted on one CPU and are not done: the oldest of more are told without what
+/// they asked for. So are those with long names (8 KiB each), of which there are few.
+const IN_FLIGHT: u32 = 512;
+const LONG_IN_FLIGHT: u32 = 16;
 
 /// What is to be loaded on this kernel.
 pub struct Plan {
@@ -138,7 +144,7 @@ fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> R
 }
 
 /// The maps that the user half reads or writes.
-const MAPS: [&str; 7] = ["CRITICAL", "BULK", CONTROL, "MATCHERS", "COUNTS", "SEQUENCE", "PROGRAMS"];
+const MAPS: [&str; 8] = ["CRITICAL", "BULK", CONTROL, "MATCHERS", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
 
 impl Kernel {
     /// The parts of a kernel half that are read from its maps.
@@ -161,10 +167,8 @@ impl Kernel {
         let sequences = take("SEQUENCE")?;
         let Map::PerCpuArray(data) = &sequences else { return Err(SourceError::Missing("SEQUENCE")) };
         let load = data.info().map_err(|error| SourceError::Map("SEQUENCE", error))?.id();
-        let jumps = take("PROGRAMS")?;
-        let Map::ProgramArray(data) = &jumps else { return Err(SourceError::Missing("PROGRAMS")) };
-        let jumped = data.fd().as_fd().try_clone_to_owned().map_err(SourceError::Wait)?;
-        let jumped = MapData::from_fd(jumped).map_err(|error| SourceError::Map("PROGRAMS", error))?;
+        let jumps = [CALLS, OPERATIONS].map(|name| Ok((name, Jumps::of(name, take(name)?)?)));
+        let jumps = jumps.into_iter().collect::<Result<_, SourceError>>()?;
         Ok(Self {
             ebpf: None,
             there: BTreeMap::new(),
@@ -174,9 +178,7 @@ impl Kernel {
             speech: None,
             counts: of_type("COUNTS", take("COUNTS")?)?,
             sequences: of_type("SEQUENCE", sequences)?,
-            jumps: of_type("PROGRAMS", jumps)?,
-            // a lookup in an array of programs gives their ids
-            jumped: of_type("PROGRAMS", Map::Array(jumped))?,
+            jumps,
             programs: BTreeMap::new(),
             links: BTreeMap::new(),
             family,
@@ -214,6 +216,9 @@ impl Kernel {
             .map_max_entries("CRITICAL", ring / 2)
             .map_max_entries("BULK", ring)
             .map_max_entries("EXEC_DRAFT", plan.cpus)
+            .map_max_entries("REQUESTS", IN_FLIGHT * plan.cpus)
+            .map_max_entries("TAGS", IN_FLIGHT * plan.cpus)
+            .map_max_entries("LONG_TEXTS", LONG_IN_FLIGHT * plan.cpus)
             .map_max_entries("NOTES", if is_lsm_on() { NOTES } else { 1 })
             .load(&plan.object)
             .map_err(load_error)?;
@@ -309,7 +314,7 @@ impl Kernel {
                     continue;
                 }
                 Entry::Tracepoint(..) | Entry::Lsm(_) => kernel.links.contains_key(program.name),
-                Entry::Call(_) | Entry::Judge => kernel.programs.contains_key(program.name),
+                Entry::Call(_) | Entry::Operation(_) | Entry::Judge => kernel.programs.contains_key(program.name),
             };
             let failed = (!is_there).then(|| "it could not be attached when the programs were loaded".to_owned());
             kernel.attached.push(Attached { program: *program, failed });
@@ -335,7 +340,7 @@ impl Kernel {
             naming.name(Thing::Program, program.name, |path| loaded.pin(path));
         }
         match program.entry {
-            Entry::Call(_) | Entry::Judge => self.jump(program),
+            Entry::Call(_) | Entry::Operation(_) | Entry::Judge => self.jump(program),
             Entry::Tracepoint(..) | Entry::Lsm(_) => {
                 let mut link = link(loaded, program.entry)?;
                 if let Some(dir) = naming.dir {
@@ -375,11 +380,11 @@ impl Kernel {
         format!("{name}_{}", family.name())
     }
 
-    /// Lets `sys_exit` jump to a program.
+    /// Lets others jump to a program.
     pub(super) fn jump(&mut self, program: &Program) -> Result<(), String> {
-        let Some(slot) = program.entry.slot() else { return Ok(()) };
+        let Some((map, slot)) = program.entry.slot() else { return Ok(()) };
         let fd = self.programs.get(program.name).ok_or("it is not loaded")?;
-        self.jumps.set(slot, fd, 0).map_err(|error| chain(&error))
+        self.jumps.get_mut(map).ok_or("there is no such map")?.programs.set(slot, fd, 0).map_err(|error| chain(&error))
     }
 
     /// Attaches a program again whose link is gone.
@@ -435,7 +440,11 @@ fn link(program: &mut AyaProgram, entry: Entry) -> Result<FdLink, String> {
             Ok(link.into())
         }
         (AyaProgram::TracePoint(program), Entry::Tracepoint(group, name)) => {
-            let link = program.attach(group, name).and_then(|id| program.take_link(id));
+            let id = program.attach(group, name).or_else(|error| match before(name) {
+                Some(name) => program.attach(group, name),
+                None => Err(error),
+            });
+            let link = id.and_then(|id| program.take_link(id));
             link.map_err(|error| refusal(&error))?.try_into().map_err(|error| chain(&error))
         }
         (AyaProgram::Lsm(program), Entry::Lsm(_)) => {
@@ -455,35 +464,19 @@ fn no_lsm() -> Option<String> {
     (!is_lsm_on()).then(|| "bpf is not among the security modules of this kernel".to_owned())
 }
 
-/// Loads a program unless it is loaded already: it may serve several kinds.
-fn load(program: &mut AyaProgram, entry: Entry, btf: &Btf) -> Result<(), ProgramError> {
-    if program.fd().is_ok() {
-        return Ok(());
-    }
-    match program {
-        AyaProgram::BtfTracePoint(program) => match entry {
-            Entry::Tracepoint(_, name) => program.load(name, btf),
-            Entry::Call(_) | Entry::Judge | Entry::Lsm(_) => program.load("sys_exit", btf),
-        },
-        AyaProgram::TracePoint(program) => program.load(),
-        AyaProgram::Lsm(program) => match entry {
-            Entry::Lsm(name) => program.load(name, btf),
-            Entry::Tracepoint(..) | Entry::Call(_) | Entry::Judge => Err(ProgramError::UnexpectedProgramType),
-        },
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
 /// Whether a program has work to do. Those of processes always have: the process table lives by them.
 fn is_needed(program: &Program, family: Family, wanted: &Wanted) -> bool {
     let classes = |kind: Kind| wanted.classes[kind as usize];
     match (program.entry, program.name) {
         (Entry::Tracepoint(_, "sys_exit") | Entry::Judge, _) => !wanted.calls.is_empty(),
         (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(|kind| classes(*kind) != 0),
+        (Entry::Tracepoint(..), _) if matches!(program.hook, Hook::IoUring | Hook::IoUringSubmit) => {
+            program.kinds.iter().chain(URING).any(|kind| classes(*kind) != 0)
+        }
         (Entry::Tracepoint(..), BINPRM) => family == Family::Perf,
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table
         (Entry::Call(Kind::Exec), _) => classes(Kind::Exec) & (class::DENIED | class::FAILED) != 0,
-        (Entry::Call(_), _) => program.kinds.iter().any(|kind| classes(*kind) != 0),
+        (Entry::Call(_) | Entry::Operation(_), _) => program.kinds.iter().any(|kind| classes(*kind) != 0),
     }
 }

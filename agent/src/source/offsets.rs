@@ -1,6 +1,6 @@
 //! Offsets of struct members in the running kernel, from its BTF (`Documentation/bpf/btf.rst`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::layout::{Layout, MEMBERS, MISSING};
 use thiserror::Error;
@@ -38,6 +38,10 @@ mod kind {
     pub const ENUM64: u8 = 19;
 }
 
+/// What the names of enums begin with in [`MEMBERS`], and those of tracepoints here and in the kernel.
+const ENUM: &str = "enum ";
+const TRACEPOINT: &str = "btf_trace_";
+
 /// The types of a kernel.
 pub struct Types<'a> {
     bytes: &'a [u8],
@@ -59,6 +63,9 @@ impl<'a> Types<'a> {
         let first = header + word(8)? as usize;
         let end = first + word(12)? as usize;
         let mut types = Self { bytes, strings: header + word(16)? as usize, starts: vec![0], named: HashMap::new() };
+        let names = || MEMBERS.iter().flat_map(|(name, _)| name.split('|')).filter(|it| !it.is_empty());
+        let wanted: HashSet<&[u8]> = names().map(str::as_bytes).collect();
+        let values: HashSet<&[u8]> = names().filter_map(|it| it.strip_prefix(ENUM)).map(str::as_bytes).collect();
         let mut at = first;
         while at < end {
             let info = word(at + 4)?;
@@ -66,12 +73,14 @@ impl<'a> Types<'a> {
             let id = types.starts.len() as u32;
             types.starts.push(at as u32);
             // only what can be asked for: a kernel has 150,000 types
-            if matches!(kind, kind::STRUCT | kind::FUNC | kind::TYPEDEF) {
-                let name = types.string(word(at)?)?;
+            if matches!(kind, kind::STRUCT | kind::FUNC | kind::TYPEDEF) || kind == kind::ENUM && count > 0 {
+                // an enum is known by its first value: many have no name
+                let name = types.string(word(if kind == kind::ENUM { at + 12 } else { at })?)?;
                 let asked = match kind {
-                    kind::STRUCT => MEMBERS.iter().any(|(it, _)| it.as_bytes() == name),
+                    kind::STRUCT => wanted.contains(name),
+                    kind::ENUM => values.contains(name),
                     kind::FUNC => name == CAST.as_bytes(),
-                    _ => name.starts_with(b"btf_trace_"),
+                    _ => name.starts_with(TRACEPOINT.as_bytes()),
                 };
                 if asked {
                     types.named.entry((kind, name)).or_insert(id);
@@ -96,7 +105,7 @@ impl<'a> Types<'a> {
 
     /// Whether a tracepoint can be attached to with typed arguments.
     pub fn has_tracepoint(&self, name: &str) -> bool {
-        self.named.contains_key(&(kind::TYPEDEF, format!("btf_trace_{name}").as_bytes()))
+        self.named.contains_key(&(kind::TYPEDEF, format!("{TRACEPOINT}{name}").as_bytes()))
     }
 
     /// Fills in all offsets. The second part names the members that this kernel lacks.
@@ -108,6 +117,8 @@ impl<'a> Types<'a> {
             match found {
                 Some(found) => *word = found,
                 None if path.is_empty() => *word = 0,
+                // some kernels have none
+                None if path.ends_with('|') || name.ends_with('|') => {}
                 None => missing.push(format!("{name}.{path}")),
             }
         }
@@ -115,13 +126,27 @@ impl<'a> Types<'a> {
         Ok((layout, missing))
     }
 
-    fn structure(&self, name: &str) -> Option<u32> {
-        self.named.get(&(kind::STRUCT, name.as_bytes())).copied()
+    /// The id of the first that this kernel has of some types.
+    fn structure(&self, names: &str) -> Option<u32> {
+        names.split('|').filter(|it| !it.is_empty()).find_map(|name| {
+            let key = match name.strip_prefix(ENUM) {
+                Some(first) => (kind::ENUM, first.as_bytes()),
+                None if name.starts_with(TRACEPOINT) => (kind::TYPEDEF, name.as_bytes()),
+                None => (kind::STRUCT, name.as_bytes()),
+            };
+            self.named.get(&key).copied()
+        })
     }
 
     fn offset(&self, structure: &str, path: &str) -> Result<Option<u32>, OffsetsError> {
         let Some(start) = self.structure(structure) else { return Ok(None) };
-        'names: for path in path.split('|') {
+        if structure.starts_with(ENUM) {
+            return self.enumerator(start, path.trim_end_matches('|').as_bytes());
+        }
+        if structure.starts_with(TRACEPOINT) {
+            return self.arguments(start).map(Some);
+        }
+        'names: for path in path.split('|').filter(|it| !it.is_empty()) {
             let (mut id, mut offset) = (start, 0);
             for member in path.split('.') {
                 let Some((at, ty)) = self.member(id, member.as_bytes(), 0)? else { continue 'names };
@@ -135,7 +160,7 @@ impl<'a> Types<'a> {
 
     /// Byte offset and type of a member; anonymous structs and unions are looked through.
     fn member(&self, id: u32, name: &[u8], depth: usize) -> Result<Option<(u32, u32)>, OffsetsError> {
-        let at = *self.starts.get(id as usize).ok_or(OffsetsError::Damaged(id as usize))? as usize;
+        let at = self.start(id)?;
         if depth > 32 {
             return Err(OffsetsError::Damaged(at));
         }
@@ -164,6 +189,29 @@ impl<'a> Types<'a> {
             }
         }
         Ok(None)
+    }
+
+    fn start(&self, id: u32) -> Result<usize, OffsetsError> {
+        self.starts.get(id as usize).map(|at| *at as usize).ok_or(OffsetsError::Damaged(id as usize))
+    }
+
+    /// The value of an enumerator.
+    fn enumerator(&self, id: u32, name: &[u8]) -> Result<Option<u32>, OffsetsError> {
+        let at = self.start(id)?;
+        for value in 0..(word(self.bytes, at + 4)? & 0xffff) as usize {
+            let value = at + 12 + 8 * value;
+            if self.string(word(self.bytes, value)?)? == name {
+                return word(self.bytes, value + 4).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number of arguments of a tracepoint: its type names a pointer to a function.
+    fn arguments(&self, id: u32) -> Result<u32, OffsetsError> {
+        let pointer = self.start(word(self.bytes, self.start(id)? + 8)?)?;
+        let function = self.start(word(self.bytes, pointer + 8)?)?;
+        word(self.bytes, function + 4).map(|info| info & 0xffff)
     }
 
     fn string(&self, at: u32) -> Result<&'a [u8], OffsetsError> {

@@ -24,7 +24,7 @@ impl Kernel {
         let running: Vec<_> = self.attached.iter().filter(|it| it.failed.is_none()).map(|it| it.program).collect();
         for program in &running {
             match program.entry {
-                Entry::Call(_) | Entry::Judge => found.extend(self.check_jump(program)),
+                Entry::Call(_) | Entry::Operation(_) | Entry::Judge => found.extend(self.check_jump(program)),
                 Entry::Tracepoint(..) | Entry::Lsm(_) => found.extend(self.check_link(program)),
             }
         }
@@ -35,14 +35,14 @@ impl Kernel {
         found
     }
 
-    /// `sys_exit` jumps to our program.
+    /// The program before it jumps to ours.
     fn check_jump(&mut self, program: &Program) -> Option<Own> {
-        let slot = program.entry.slot()?;
+        let (map, slot) = program.entry.slot()?;
         let ours = self.programs.get(program.name).and_then(|program| id(program).ok())?;
-        let why = match self.jumped.get(&slot, 0) {
+        let why = match self.jumps.get(map)?.ids.get(&slot, 0) {
             Ok(there) if there == ours => return None,
             Ok(there) => format!("program {there} is in its place"),
-            Err(_) => "sys_exit does not jump to it".to_owned(),
+            Err(_) => "nothing jumps to it".to_owned(),
         };
         let done = self.jump(program);
         Some(told(program.name, done, &why))

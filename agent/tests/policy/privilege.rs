@@ -3,11 +3,14 @@
 use common::{
     Kind,
     event::{
-        Acct, Bpf, Capset, CredChange, Hostname, IoUring, Ioport, Kexec, Keyctl, Kill, Landlock, Lsm, MemfdCreate,
-        ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl, ProcessVm, Ptrace,
-        Reboot, Seccomp, Setid, Setsid, Settime, Syslog, Userfaultfd,
+        Acct, Bpf, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill, Landlock, Lsm,
+        MemfdCreate, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl,
+        ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
     },
-    names::{BpfCommand, Capabilities, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal},
+    names::{
+        BpfCommand, Capabilities, Family, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal,
+        SocketType,
+    },
     wire::{Path, Wide},
 };
 use zerocopy::IntoBytes;
@@ -49,6 +52,8 @@ pub fn body(it: &Draft, path: Path) -> Vec<u8> {
         Landlock {}
         Lsm {}
         IoUring {}
+        IoUringSilent {}
+        Socket { family: Family(it.named("family", Family::NAMES)), socket: SocketType(it.named("socket", SocketType::NAMES)) }
         Personality { flags: PersonalityFlags(it.named("flags", PersonalityFlags::NAMES)) }
         Setsid {}
         Settime {}

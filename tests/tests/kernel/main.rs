@@ -18,6 +18,7 @@ mod programs;
 mod push;
 mod quiet;
 mod race;
+mod uring;
 
 /// The ways in which programs read kernel memory: all must tell the same.
 const FAMILIES: Families = Families;

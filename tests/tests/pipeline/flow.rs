@@ -139,7 +139,8 @@ fn all_events_of_a_stream_are_sealed_in_their_order() {
 
 #[test]
 fn a_full_batch_is_sealed_and_no_more_goes_in() {
-    let events = stream::all();
+    // credentials from nowhere are an alert, which closes a batch before it is full
+    let events = stream::of(|kind| kind != common::Kind::CredChange);
     let (count, last) = (events.len(), events.len() as u64 / 10);
     let limits = Limits { lines: 10, ..NEVER };
     let mut expected = vec![(Genesis, 0), (Start, 10)];

@@ -53,7 +53,7 @@ impl Initramfs {
             let link = root.join("bin").join(applet);
             symlink("busybox", &link).map_err(Error::io("linking", &link))?;
         }
-        for (source, name) in [("act.c", "act"), ("nothing.c", "nothing"), ("race.c", "race")] {
+        for (source, name) in [("act.c", "act"), ("nothing.c", "nothing"), ("race.c", "race"), ("uring.c", "uring")] {
             compile(&tree.root.join("tests/tests/kernel").join(source), &root.join(name))?;
         }
         let file = folder.join("initramfs.gz");

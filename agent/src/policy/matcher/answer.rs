@@ -57,7 +57,7 @@ pub fn numbers(kind: Kind, slot: Slot, check: &Check) -> Option<Vec<Vec<Atom>>> 
             }
             _ => None,
         },
-        Slot::BodyPart(..) | Slot::Context(_) => None,
+        Slot::BodyPart(..) | Slot::Context(_) | Slot::Derived(Derived::Via) => None,
         Slot::Derived(Derived::Kind) => match check {
             Check::Name(name) if *name == kind.name() => single(vec![atom(CALL, 0, 0, 0)]),
             Check::Name(_) => Some(Vec::new()),

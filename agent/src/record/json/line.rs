@@ -80,6 +80,7 @@ fn make_plan(kind: Kind) -> Vec<Part> {
         ("success", Item::Slot(Slot::Derived(Derived::Success))),
         ("time", Item::Time),
         ("user", Item::Slot(Slot::Context(ContextField::User))),
+        ("via", Item::Slot(Slot::Derived(Derived::Via))),
     ];
     let told = |fields: &'static [Field], slot: fn(usize) -> Slot| {
         fields.iter().enumerate().map(move |(at, field)| {
@@ -107,7 +108,7 @@ fn make_plan(kind: Kind) -> Vec<Part> {
 fn is_steady(item: Item) -> bool {
     match item {
         Item::Slot(Slot::Header(at)) | Item::Unlike(Slot::Header(at), _) => !MOVING.contains(&Header::FIELDS[at].name),
-        Item::Slot(Slot::Derived(it)) => matches!(it, Derived::Call | Derived::Kind),
+        Item::Slot(Slot::Derived(it)) => matches!(it, Derived::Call | Derived::Kind | Derived::Via),
         Item::Slot(Slot::Context(it)) => {
             matches!(it, ContextField::Auser | ContextField::Euser | ContextField::Group | ContextField::User)
         }
