@@ -1,10 +1,18 @@
 //! Sinks and disks that do not work for a while.
 
-use std::{fs, io::Write as _, path::Path, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Instant,
+};
 
 use seal::{BatchKind, GapReason};
 use tests::{
-    host::{Host, run, until},
+    host::{Host, PATIENCE, run, until},
     nginx::{Nginx, Options},
 };
 
@@ -66,13 +74,25 @@ fn a_full_disk_costs_the_oldest_batches_and_the_log_says_which() {
         noise(&host, 2000);
         evicted()
     });
-    // another fills what is left: nothing can be written until there is room again
+    // another takes whatever is free, also what the spool frees for itself: in the end nothing can be written
     let other = disk.0.join("other");
     let mut file = fs::File::create(&other).unwrap();
-    let trouble = until("the log to be stuck", || {
-        while file.write_all(&[7; 4096]).is_ok() {}
-        noise(&host, 200);
-        host.status()["trouble"].as_str().map(str::to_owned)
+    let stuck = AtomicBool::new(false);
+    let trouble = thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !stuck.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
+                if file.write_all(&[7; 4096]).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        let trouble = until("the log to be stuck", || {
+            noise(&host, 200);
+            host.status()["trouble"].as_str().map(str::to_owned)
+        });
+        stuck.store(true, Ordering::Relaxed);
+        trouble
     });
     assert!(trouble.contains("is full"), "{trouble}");
     fs::remove_file(&other).unwrap();
