@@ -273,7 +273,12 @@ def parse_seal(line):
     header, proof = seal["header"], seal["proof"]
     spelled = f'{{"sigtrail":"seal/v1","header":{canonical(header)},"proof":{canonical(proof)}}}'
     need(isinstance(header, str) and isinstance(proof, str) and spelled.encode() == line, "not a seal line")
-    return header, parse_header(header), parse_proof(proof)
+    text, header, proof = header, parse_header(header), parse_proof(proof)
+    n, path, origin, size, root, _, _ = proof
+    need(origin == header["origin"] and n == header["batch"] == size - 1, "1: header and proof disagree")
+    need(fold(path) == header["prev"], "1: the path does not lead to prev")
+    need(fold([leaf(text.encode())] + path) == root, "1: path and header do not lead to the signed root")
+    return text, header, proof
 
 def parse_enrolment(note):
     """(host key, chain key 0)"""
@@ -355,11 +360,7 @@ class Log:
         """The checks of the page, by its numbers. What makes the log incomplete is returned, tampering is raised."""
         incomplete = []
         n, kind = header["batch"], header["kind"]
-        index, path, origin, size, root, note, signatures = proof
-
-        need(origin == header["origin"] and index == n == size - 1, "1: header and proof disagree")
-        need(fold(path) == header["prev"], "1: the path does not lead to prev")
-        need(fold([leaf(text.encode())] + path) == root, "1: path and header do not lead to the signed root")
+        _, path, origin, size, root, note, signatures = proof
         self.origin = self.origin or origin
         need(origin == self.origin, "6: the batch is of another log")
 

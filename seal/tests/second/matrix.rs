@@ -26,7 +26,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// The crate tries every byte, from a snapshot before its batch: eighty thousand logs. The script tries one in forty.
+/// The crate tries every byte, from a snapshot before its batch: eighty thousand logs. The script tries each 67th.
 #[test]
 fn every_flipped_byte_is_noticed() {
     let log = fifty();
@@ -41,7 +41,7 @@ fn every_flipped_byte_is_noticed() {
             if verifier.finish().findings.is_empty() {
                 survivors.push((n, at));
             }
-            if tried % 41 == 0 {
+            if tried % 67 == 0 {
                 let bytes = [log.batches[..n].concat(), changed, log.batches[n + 1..].concat()].concat();
                 sample.push(Case::new(format!("batch {n}, byte {at}"), &log.trust(), bytes));
             }
@@ -50,7 +50,7 @@ fn every_flipped_byte_is_noticed() {
         lines(batch).iter().for_each(|line| before.push(&line[..line.len() - 1]));
     }
     assert_eq!(survivors, [], "of {tried}");
-    assert!(tried > 75_000 && sample.len() > 1_900, "{tried}");
+    assert!(tried > 75_000 && sample.len() > 1_100, "{tried}");
     let verified = both(&sample).iter().filter(|answer| answer.0 == Verdict::Verified).count();
     assert_eq!(verified, 0);
 }
@@ -103,7 +103,8 @@ fn every_batch_deleted_or_swapped_is_noticed_and_twice_is_no_change() {
         for other in [n + 1, n + 20].into_iter().filter(|other| *other < log.batches.len()) {
             let mut swapped = log.batches.clone();
             swapped.swap(n, other);
-            add("swapped", &log.trust(), &swapped, TAMPERED);
+            // all of them are as they were sealed, and one that comes late has nothing to be compared with
+            add("swapped", &log.trust(), &swapped, INCOMPLETE);
         }
     }
     for ((case, answer), expected) in cases.iter().zip(both(&cases)).zip(expected) {
