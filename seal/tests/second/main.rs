@@ -6,6 +6,7 @@ mod cases;
 mod common;
 mod forge;
 mod matrix;
+mod notes;
 mod spelling;
 mod two;
 mod vectors;
