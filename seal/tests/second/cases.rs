@@ -31,7 +31,7 @@ pub fn keys(origin: &str, salt: u8, batch: u64) -> (HostKey, HostKey) {
 }
 
 /// Every line that a header has today: two loads, a crash, another boot, losses, a summary, gaps, a clock step, and a
-/// change of the host key, which the format has though no command makes it yet.
+/// change of the host key.
 pub fn every() -> Log {
     let mut maker = Maker::new(ORIGIN, 1);
     let load = |kind, n, load| Facts { load: Some(load), ..facts(kind, n) };
