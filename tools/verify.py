@@ -5,74 +5,51 @@ Needs Python 3.11 and the openssl command, version 3; for zstd files the zstd co
 compressed standard input, are not read. Time: openssl is started for each signature, twice in a batch (about 10 ms).
 Memory: the hashes of one batch, and one hash for each batch of the log.
 """
-import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, itertools, json, os, re, subprocess, sys, tempfile
-import unicodedata, zlib
-
-VERIFIED, TAMPERED, INCOMPLETE, WRONG_CALL = range(4)
-MAX_LINE, MAX_TEXT, MAX_NOTE, MAX_ORIGIN, MAX_DEPTH, MAX_SIGNATURES = 262144, 65535, 16384, 1024, 64, 16
+import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, io, itertools, json, os, re, subprocess, sys
+import tempfile, zlib
+VERDICTS, WRONG_CALL = ["verified", "tampered", "incomplete"], 3
+MAX_LINE, MAX_TEXT, MAX_NOTE, MAX_DEPTH, MAX_SIGNATURES = 262144, 65535, 16384, 64, 16
+READ = MAX_LINE + 4096  # more than the longest line
 SEAL = b'{"sigtrail":"seal/'
-ENROL = '{"kind":"enrol","note":'
 REDACTED = re.compile(rb'\{"sigtrail":"redacted/v1","leaf":"([^"]*)"\}')
-
 
 def need(condition, what):
     if not condition:
         raise ValueError(what)
 
 # ---- Notations: each value has one spelling --------------------------------------------------------------------------
-
-def control(text):
-    return any(unicodedata.category(char) == "Cc" for char in text)
-
-def spaced(text):
-    return any(char.isspace() for char in text)
-
+def spelled(pattern, most=2**64):
+    def parse(text):
+        need(re.fullmatch(pattern, text) and len(text.encode()) <= most, f"not {pattern}: {text}")
+        return text
+    return parse
+CONTROL = r"\x00-\x1f\x7f-\x9f"
+plain = spelled(rf"[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?")
+word = spelled(rf"[^\s{CONTROL}]+", 255)
+key_name = spelled(rf"[^\s+{CONTROL}]+")
+origin_name = spelled(rf"[^\s+{CONTROL}]+", 1024)
+hex_hash = spelled("sha256:[0-9a-f]{64}")
 def number(text, limit=2**64):
     need(re.fullmatch("0|[1-9][0-9]{0,19}", text) and int(text) < limit, f"not a number: {text}")
     return int(text)
-
 def signed(text):
     need(text != "-0" and number(text.removeprefix("-")) < 2**63 + text.startswith("-"), f"not a number: {text}")
     return int(text)
-
 def b64(text, size=None):
     raw = base64.b64decode(text.encode(), validate=True)
     need(base64.b64encode(raw).decode() == text and size in (None, len(raw)), f"not base64 of {size} bytes: {text}")
     return raw
-
 def hash32(text):
     return b64(text, 32)
-
-def hex_hash(text):
-    need(re.fullmatch("sha256:[0-9a-f]{64}", text), f"not a hash: {text}")
-    return text
-
 def time(text):
-    need(re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z", text), f"not a time: {text}")
+    need(re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{9}Z", text), f"not a time: {text}")
     since = datetime.datetime.fromisoformat(text[:19]) - datetime.datetime(1970, 1, 1)
     need(0 <= (since.days * 86400 + since.seconds) * 10**9 + int(text[20:29]) < 2**64, f"not a time: {text}")
     return text
 
-def plain(text):
-    need(text and text == text.strip() and not control(text), f"not plain: {text}")
-    return text
-
-def word(text):
-    need(len(plain(text).encode()) <= 255 and not spaced(text), f"not a word: {text}")
-    return text
-
-def key_name(text):
-    need(text and not control(text) and not spaced(text) and "+" not in text, f"not a name: {text}")
-    return text
-
-def origin_name(text):
-    need(len(text.encode()) <= MAX_ORIGIN, "the origin is too long")
-    return key_name(text)
-
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
 ORDER_8 = 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826
-
 def vkey(text, name=None):
     """(name, id, key) of `name+id+key`: the key is a point of the curve, and not one of small order."""
     parts = text.split("+", 2)
@@ -99,14 +76,7 @@ def after(prefix, parser=str):
         return parser(text.removeprefix(prefix))
     return parse
 
-def one_of(*texts):
-    def parse(text):
-        need(text in texts, f"{text} is none of {texts}")
-        return text
-    return parse
-
 # ---- Canonical JSON (RFC 8785) ---------------------------------------------------------------------------------------
-
 def ecmascript(value):
     """A number as ECMAScript writes it: the same shortest digits that Python finds, with the point elsewhere."""
     need(abs(float(value)) < float("inf"), "not a number that a double holds")
@@ -145,29 +115,28 @@ def check_event(line):
         raise ValueError(f"an event line is not canonical JSON: {error}") from error
 
 # ---- Trees (RFC 6962) ------------------------------------------------------------------------------------------------
-
 def sha256(data):
     return hashlib.sha256(data).digest()
-
 def leaf(data):
     return sha256(b"\0" + data)
-
 def node(left, right):
     return sha256(b"\1" + left + right)
-
 def root_of(level):
     while len(level) > 1:
         pairs = [node(left, right) for left, right in zip(level[::2], level[1::2])]
         level = pairs + level[len(pairs) * 2:]
     return level[0] if level else sha256(b"")
-
 def fold(subtrees):
     """The root over perfect subtrees, given from right to left."""
     root = subtrees[0] if subtrees else sha256(b"")
     for left in subtrees[1:]:
         root = node(left, root)
     return root
-
+def grown(n, path, leaf):
+    """The path of the batch after: what the new leaf completes becomes one."""
+    while n & 1:
+        leaf, path, n = node(path[0], leaf), path[1:], n >> 1
+    return [leaf] + path
 def places(n, path):
     """{(first leaf, size): hash} of the perfect subtrees of a log of size n."""
     sizes = [1 << bit for bit in range(n.bit_length()) if n >> bit & 1]
@@ -175,67 +144,58 @@ def places(n, path):
     return dict(zip(zip(firsts, sizes), path))
 
 # ---- Signatures ------------------------------------------------------------------------------------------------------
-
 WORK = tempfile.TemporaryDirectory(prefix="sigtrail-verify-")
-# what stands before the 32 bytes in a SubjectPublicKeyInfo (RFC 8410)
-DER = bytes.fromhex("302a300506032b6570032100")
-
+DER = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo (RFC 8410), but for the key
 def ed25519(key, message, signature):
     for name, data in {"key": DER + key, "message": message, "signature": signature}.items():
         with open(os.path.join(WORK.name, name), "wb") as file:
             file.write(data)
     command = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in message -sigfile signature"
     return subprocess.run(command.split(), cwd=WORK.name, capture_output=True).returncode == 0
-
 def signed_by(key, signature, text):
     name, id, raw = signature
     return key[:2] == (name, id) and len(raw) == 64 and ed25519(key[2], text.encode(), raw)
 
 def parse_note(text):
     """(signed text, [(name, id, signature)])"""
-    need(not control(text.replace("\n", "")), "a control character")
+    need(not re.search(f"[{CONTROL}]", text.replace("\n", "")), "a control character")
     text, empty, rest = text.rpartition("\n\n")
     *lines, end = rest.split("\n")
     need(empty and end == "" and 0 < len(lines) <= MAX_SIGNATURES, "not a signed note")
     signatures = []
     for line in lines:
-        _, name, blob = fields(one_of("\u2014"), key_name, b64)(line)
+        _, name, blob = fields(spelled("\u2014"), key_name, b64)(line)
         need(len(blob) > 4, "an empty signature")
         signatures.append((name, blob[:4], blob[4:]))
     return text + "\n", signatures
 
 # ---- Header, proof, enrolment ----------------------------------------------------------------------------------------
-
-COUNTS = "seen kfilter lost recv ufilter emit trunc".split()
-
 def acct(text):
-    names = COUNTS + ["merge"] * (" merge=" in text)
+    names = "seen kfilter lost recv ufilter emit trunc".split() + ["merge"] * (" merge=" in text)
     hook, *counts = fields(word, *(after(f"{name}=", number) for name in names))(text)
     need(len(counts) == 7 or counts[7] > 0, "merge=0 is not written")
     return {"hook": hook, "merge": 0} | dict(zip(names, counts))
+def between(text):
+    first, _, last = text.partition("-")
+    need(number(first) <= number(last), f"not a range: {text}")
 
-def gap(text):
-    sink, numbers, reason = fields(word, str, one_of("evict", "quarantine", "lag"))(text)
-    first, dash, last = numbers.partition("-")
-    need(dash and number(first) <= number(last), f"not a range: {text}")
-
-KINDS = one_of("genesis", "start", "events", "heartbeat", "stop", "rotate", "recovered")
-CLOCK = fields(one_of("sync=0", "sync=1"), after("maxerr_us=", number), after("step_ns=", signed))
+KINDS = spelled("genesis|start|events|heartbeat|stop|rotate|recovered")
+CLOCK = fields(spelled("sync=[01]"), after("maxerr_us=", number), after("step_ns=", signed))
 CPU = fields(lambda text: number(text, 2**32), number, number, number)
+GAP = fields(word, between, spelled("evict|quarantine|lag"))
 ONE, OPTION, ANY = (1, 1), (0, 1), (0, MAX_TEXT)
 HEADER = [
     ("origin", ONE, origin_name), ("batch", ONE, number), ("prev", ONE, hash32), ("kind", ONE, KINDS),
     ("events", ONE, number), ("first", ONE, number), ("root", ONE, hash32), ("payload", ONE, fields(hex_hash, number)),
     ("boot", ONE, word), ("host", ONE, plain), ("mono", ONE, fields(number, number)), ("wall", ONE, fields(time, time)),
-    ("clock", ONE, CLOCK), ("agent", ONE, fields(word, hex_hash, one_of("bpf"), hex_hash)), ("policy", ONE, hex_hash),
-    ("load", OPTION, number), ("cpu", ANY, CPU), ("acct", ANY, acct), ("lost", ONE, number), ("gap", ANY, gap),
+    ("clock", ONE, CLOCK), ("agent", ONE, fields(word, hex_hash, spelled("bpf"), hex_hash)), ("policy", ONE, hex_hash),
+    ("load", OPTION, number), ("cpu", ANY, CPU), ("acct", ANY, acct), ("lost", ONE, number), ("gap", ANY, GAP),
     ("receipt", ANY, plain), ("next", ONE, vkey), ("hostkey", OPTION, vkey),
 ]
 
 def parse_header(text):
-    need(len(text.encode()) <= MAX_TEXT, "the header is too long")
     version, *lines, end = text.split("\n")
-    need(version == "sigtrail/batch/v1" and end == "", "not a header")
+    need(len(text.encode()) <= MAX_TEXT and version == "sigtrail/batch/v1" and end == "", "not a header")
     header = {}
     for key, (least, most), parser in HEADER:
         values = list(itertools.takewhile(lambda line: line.startswith(key + " "), lines))
@@ -257,22 +217,20 @@ def parse_header(text):
 
 def parse_proof(text):
     """(index, path, origin, size, root, signed text, signatures)"""
-    need(len(text.encode()) <= MAX_TEXT, "the proof is too long")
     head, empty, note = text.partition("\n\n")
     version, index, *path = head.split("\n")
-    need(version == "c2sp.org/tlog-proof@v1" and empty, "not a proof")
-    n = after("index ", number)(index)
-    need(len(path) == n.bit_count(), "the length of the path")
-    note, signatures = parse_note(note)
-    origin, size, root, end = note.split("\n")
+    need(len(text.encode()) <= MAX_TEXT and version == "c2sp.org/tlog-proof@v1" and empty, "not a proof")
+    n, (note, signatures) = after("index ", number)(index), parse_note(note)
+    origin, size, root, _ = note.split("\n")
     need([name for name, _, _ in signatures[:2]] == [origin, origin + "/chain"], "who signed")
+    need(len(path) == n.bit_count(), "the length of the path")
     return n, [hash32(line) for line in path], origin, number(size), hash32(root), note, signatures
 
 def parse_seal(line):
     seal = json.loads(line.decode())
     header, proof = seal["header"], seal["proof"]
-    spelled = f'{{"sigtrail":"seal/v1","header":{canonical(header)},"proof":{canonical(proof)}}}'
-    need(isinstance(header, str) and isinstance(proof, str) and spelled.encode() == line, "not a seal line")
+    again = f'{{"sigtrail":"seal/v1","header":{canonical(header)},"proof":{canonical(proof)}}}'
+    need(isinstance(header, str) and isinstance(proof, str) and again.encode() == line, "not a seal line")
     text, header, proof = header, parse_header(header), parse_proof(proof)
     n, path, origin, size, root, _, _ = proof
     need(origin == header["origin"] and n == header["batch"] == size - 1, "1: header and proof disagree")
@@ -280,12 +238,13 @@ def parse_seal(line):
     need(fold([leaf(text.encode())] + path) == root, "1: path and header do not lead to the signed root")
     return text, header, proof
 
-def parse_enrolment(note):
-    """(host key, chain key 0)"""
-    need(len(note.encode()) <= MAX_NOTE, "the enrolment note is too long")
+def parse_enrolment(line):
+    """(host key, chain key 0) of the event line of batch 0."""
+    note = json.loads(line.decode())["note"]
+    need(isinstance(note, str) and canonical({"kind": "enrol", "note": note}).encode() == line, "not an enrolment")
     text, signatures = parse_note(note)
-    version, origin, host, chain, *facts, at, end = text.split("\n")
-    need(version == "sigtrail/enrol/v1", "not an enrolment note")
+    version, origin, host, chain, *facts, at, _ = text.split("\n")
+    need(len(note.encode()) <= MAX_NOTE and version == "sigtrail/enrol/v1", "not an enrolment note")
     origin = after("origin ", key_name)(origin)
     host, chain = vkey(after("hostkey ")(host), origin), vkey(after("chainkey ")(chain), origin + "/chain")
     for fact in facts:
@@ -296,15 +255,14 @@ def parse_enrolment(note):
     return host, chain
 
 # ---- The log ---------------------------------------------------------------------------------------------------------
-
 class Lines:
     """The event lines of one batch."""
     def __init__(self):
-        self.leaves, self.payload, self.size, self.redacted, self.first, self.wrong = [], hashlib.sha256(), 0, 0, b"", None
+        self.leaves, self.payload, self.size, self.redacted = [], hashlib.sha256(), 0, 0
+        self.first, self.wrong = None, None
 
     def add(self, line):
-        if not self.leaves:
-            self.first = line
+        self.first = line if self.first is None else self.first
         try:
             redacted = REDACTED.fullmatch(line)
             self.leaves.append(hash32(redacted[1].decode()) if redacted else leaf(line))
@@ -316,43 +274,44 @@ class Lines:
         except ValueError as error:
             self.wrong = self.wrong or error
 
-
 class Log:
     def __init__(self, keys=(), heads=(), begin=0):
         self.pinned, self.heads, self.next = keys, list(heads), begin
-        self.findings = []  # (TAMPERED or INCOMPLETE, batch, file, what)
+        self.findings = []
         self.seen = {}  # by number: what makes a copy of the batch the same
         self.host, self.chain = None, None  # the host key in force, the chain key of the next batch
         self.last, self.cpus = None, {}  # the header before, if it was good; the last number of each CPU
         self.places, self.root, self.size = {}, None, 0  # the log up to the last good batch
         self.origin, self.start, self.end = None, None, None
-        self.batches = self.events = self.lost = self.absent = self.redacted = self.unsealed = 0
+        self.batches = self.events = self.lost = 0
+
+    def found(self, severity, batch, name, what):
+        self.findings.append({"severity": severity, "batch": batch, "input": name, "what": what})
 
     def read(self, name, stream):
         """Whole batches, to the end of the stream."""
         lines = Lines()
-        while line := stream.readline(MAX_LINE + 4096):
-            whole = line.endswith(b"\n")
-            while not line.endswith(b"\n") and (more := stream.readline(MAX_LINE)):
-                line, whole = line[:MAX_LINE + 4096] + more[-1:], more.endswith(b"\n")
-            if whole and line.startswith(SEAL):
+        while line := stream.readline(READ):
+            while len(line) >= READ and line[-1:] != b"\n" and (more := stream.readline(READ)):
+                line = line[:READ] + more[-1:]  # it is too long, whatever is in it
+            if line[-1:] == b"\n" and line.startswith(SEAL):
                 self.batch(name, lines, line[:-1])
                 lines = Lines()
             else:
-                lines.add(line[:-1] if whole else line)
+                lines.add(line.removesuffix(b"\n"))
         if lines.leaves or lines.wrong:
-            self.unsealed += len(lines.leaves)
-            at = self.next if self.origin else None
-            self.findings.append((INCOMPLETE, at, name, "10: lines at the end without a seal"))
+            what = f"10: {len(lines.leaves)} lines at the end without a seal"
+            self.found("incomplete", self.next if self.origin else None, name, what)
 
     def batch(self, name, lines, seal):
         n = self.next
         try:
             text, header, proof = parse_seal(seal)
             n = header["batch"]
-            self.findings += [(INCOMPLETE, n, name, what) for what in self.check(text, header, proof, lines)]
+            for what in self.check(text, header, proof, lines):
+                self.found("incomplete", n, name, what)
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            self.findings.append((TAMPERED, n, name, f"{error}"))
+            self.found("tampered", n, name, str(error))
             if n == self.next:
                 self.next, self.last, self.chain = self.next + 1, None, None
 
@@ -369,7 +328,8 @@ class Log:
         else:
             of = [len(lines.leaves), root_of(lines.leaves), [f"sha256:{lines.payload.hexdigest()}", lines.size]]
             sealed = [header["events"], header["root"], of[2] if lines.redacted else header["payload"]]
-            need(of == sealed and not lines.wrong, f"2, 3: the event lines are not those that were sealed: {lines.wrong}")
+            need(of == sealed, "2: the event lines are not those that were sealed")
+            need(not lines.wrong, f"3: {lines.wrong}")
         if lines.redacted:
             incomplete.append(f"2: {lines.redacted} lines are redacted")
 
@@ -378,7 +338,7 @@ class Log:
         same = sha256(repr((text, note, signatures[:must])).encode())
         if n < self.next:
             need(self.seen.get(n, same) == same, "7: another batch has the same number")
-            return incomplete + [f"7: it stands behind later ones"] * (n not in self.seen)
+            return incomplete + ["7: it stands behind later ones"] * (n not in self.seen)
         hole = n > self.next
         if hole:
             incomplete.append(f"7: batches {self.next} to {n - 1} are not there")
@@ -388,9 +348,8 @@ class Log:
         if hole or (self.pinned and not host):
             host = pinned[0] if pinned else host
         if n == 0 and lines.leaves:
-            line = lines.first.decode()
-            need(line.startswith(ENROL) and header["events"] == 1, "4: batch 0 is not an enrolment")
-            enrolled, chain = parse_enrolment(json.loads(line)["note"])
+            enrolled, chain = parse_enrolment(lines.first)
+            need(header["events"] == 1, "4: batch 0 is not an enrolment")
             need(enrolled[0] == origin and (not self.pinned or host == enrolled), "4: batch 0 enrols another key")
             host = enrolled
         if host or self.pinned:
@@ -407,17 +366,16 @@ class Log:
             self.follows(last, header)
         incomplete += self.account(header, last)
         for head in self.heads[:]:
-            if head[0] == origin and head[1] in (n, n + 1):
-                need(head[2] == (root if head[1] == n + 1 else header["prev"]), "9: the root is not that of a known head")
+            if head[0] == origin and head[1] in (n, size):
+                need(head[2] == (root if head[1] == size else header["prev"]), "9: the root is not that of the head")
                 self.heads.remove(head)
 
-        self.seen[n], self.places = same, places(size, subtrees_after(n, path, leaf(text.encode())))
-        self.root, self.size = root, size
-        self.next, self.last, self.chain = n + 1, header, header["next"]
+        self.seen[n], self.places = same, places(size, grown(n, path, leaf(text.encode())))
+        self.next, self.size, self.root, self.last, self.chain = size, size, root, header, header["next"]
         self.host = host and (header["hostkey"] or host)
         self.start, self.end = self.start or header["wall"][0], header["wall"][1]
-        self.batches, self.events, self.lost = self.batches + 1, self.events + len(lines.leaves), self.lost + header["lost"]
-        self.redacted, self.absent = self.redacted + lines.redacted, self.absent + bool(header["events"] > len(lines.leaves))
+        self.batches, self.lost = self.batches + 1, self.lost + header["lost"]
+        self.events += len(lines.leaves)
         return incomplete
 
     def follows(self, last, header):
@@ -452,49 +410,42 @@ class Log:
 
     def verdict(self):
         if not self.batches and not self.findings:
-            self.findings.append((INCOMPLETE, None, None, "10: no sealed batch"))
+            self.found("incomplete", None, None, "10: no sealed batch")
         for head in self.heads:
-            self.findings.append((INCOMPLETE, self.next, None, f"9: the known head of size {head[1]} is not in the log"))
-        return min((finding[0] for finding in self.findings), default=VERIFIED)
-
-
-def subtrees_after(n, path, leaf):
-    """The path that the batch after has: the subtrees that the new leaf completes become one."""
-    path = [leaf] + path
-    while n & 1:
-        path, n = [node(path[1], path[0])] + path[2:], n >> 1
-    return path
+            self.found("incomplete", self.next, None, f"9: the known head of size {head[1]} is not in the log")
+        # by the alphabet, tampered is the greater one
+        return max((finding["severity"] for finding in self.findings), default="verified")
 
 # ---- The program -----------------------------------------------------------------------------------------------------
-
 @contextlib.contextmanager
 def unpacked(path):
     """The lines of a file, compressed or not."""
     if path == "-":
         yield sys.stdin.buffer
         return
-    with open(path, "rb") as file:
-        magic = file.peek(4)[:4]
+    with open(path, "rb", buffering=0) as raw:
+        magic = raw.read(4)
+        raw.seek(0)
         if magic[:2] == b"\x1f\x8b":
-            with gzip.open(file) as stream:
+            with gzip.open(raw) as stream:
                 yield stream
         elif magic == b"\x28\xb5\x2f\xfd":
-            with subprocess.Popen(["zstd", "-dcq"], stdin=file, stdout=subprocess.PIPE) as zstd:
+            with subprocess.Popen(["zstd", "-dcq"], stdin=raw, stdout=subprocess.PIPE) as zstd:
                 yield zstd.stdout
             if zstd.returncode:
                 raise OSError("zstd cannot read it")
         else:
-            yield file
+            yield io.BufferedReader(raw)
 
 UNREADABLE = OSError, EOFError, zlib.error
 
 def first_batch(path):
     """The number in the first seal of a file: files are read in this order, whatever their names."""
+    found = None
     with contextlib.suppress(*UNREADABLE), unpacked(path) as stream:
-        while path != "-" and (line := stream.readline(MAX_LINE + 4096)):
-            if line.startswith(SEAL) and (found := re.search(rb"\\nbatch (\d{1,20})\\n", line)):
-                return int(found[1])
-    return -1
+        while path != "-" and not found and (line := stream.readline(READ)):
+            found = line.startswith(SEAL) and re.search(rb"\\nbatch (\d{1,20})\\n", line)
+    return int(found[1]) if found else -1
 
 def files(paths):
     for path in paths:
@@ -511,24 +462,20 @@ def given(value, parse):
         with open(value, encoding="utf-8") as file:
             text = file.read()
     if text.startswith("sigtrail/enrol/v1\n"):
-        return [parse_enrolment(text)[0]]
-    lines = [line.strip() for line in text.split("\n")]
-    values = [parse(line) for line in lines if line and not line.startswith("#")]
+        return [parse_enrolment(canonical({"kind": "enrol", "note": text}).encode())[0]]
+    values = [parse(line) for line in map(str.strip, text.split("\n")) if line and not line.startswith("#")]
     need(values, f"nothing in {value}")
     return values
 
 def main():
     parser = argparse.ArgumentParser(description="Verify a sealed log of sigtrail", epilog="Exit code: 0 verified, "
                                      "1 tampered, 2 incomplete, 3 wrong call.")
-    def wrong_call(message):
-        print(f"{parser.prog}: {message}", file=sys.stderr)
-        sys.exit(WRONG_CALL)
-    parser.error = wrong_call
+    parser.error = lambda message: parser.exit(WRONG_CALL, f"{parser.prog}: {message}\n")
     option = parser.add_argument
     option("input", nargs="+", metavar="FILE|DIR|-", help="plain, gzip or zstd; - is standard input, plain")
     option("--key", action="append", default=[], metavar="VKEY|FILE",
            help="a host key known to be right, a file with one a line, or a file with the enrolment note")
-    option("--known-head", action="append", default=[], metavar="HEAD|FILE", help='"origin size root", or a file of them')
+    option("--known-head", action="append", default=[], metavar="HEAD|FILE", help='"origin size root", or a file of it')
     option("--from", dest="begin", type=number, default=0, metavar="BATCH", help="the input begins with this batch")
     option("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args()
@@ -538,33 +485,23 @@ def main():
         paths = sorted(files(args.input), key=first_batch)
         subprocess.run(["openssl", "version"], check=True, capture_output=True)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        wrong_call(error)
+        parser.error(error)
     log = Log(keys, heads, args.begin)
     for path in paths:
         try:
             with unpacked(path) as stream:
                 log.read(path, stream)
         except UNREADABLE as error:
-            log.findings.append((INCOMPLETE, None, path, f"cannot be read further: {error}"))
-    verdict = log.verdict()
-    report(log, verdict, args.json)
-    sys.exit(verdict)
-
-def report(log, verdict, as_json):
-    head = log.root and f"{log.origin} {log.size} {base64.b64encode(log.root).decode()}"
-    facts = {"verdict": ["verified", "tampered", "incomplete"][verdict], "origin": log.origin, "from": log.start,
-             "to": log.end, "batches": log.batches, "events": log.events, "lost": log.lost, "absent": log.absent,
-             "redacted": log.redacted, "unsealed": log.unsealed, "head": head, "pinned": bool(log.pinned)}
-    if as_json:
-        names = [None, "tampered", "incomplete"]
-        found = [{"severity": names[it[0]], "batch": it[1], "input": it[2], "what": it[3]} for it in log.findings]
-        print(json.dumps(facts | {"findings": found}, indent=2))
-        return
-    for name, value in facts.items():
-        print(f"{name:<10}{value}")
-    for severity, batch, path, what in log.findings:
-        print(f"{path}: batch {batch}: {what}")
-
+            log.found("incomplete", None, path, f"10: cannot be read further: {error}")
+    head = f"{log.origin} {log.size} {base64.b64encode(log.root).decode()}" if log.root else None
+    report = {"verdict": log.verdict(), "origin": log.origin, "from": log.start, "to": log.end, "batches": log.batches,
+              "events": log.events, "lost": log.lost, "head": head, "pinned": bool(log.pinned)}
+    if args.json:
+        print(json.dumps(report | {"findings": log.findings}, indent=2))
+    else:
+        print("\n".join(f"{name:<10}{value}" for name, value in report.items()))
+        print("".join("{severity}: {input}: batch {batch}: {what}\n".format(**one) for one in log.findings), end="")
+    sys.exit(VERDICTS.index(report["verdict"]))
 
 if __name__ == "__main__":
     main()

@@ -15,5 +15,5 @@ while line := sys.stdin.buffer.readline():
     log = verify.Log([verify.vkey(key) for key in case["keys"]], [head(text) for text in case["heads"]], case["from"])
     log.read("log", io.BytesIO(sys.stdin.buffer.read(case["length"])))
     verdict = log.verdict()
-    first = next((it for it in log.findings if it[0] == verdict), (None, None, None, ""))
-    print(json.dumps([verdict, first[1], first[3]]), flush=True)
+    first = next((it for it in log.findings if it["severity"] == verdict), {"batch": None, "what": ""})
+    print(json.dumps([verdict, first["batch"], first["what"]]), flush=True)

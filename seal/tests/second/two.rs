@@ -62,19 +62,19 @@ pub fn theirs(cases: &[Case]) -> Vec<Answer> {
             }
         });
         let lines = BufReader::new(output).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
-        lines.map(|(code, batch, what): (u64, Option<u64>, String)| (verdict(code), batch, what)).collect()
+        lines.map(|(word, batch, what): (String, Option<u64>, String)| (verdict(&word), batch, what)).collect()
     });
     assert!(python.wait().unwrap().success());
     assert_eq!(answers.len(), cases.len());
     answers
 }
 
-/// The verdict of an exit code.
-pub fn verdict(code: u64) -> Verdict {
-    match code {
-        0 => Verdict::Verified,
-        1 => Verdict::Found(Severity::Tampered),
-        2 => Verdict::Found(Severity::Incomplete),
+/// The verdict as `--json` spells it.
+fn verdict(word: &str) -> Verdict {
+    match word {
+        "verified" => Verdict::Verified,
+        "tampered" => Verdict::Found(Severity::Tampered),
+        "incomplete" => Verdict::Found(Severity::Incomplete),
         other => panic!("{other} is no verdict"),
     }
 }
