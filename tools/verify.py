@@ -46,7 +46,6 @@ def time(text):
     since = datetime.datetime.fromisoformat(text[:19]) - datetime.datetime(1970, 1, 1)
     need(0 <= (since.days * 86400 + since.seconds) * 10**9 + int(text[20:29]) < 2**64, f"not a time: {text}")
     return text
-
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
 ORDER_8 = 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826
@@ -61,7 +60,6 @@ def vkey(text, name=None):
     need(y not in (0, 1, P - 1, ORDER_8, P - ORDER_8), f"a key of small order: {text}")
     need(parts[1] == sha256(parts[0].encode() + b"\n" + raw).hex()[:8], f"not the id of the key: {text}")
     return parts[0], bytes.fromhex(parts[1]), raw[1:]
-
 def fields(*parsers):
     """Values with one space between them."""
     def parse(text):
@@ -69,7 +67,6 @@ def fields(*parsers):
         need(len(values) == len(parsers), f"number of values: {text}")
         return [parser(value) for parser, value in zip(parsers, values)]
     return parse
-
 def after(prefix, parser=str):
     def parse(text):
         need(text.startswith(prefix), f"{prefix} is missing: {text}")
@@ -92,7 +89,6 @@ def ecmascript(value):
     else:
         text = digits[0] + ("." + digits[1:]) * (len(digits) > 1) + f"e{point - 1:+}"
     return "-" * (value < 0) + text
-
 def canonical(value, depth=0):
     """The one spelling of a value."""
     need(depth <= MAX_DEPTH, "too many levels")
@@ -104,7 +100,6 @@ def canonical(value, depth=0):
     if type(value) in (int, float):
         return ecmascript(value)
     return json.dumps(value, ensure_ascii=False)
-
 def check_event(line):
     try:
         need(len(line) <= MAX_LINE, "too long")
@@ -207,12 +202,12 @@ def parse_header(text):
         name, _, value = line.partition(" ")
         need(name.startswith("x-") and word(name) and plain(value), f"header: {line}")
     cpus, hooks = [cpu[0] for cpu in header["cpu"]], [count["hook"] for count in header["acct"]]
-    need((header["kind"] == "genesis") == (header["batch"] == 0), "header: genesis is batch 0")
-    need((header["kind"] == "rotate") == (header["hostkey"] is not None), "header: hostkey comes with rotate")
+    kind, hostkey = header["kind"], header["hostkey"]
+    need((kind == "genesis") == (header["batch"] == 0) and (kind == "rotate") == bool(hostkey), "header: kind")
     need(cpus == sorted(set(cpus)) and all(cpu[1] <= cpu[2] for cpu in header["cpu"]), "header: cpu")
     need(len(hooks) == len(set(hooks)), "header: a hook twice")
     need(header["next"][0] == header["origin"] + "/chain", "header: the name of next")
-    need(header["hostkey"] is None or header["hostkey"][0] == header["origin"], "header: the name of hostkey")
+    need(not hostkey or hostkey[0] == header["origin"], "header: the name of hostkey")
     return header
 
 def parse_proof(text):
@@ -277,8 +272,7 @@ class Lines:
 class Log:
     def __init__(self, keys=(), heads=(), begin=0):
         self.pinned, self.heads, self.next = keys, list(heads), begin
-        self.findings = []
-        self.seen = {}  # by number: what makes a copy of the batch the same
+        self.findings, self.seen = [], {}  # seen: by number, what makes a copy of the batch the same
         self.host, self.chain = None, None  # the host key in force, the chain key of the next batch
         self.last, self.cpus = None, {}  # the header before, if it was good; the last number of each CPU
         self.places, self.root, self.size = {}, None, 0  # the log up to the last good batch
@@ -349,8 +343,8 @@ class Log:
             host = pinned[0] if pinned else host
         if n == 0 and lines.leaves:
             enrolled, chain = parse_enrolment(lines.first)
-            need(header["events"] == 1, "4: batch 0 is not an enrolment")
-            need(enrolled[0] == origin and (not self.pinned or host == enrolled), "4: batch 0 enrols another key")
+            need(header["events"] == 1 and enrolled[0] == origin, "4: batch 0 is not the enrolment of this log")
+            need(not self.pinned or host == enrolled, "4: batch 0 enrols another key")
             host = enrolled
         if host or self.pinned:
             need(host and signed_by(host, signatures[0], note), "4: not signed by the host key")
@@ -361,14 +355,11 @@ class Log:
 
         tree, last = places(n, path), None if hole else self.last
         need(all(self.places.get(at, hash) == hash for at, hash in tree.items()), "7: the log forks")
-        need(header["mono"][0] <= header["mono"][1], "6: mono goes back")
-        if last:
-            self.follows(last, header)
+        self.follows(last, header)
         incomplete += self.account(header, last)
-        for head in self.heads[:]:
-            if head[0] == origin and head[1] in (n, size):
-                need(head[2] == (root if head[1] == size else header["prev"]), "9: the root is not that of the head")
-                self.heads.remove(head)
+        for head in [head for head in self.heads if head[0] == origin and head[1] in (n, size)]:
+            need(head[2] == (root if head[1] == size else header["prev"]), "9: the root is not that of a known head")
+            self.heads.remove(head)
 
         self.seen[n], self.places = same, places(size, grown(n, path, leaf(text.encode())))
         self.next, self.size, self.root, self.last, self.chain = size, size, root, header, header["next"]
@@ -379,6 +370,9 @@ class Log:
         return incomplete
 
     def follows(self, last, header):
+        need(header["mono"][0] <= header["mono"][1], "6: mono goes back")
+        if not last:
+            return
         started = header["kind"] in ("start", "recovered")
         need(header["prev"] == self.root, "6: the tree before is not that after the batch before")
         need(header["first"] == last["first"] + last["events"], "6: first does not continue")
@@ -393,13 +387,11 @@ class Log:
             if it["seen"] != it["kfilter"] + it["lost"] + it["recv"] or it["trunc"] > it["emit"] \
                     or it["recv"] != it["ufilter"] + it["emit"] + it["merge"]:
                 yield f"8: the account of {it['hook']} does not add up"
-        parts = sum(it["lost"] for it in header["acct"]), sum(cpu[3] for cpu in header["cpu"])
-        if header["lost"] < max(parts):
+        if header["lost"] < max(sum(it["lost"] for it in header["acct"]), sum(cpu[3] for cpu in header["cpu"])):
             yield "8: lost is less than the sum of its parts"
         old = header["load"] is None
-        on = last and header["boot"] == last["boot"] and header["load"] == last["load"]
-        on = on and not (old and header["kind"] == "start")
-        before = self.cpus if on else {}
+        same = last and header["boot"] == last["boot"] and header["load"] == last["load"]
+        before = self.cpus if same and not (old and header["kind"] == "start") else {}
         for cpu, first, end, lost in header["cpu"]:
             if lost > end - first + 1:
                 yield f"8: CPU {cpu} lost more than its numbers"
@@ -413,7 +405,7 @@ class Log:
             self.found("incomplete", None, None, "10: no sealed batch")
         for head in self.heads:
             self.found("incomplete", self.next, None, f"9: the known head of size {head[1]} is not in the log")
-        # by the alphabet, tampered is the greater one
+        # of the two, tampered is the greater by the alphabet
         return max((finding["severity"] for finding in self.findings), default="verified")
 
 # ---- The program -----------------------------------------------------------------------------------------------------
@@ -438,7 +430,6 @@ def unpacked(path):
             yield io.BufferedReader(raw)
 
 UNREADABLE = OSError, EOFError, zlib.error
-
 def first_batch(path):
     """The number in the first seal of a file: files are read in this order, whatever their names."""
     found = None
