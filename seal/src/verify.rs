@@ -265,8 +265,8 @@ impl Verifier {
         let (header, after) = (&batch.header, &batch.proof.checkpoint);
         let roots = [(header.batch, header.prev), (after.size, after.root)];
         let heads = mem::take(&mut self.trust.heads).into_iter();
-        let (heads, others): (Vec<_>, _) = heads
-            .partition(|head| head.origin == header.origin && roots.iter().any(|(size, _)| *size == head.size));
+        let (heads, others): (Vec<_>, _) =
+            heads.partition(|head| head.origin == header.origin && roots.iter().any(|(size, _)| *size == head.size));
         self.trust.heads = others;
         if heads.iter().any(|head| !roots.contains(&(head.size, head.root))) {
             self.find(Some(header.batch), What::Head);

@@ -52,7 +52,8 @@ pub fn every() -> Log {
     one.cpus = vec![cpu(0, 0, 9, 0), cpu(3, 0, 24, 2)];
     one.accounts = vec![account("sys_exit/open", 2, 8), account("tp_btf/sched_process_exec", 0, 0)];
     one.lost = 3;
-    let events = [br#"{"n":[0,-1,1.5,1e-7,1e+21,333333333.3333333],"seq":"2"}"#.as_slice(), b"{\"\\u0001\":\"\\n\\\"\\\\\"}"];
+    let events =
+        [br#"{"n":[0,-1,1.5,1e-7,1e+21,333333333.3333333],"seq":"2"}"#.as_slice(), b"{\"\\u0001\":\"\\n\\\"\\\\\"}"];
     maker.add(&events, &one);
     let mut two = load(BatchKind::Events, 3, 7);
     two.cpus = vec![cpu(3, 25, 30, 0)];
@@ -114,7 +115,9 @@ fn flip(bytes: &[u8], after: &str) -> Vec<u8> {
 fn other_batch(log: &Log, n: usize, events: &[&[u8]], chain: u64) -> Vec<u8> {
     let ((host, chain), (_, next)) = (keys(ORIGIN, 1, chain), keys(ORIGIN, 1, chain + 1));
     let mut lines = Lines::new();
-    events.iter().for_each(|event| lines.push(event).unwrap());
+    for event in events {
+        lines.push(event).unwrap();
+    }
     reseal(&log.batches[n], events, &host, &chain, |header: &mut Header| {
         header.events = lines.len();
         header.root = lines.root();
@@ -158,7 +161,10 @@ pub fn vectors() -> Vec<Vector> {
     let seals = |line: &&[u8]| line.starts_with(b"{\"sigtrail\"");
     let seals = bytes.split_inclusive(|byte| *byte == b'\n').filter(seals).collect::<Vec<_>>().concat();
     add("payload-gone", cut, Some(0), KEY, "event lines are not there", seals);
-    let gone = format!(r#"{{"sigtrail":"redacted/v1","leaf":"{}"}}"#, seal::text::base64(&seal::tree::leaf(br#"{"seq":"4"}"#)));
+    let gone = format!(
+        r#"{{"sigtrail":"redacted/v1","leaf":"{}"}}"#,
+        seal::text::base64(&seal::tree::leaf(br#"{"seq":"4"}"#))
+    );
     add("redacted", cut, Some(3), KEY, "redacted", replace(&bytes, r#"{"seq":"4"}"#, &gone));
     add("account-seen", cut, Some(2), KEY, "hook x", third(|f| f.accounts = account(6, 5, 5, 0)));
     add("account-received", cut, Some(2), KEY, "hook x", third(|f| f.accounts = account(5, 5, 4, 0)));
@@ -171,11 +177,39 @@ pub fn vectors() -> Vec<Vector> {
 
     add("event-changed", bad, Some(2), KEY, "`root` differs", replace(&bytes, "curl", "Curl"));
     add("event-deleted", bad, Some(3), KEY, "`events` differs", replace(&bytes, "{\"seq\":\"4\"}\n", ""));
-    add("event-added", bad, Some(3), KEY, "`events` differs", replace(&bytes, "{\"seq\":\"4\"}\n", "{\"seq\":\"4\"}\n{}\n"));
-    add("events-swapped", bad, Some(3), KEY, "`root`", replace(&bytes, "{\"seq\":\"4\"}\n{\"seq\":\"5\"}", "{\"seq\":\"5\"}\n{\"seq\":\"4\"}"));
-    add("event-with-a-carriage-return", bad, Some(3), KEY, "canonical", replace(&bytes, "{\"seq\":\"4\"}\n", "{\"seq\":\"4\"}\r\n"));
+    add(
+        "event-added",
+        bad,
+        Some(3),
+        KEY,
+        "`events` differs",
+        replace(&bytes, "{\"seq\":\"4\"}\n", "{\"seq\":\"4\"}\n{}\n"),
+    );
+    add(
+        "events-swapped",
+        bad,
+        Some(3),
+        KEY,
+        "`root`",
+        replace(&bytes, "{\"seq\":\"4\"}\n{\"seq\":\"5\"}", "{\"seq\":\"5\"}\n{\"seq\":\"4\"}"),
+    );
+    add(
+        "event-with-a-carriage-return",
+        bad,
+        Some(3),
+        KEY,
+        "canonical",
+        replace(&bytes, "{\"seq\":\"4\"}\n", "{\"seq\":\"4\"}\r\n"),
+    );
     add("header-changed", bad, Some(2), KEY, "disagree on `root`", replace(&bytes, "emit=2 trunc=1", "emit=2 trunc=0"));
-    add("clock-step-hidden", bad, Some(3), KEY, "disagree on `root`", replace(&bytes, "step_ns=-2000000000", "step_ns=0"));
+    add(
+        "clock-step-hidden",
+        bad,
+        Some(3),
+        KEY,
+        "disagree on `root`",
+        replace(&bytes, "step_ns=-2000000000", "step_ns=0"),
+    );
     add("path-changed", bad, Some(2), KEY, "disagree on `prev`", flip(&bytes, "index 2\\n"));
     for (name, key, words) in [
         ("host-signature-changed", format!("— {ORIGIN} "), "the host signature"),
@@ -213,7 +247,8 @@ pub fn vectors() -> Vec<Vector> {
     add("boot-clock-ends-before-it-begins", bad, Some(2), KEY, "`mono`", third(|f| f.mono.1 = f.mono.0 - 1));
     add("no-canonical-json", bad, Some(2), KEY, "keys out of order", third_of(&[br#"{"b":1,"a":1}"#], |_| ()));
     let two = [&batches[..1], &every.batches[1..2]].concat().concat();
-    let spelled = respell(&two[batches[0].len()..], &keys(ORIGIN, 1, 1), &|text: String| text.replace("lost 0", "lost 00"));
+    let spelled =
+        respell(&two[batches[0].len()..], &keys(ORIGIN, 1, 1), &|text: String| text.replace("lost 0", "lost 00"));
     add("a-number-spelled-otherwise", bad, Some(1), KEY, "`lost`", [&batches[0][..], &spelled].concat());
     all
 }
@@ -222,6 +257,6 @@ fn account(seen: u64, recv: u64, emit: u64, trunc: u64) -> Vec<Account> {
     vec![Account { hook: "x".into(), seen, recv, emit, trunc, ..Account::default() }]
 }
 
-fn cpu(first: u64, last: u64, lost: u64) -> Vec<Cpu> {
-    vec![Cpu { id: 0, first, last, lost }]
+fn cpu(first: u64, end: u64, lost: u64) -> Vec<Cpu> {
+    vec![Cpu { id: 0, first, last: end, lost }]
 }

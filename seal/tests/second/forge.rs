@@ -6,7 +6,13 @@ use seal::proof::{Checkpoint, Proof};
 use seal::{HostKey, tree};
 
 /// The batch with these lines and its header changed by a function, signed by the two keys.
-pub fn reseal(batch: &[u8], events: &[&[u8]], host: &HostKey, chain: &HostKey, change: impl Fn(&mut Header)) -> Vec<u8> {
+pub fn reseal(
+    batch: &[u8],
+    events: &[&[u8]],
+    host: &HostKey,
+    chain: &HostKey,
+    change: impl Fn(&mut Header),
+) -> Vec<u8> {
     let change = |text: String| {
         let mut header = Header::parse(&text).unwrap();
         change(&mut header);

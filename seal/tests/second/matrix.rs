@@ -16,7 +16,8 @@ fn fifty() -> Log {
             _ => BatchKind::Events,
         };
         let line = format!("{{\"seq\":\"{n}\"}}");
-        let lines = if kind == BatchKind::Heartbeat { vec![] } else { vec![line.as_bytes(); 1 + usize::from(n % 4 == 2)] };
+        let lines =
+            if kind == BatchKind::Heartbeat { vec![] } else { vec![line.as_bytes(); 1 + usize::from(n % 4 == 2)] };
         maker.add(&lines, &facts(kind, n));
     }
     maker.finish()
@@ -47,7 +48,9 @@ fn every_flipped_byte_is_noticed() {
             }
             tried += 1;
         }
-        lines(batch).iter().for_each(|line| before.push(&line[..line.len() - 1]));
+        for line in lines(batch) {
+            before.push(&line[..line.len() - 1]);
+        }
     }
     assert_eq!(survivors, [], "of {tried}");
     assert!(tried > 75_000 && sample.len() > 1_100, "{tried}");

@@ -56,7 +56,8 @@ fn openssl_agrees_with_a_thousand_notes() {
     for n in 0..1000 {
         let bytes = random(n, "text");
         let key = HostKey::new(&format!("log-{n}.example/é{}", bytes[1]), &random(n, "secret")).unwrap();
-        let words: Vec<_> = bytes.iter().take(usize::from(bytes[0] % 32) + 1).map(|byte| format!("{byte}€\n")).collect();
+        let words: Vec<_> =
+            bytes.iter().take(usize::from(bytes[0] % 32) + 1).map(|byte| format!("{byte}€\n")).collect();
         let text = format!("{}\n{}", words.concat(), "\n".repeat(usize::from(bytes[2] % 3)));
         let mut note = Note { signatures: vec![key.sign(&text)], text };
         assert_eq!(Note::parse(&note.to_string()).as_ref(), Ok(&note));

@@ -88,6 +88,12 @@ pub fn both(cases: &[Case]) -> Vec<Answer> {
             differ.push(format!("{}\n  crate:  {ours:?}\n  script: {theirs:?}", case.name));
         }
     }
-    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), cases.len(), differ[..differ.len().min(9)].join("\n"));
+    assert!(
+        differ.is_empty(),
+        "{} of {} differ:\n{}",
+        differ.len(),
+        cases.len(),
+        differ[..differ.len().min(9)].join("\n")
+    );
     answers
 }

@@ -5,25 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::cases::{OTHER, Vector, every, vectors};
-use crate::common::{ORIGIN, log, verify};
+use crate::common::{ORIGIN, golden, log, vector, verify};
 
 const HEAD: &str = "\
 # One log a line: cases/<name>.ndjson, the verdict, the batch of the first finding that makes the verdict, the options
 # of the verifier, and words of that finding as sigtrail-verify puts it.
 ";
-
-fn vector(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name)
-}
-
-/// `SEAL_BLESS=1` writes the vectors anew.
-fn golden(name: &str, made: &[u8]) {
-    if std::env::var_os("SEAL_BLESS").is_some() {
-        fs::create_dir_all(vector("cases")).unwrap();
-        fs::write(vector(name), made).unwrap();
-    }
-    assert!(fs::read(vector(name)).unwrap() == made, "{name} is not what is made");
-}
 
 #[test]
 fn the_vectors_are_made_to_the_byte() {
@@ -51,9 +38,10 @@ fn ask(program: &mut Command, file: &str, options: &[&str]) -> (Option<i32>, ser
 fn check(line: &str) {
     let words: Vec<_> = line.split_whitespace().collect();
     let [name, verdict, batch, rest @ ..] = words.as_slice() else { panic!("{line}") };
-    let options = rest.iter().position(|word| !word.starts_with("--")).map_or(0, |_| {
-        rest.iter().enumerate().take_while(|(at, word)| at % 2 == 1 || word.starts_with("--")).count()
-    });
+    let options = rest
+        .iter()
+        .position(|word| !word.starts_with("--"))
+        .map_or(0, |_| rest.iter().enumerate().take_while(|(at, word)| at % 2 == 1 || word.starts_with("--")).count());
     let (options, words) = rest.split_at(options);
     let code = ["verified", "tampered", "incomplete"].iter().position(|one| one == verdict).unwrap();
     let batch = batch.parse::<u64>().ok();
@@ -95,7 +83,9 @@ fn check_one(name: &str) {
 fn both_programs_say_of_each_vector_what_the_table_says() {
     let lines = lines();
     assert!(lines.len() > 40);
-    lines.iter().for_each(|line| check(line));
+    for line in lines {
+        check(&line);
+    }
 }
 
 /// `CVE-2023-31438`: a journal could be truncated and go on, because epochs without entries had no seal.
