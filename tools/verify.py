@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Verifies a sealed log of sigtrail. Written from docs/sealed-log.md alone: a second opinion beside sigtrail-verify.
+"""Verifies a sealed log of sigtrail. Written from docs/sealed-log.md: a second opinion beside sigtrail-verify.
 
 Needs Python 3.11 and the openssl command, version 3; for zstd files the zstd command. Segments of the spool, and
-compressed standard input, are not read. Time, as measured: 6 ms of CPU for each signature (openssl is started for it, twice
-in a batch), 0.15 ms for an event of 700 bytes. Memory: the hashes of one batch, and one hash for each batch of the log.
+compressed standard input, are not read. Time, as measured: 6 ms of CPU for each signature (openssl is started for it,
+twice in a batch), 0.15 ms for an event of 700 bytes. Memory: the hashes of one batch, and one for each batch of the log.
 """
 import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, io, itertools, json, os, re, subprocess, sys
 import tempfile, zlib
