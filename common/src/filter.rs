@@ -2,8 +2,11 @@
 
 mod matcher;
 
-use crate::call::TABLE;
-pub use matcher::{ATOMS, Atom, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step};
+use crate::{
+    call::TABLE,
+    wire::{Device, Inode},
+};
+pub use matcher::{ATOMS, Atom, EXECUTABLE, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step, outcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.
@@ -60,11 +63,32 @@ pub struct Control {
     pub wake_bytes: u32,
     /// Which of the filters holds: 0 or 1.
     pub chosen: u32,
-    /// Nothing.
-    pub reserved: u32,
+    /// Its process group, in the initial pid namespace.
+    pub agent_group: u32,
     /// The filters.
     pub filters: [Filter; 2],
 }
+
+/// The executable of processes, as the exec that started it named it: what the user half knows as `process.exe`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Executable {
+    /// Its inode.
+    pub inode: Inode,
+    /// The device of its file system.
+    pub dev: Device,
+    /// Bytes of `path`.
+    pub len: u32,
+    /// Its components as events have them: leaf first, each ended by a NUL.
+    pub path: [u8; EXECUTABLE_PATH],
+}
+
+/// Bytes of the path of an [`Executable`]: one with a longer path is not remembered.
+pub const EXECUTABLE_PATH: usize = 128;
+
+/// Something of the agent: a [`crate::names::Touched`], and its number in the kernel (a thread in the initial pid
+/// namespace).
+pub type Own = [u32; 2];
 
 /// What happened to the events of one hook on one CPU. `seen = filtered + sent + lost`.
 #[repr(C)]

@@ -1,4 +1,4 @@
-//! An event of a call is written: is it dropped by the policy for certain? The other programs jump here when a
+//! An event of a call is written: is it dropped by the policy for certain, or an alert? The other programs jump here when a
 //! [`Matcher`] has the last word about their kind, so that the verifier follows it once and not once for each kind.
 
 use core::ptr::read_volatile;
@@ -10,14 +10,14 @@ use aya_ebpf::{
 };
 use common::{
     Hook, Lane,
-    filter::{ATOMS, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS},
+    filter::{ATOMS, EXECUTABLE_PATH, Executable, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, outcome},
     wire::{Path, mark},
 };
 
 use crate::{
-    draft::{CallDraft, TAIL, TEXT, transmit},
-    filter,
-    kernel::{clamp, mask},
+    draft::{self, CallDraft, TAIL, TEXT, transmit},
+    executable, filter,
+    kernel::{Base, Fast, Memory, clamp, mask},
     program::sys_exit::DRAFT,
 };
 
@@ -41,6 +41,8 @@ struct Answers {
     plain: [u64; PATHS],
     /// The byte before the one that is looked at.
     before: u64,
+    /// 1: some step may have sent the event.
+    sent: u64,
 }
 
 /// An answer.
@@ -57,6 +59,11 @@ const LAST: i32 = 8 * 4096 - 16;
 const NAME: u64 = 256;
 /// Offsets of numbers in an event end here.
 const FIXED: i32 = 0x7fc;
+
+/// Where the executable's path is put in the draft, behind all that an event may need, to be compared as those of the
+/// event are.
+const EXECUTABLE_AT: u64 = 28 << 10;
+const _: () = assert!(size_of::<CallDraft<[u8; 1024]>>() <= EXECUTABLE_AT as usize);
 
 /// The draft as bytes.
 #[derive(Clone, Copy)]
@@ -100,6 +107,13 @@ impl Subject {
         let tail = CallDraft::<()>::START as u64 + fixed;
         let end = tail + u64::from(path.start) + u64::from(path.len);
         Subject { end, name: tail + u64::from(path.name), path }
+    }
+
+    /// The executable of the process, whose path [`put`] has put into the draft. `len`: 0 when it is not known.
+    #[inline(always)]
+    fn executable(len: u64) -> Subject {
+        let marks = if len == 0 { mark::TRUNCATED } else { 0 };
+        Subject { end: EXECUTABLE_AT + len, name: 0, path: Path { len: len as u32, marks, ..Path::default() } }
     }
 
     /// Whether the components are all there is: the name beside an object of a security hook tells nothing about it.
@@ -222,8 +236,26 @@ fn is_plain(bytes: Bytes, name: u64, answers: *mut Answers) -> bool {
     false
 }
 
+/// Puts the path of an executable into the draft. Returns its length.
+///
+/// # Safety
+/// `draft` is the draft of this CPU.
 #[inline(always)]
-fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> bool {
+unsafe fn put(draft: *mut u8, it: &Executable) -> u64 {
+    // SAFETY: within the draft, behind the event.
+    unsafe {
+        let to = draft.add(EXECUTABLE_AT as usize).cast::<u64>();
+        let from = (&raw const it.path).cast::<u64>();
+        for word in 0..EXECUTABLE_PATH / 8 {
+            to.add(word).write_volatile(from.add(word).read_volatile());
+        }
+    }
+    clamp::<{ EXECUTABLE_PATH as i32 }>(u64::from(it.len))
+}
+
+/// What becomes of an event: one of [`outcome`]. `executable`: bytes of the path of the executable, see [`put`].
+#[inline(always)]
+fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers, executable: u64) -> u32 {
     // SAFETY: parts of a matcher and the answers of this CPU; the verifier checks each access.
     unsafe {
         let yes = &raw mut (*answers).yes;
@@ -262,12 +294,12 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
                 break;
             }
             let place = &matcher.places[at];
-            let (offset, plain) = if place.path == 0 {
-                (matcher.paths[0], (*answers).plain[0])
-            } else {
-                (matcher.paths[1], (*answers).plain[1])
+            let (subject, plain) = match place.path {
+                0 => (Subject::of(bytes, matcher.paths[0], fixed), (*answers).plain[0]),
+                1 => (Subject::of(bytes, matcher.paths[1], fixed), (*answers).plain[1]),
+                _ => (Subject::executable(executable), 0),
             };
-            let answer = Subject::of(bytes, offset, fixed).is_at(bytes, place, plain != 0);
+            let answer = subject.is_at(bytes, place, plain != 0);
             let bit = 1 << mask::<63>(u64::from(place.bit));
             if answer == Answer::Yes {
                 yes.write_volatile(yes.read_volatile() | bit);
@@ -276,24 +308,37 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
                 may.write_volatile(may.read_volatile() | bit);
             }
         }
+        let sent = &raw mut (*answers).sent;
+        sent.write_volatile(0);
         for at in 0..STEPS {
             if at as u32 >= matcher.step_count {
                 break;
             }
             let step = &matcher.steps[at];
             let (yes, may) = (yes.read_volatile(), may.read_volatile());
-            // what sends is content with what may be; what discards is not
-            let (with, without) = if step.sends != 0 { (may, yes) } else { (yes, may) };
-            if step.with & !with == 0 && step.without & without == 0 {
-                return step.sends == 0;
+            if step.partly == 0 && step.with & !yes == 0 && step.without & may == 0 {
+                return unless_sent(step.outcome, sent);
+            }
+            if step.outcome != outcome::DISCARD && step.with & !may == 0 && step.without & yes == 0 {
+                sent.write_volatile(1);
             }
         }
-        matcher.sends == 0
+        unless_sent(matcher.otherwise, sent)
     }
 }
 
+/// What may have been sent already is not discarded.
+///
+/// # Safety
+/// `sent` is a part of the answers of this CPU.
 #[inline(always)]
-fn judge() {
+unsafe fn unless_sent(it: u32, sent: *const u64) -> u32 {
+    // SAFETY: the caller's part.
+    if it == outcome::DISCARD && unsafe { sent.read_volatile() } != 0 { outcome::SEND } else { it }
+}
+
+#[inline(always)]
+fn judge<M: Memory>() {
     let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
     let draft = draft.cast::<CallDraft<()>>();
     // SAFETY: the draft of this CPU, which the program that jumped here has filled.
@@ -306,14 +351,20 @@ fn judge() {
         let fixed = mask::<0x7ff>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));
         let kind = mask::<127>(u64::from((*draft).prefix.kind)) as u32;
         let matcher = MATCHERS.get(filter::index() * KINDS as u32 + kind);
-        if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0))
-            && discards(bytes, fixed, matcher, answers)
-        {
+        let mut outcome = outcome::SEND;
+        if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0)) {
+            let known = if matcher.executable == 0 { None } else { executable::of::<M>(M::task()) };
+            let executable = known.map_or(0, |it| put(draft.cast(), it));
+            outcome = outcome_of(bytes, fixed, matcher, answers, executable);
+        }
+        if outcome == outcome::DISCARD {
             filter::count(Hook::SysExit, |counts| counts.filtered += 1);
             return;
         }
         let is_bulk = read_volatile(&raw const (*draft).state[CallDraft::<()>::LANE]) != 0;
-        let lane = if is_bulk { Lane::Bulk } else { Lane::Critical };
+        // alerts about files must not push out what the critical lane is for
+        let is_urgent = outcome == outcome::ALERT && draft::is_critical_lane_half_empty();
+        let lane = if is_bulk && !is_urgent { Lane::Bulk } else { Lane::Critical };
         transmit::<{ (TAIL + TEXT) as i32 }, _, _>(&mut *draft, fixed, Hook::SysExit, lane);
     }
 }
@@ -321,20 +372,20 @@ fn judge() {
 /// For the program of [`crate::kernel::Fast`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_fast(_: BtfTracePointContext) -> i32 {
-    judge();
+    judge::<Fast>();
     0
 }
 
 /// For those of [`crate::kernel::Base`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_base(_: BtfTracePointContext) -> i32 {
-    judge();
+    judge::<Base>();
     0
 }
 
 /// For those behind perf events.
 #[tracepoint]
 pub fn judge_perf(_: TracePointContext) -> u32 {
-    judge();
+    judge::<Fast>();
     0
 }
