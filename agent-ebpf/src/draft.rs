@@ -75,7 +75,7 @@ impl<R, const ROOM: usize> Draft<R, ROOM> {
 
 impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Where the tail starts in the event.
-    const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
+    pub const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
 
     /// Starts an event: fills the header from the task.
     #[inline(always)]

@@ -8,10 +8,11 @@ use aya_ebpf::{macros::map, maps::LruHashMap};
 use common::{
     event::Exec,
     filter::{EXECUTABLE_PATH, Executable},
+    wire::{Path, mark},
 };
 
 use crate::{
-    draft::Draft,
+    draft::{CallDraft, Draft},
     kernel::{Memory, copy, load},
     path::Subject,
 };
@@ -54,7 +55,7 @@ pub fn forget(file: usize) {
 
 /// What a task runs, if that is known for certain.
 #[inline(always)]
-pub fn of<M: Memory>(task: usize) -> Option<&'static Executable> {
+fn of<M: Memory>(task: usize) -> Option<&'static Executable> {
     let file = load!(M, usize, load!(M, usize, task, task.mm), mm.exe_file);
     // prctl(PR_SET_MM_EXE_FILE) can put any file there
     if load!(M, u32, file, file.flags) & EXEC == 0 {
@@ -64,4 +65,32 @@ pub fn of<M: Memory>(task: usize) -> Option<&'static Executable> {
     let it = unsafe { EXECUTABLES.get(&(file as u64)) }?;
     let (inode, dev) = Subject::File(file).identity::<M>();
     if it.inode == inode && it.dev == dev { Some(it) } else { None }
+}
+
+/// Where the executable is put in the draft of a call, behind all that an event may need: a [`Path`] as those of events,
+/// and its components.
+pub const AT: usize = 28 << 10;
+const COMPONENTS_AT: usize = AT + size_of::<Path>().next_multiple_of(8);
+const _: () = assert!(size_of::<CallDraft<[u8; 1024]>>() <= AT && COMPONENTS_AT + EXECUTABLE_PATH <= 8 * 4096);
+
+/// Puts what a task runs into a draft, to be compared as the paths of the event are: a path that was cut when it is not
+/// known. `fixed`: where the tail starts in the event.
+///
+/// # Safety
+/// `slot` is [`crate::program::sys_exit::DRAFT`] of this CPU.
+#[inline(always)]
+pub unsafe fn put<M: Memory>(slot: *mut u8, fixed: u64, task: usize) {
+    // SAFETY: within the slot, behind the event.
+    unsafe {
+        let path = slot.add(AT).cast::<Path>();
+        let start = (COMPONENTS_AT - CallDraft::<()>::START) as u32 - fixed as u32;
+        path.write(Path { start, marks: mark::TRUNCATED, ..Path::default() });
+        let Some(it) = of::<M>(task) else { return };
+        let to = slot.add(COMPONENTS_AT).cast::<u64>();
+        let from = (&raw const it.path).cast::<u64>();
+        for word in 0..EXECUTABLE_PATH / 8 {
+            to.add(word).write(from.add(word).read());
+        }
+        path.write(Path { start, len: it.len, ..Path::default() });
+    }
 }

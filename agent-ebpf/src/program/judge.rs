@@ -10,14 +10,14 @@ use aya_ebpf::{
 };
 use common::{
     Hook, Lane,
-    filter::{ATOMS, EXECUTABLE_PATH, Executable, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, outcome},
+    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, outcome},
     wire::{Path, mark},
 };
 
 use crate::{
     draft::{self, CallDraft, TAIL, TEXT, transmit},
     executable, filter,
-    kernel::{Base, Fast, Memory, clamp, mask},
+    kernel::{clamp, mask},
     program::sys_exit::DRAFT,
 };
 
@@ -37,8 +37,10 @@ struct Answers {
     may: u64,
     /// 1: all atoms that are joined to the one that comes hold.
     held: u64,
+    /// Where the paths are in the event, and the executable behind it; room for any two bits.
+    offsets: [u64; 4],
     /// 1: the name that the caller gave needs no folding, by path.
-    plain: [u64; PATHS],
+    plain: [u64; 4],
     /// The byte before the one that is looked at.
     before: u64,
     /// 1: some step may have sent the event.
@@ -59,11 +61,6 @@ const LAST: i32 = 8 * 4096 - 16;
 const NAME: u64 = 256;
 /// Offsets of numbers in an event end here.
 const FIXED: i32 = 0x7fc;
-
-/// Where the executable's path is put in the draft, behind all that an event may need, to be compared as those of the
-/// event are.
-const EXECUTABLE_AT: u64 = 28 << 10;
-const _: () = assert!(size_of::<CallDraft<[u8; 1024]>>() <= EXECUTABLE_AT as usize);
 
 /// The draft as bytes.
 #[derive(Clone, Copy)]
@@ -107,13 +104,6 @@ impl Subject {
         let tail = CallDraft::<()>::START as u64 + fixed;
         let end = tail + u64::from(path.start) + u64::from(path.len);
         Subject { end, name: tail + u64::from(path.name), path }
-    }
-
-    /// The executable of the process, whose path [`put`] has put into the draft. `len`: 0 when it is not known.
-    #[inline(always)]
-    fn executable(len: u64) -> Subject {
-        let marks = if len == 0 { mark::TRUNCATED } else { 0 };
-        Subject { end: EXECUTABLE_AT + len, name: 0, path: Path { len: len as u32, marks, ..Path::default() } }
     }
 
     /// Whether the components are all there is: the name beside an object of a security hook tells nothing about it.
@@ -236,26 +226,9 @@ fn is_plain(bytes: Bytes, name: u64, answers: *mut Answers) -> bool {
     false
 }
 
-/// Puts the path of an executable into the draft. Returns its length.
-///
-/// # Safety
-/// `draft` is the draft of this CPU.
+/// What becomes of an event: one of [`outcome`].
 #[inline(always)]
-unsafe fn put(draft: *mut u8, it: &Executable) -> u64 {
-    // SAFETY: within the draft, behind the event.
-    unsafe {
-        let to = draft.add(EXECUTABLE_AT as usize).cast::<u64>();
-        let from = (&raw const it.path).cast::<u64>();
-        for word in 0..EXECUTABLE_PATH / 8 {
-            to.add(word).write_volatile(from.add(word).read_volatile());
-        }
-    }
-    clamp::<{ EXECUTABLE_PATH as i32 }>(u64::from(it.len))
-}
-
-/// What becomes of an event: one of [`outcome`]. `executable`: bytes of the path of the executable, see [`put`].
-#[inline(always)]
-fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers, executable: u64) -> u32 {
+fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> u32 {
     // SAFETY: parts of a matcher and the answers of this CPU; the verifier checks each access.
     unsafe {
         let yes = &raw mut (*answers).yes;
@@ -282,7 +255,11 @@ fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers
             yes.write_volatile(yes.read_volatile() | bit);
             may.write_volatile(may.read_volatile() | bit);
         }
+        let offsets = &raw mut (*answers).offsets;
+        let executable = usize::from(EXECUTABLE);
+        (&raw mut (*offsets)[executable]).write_volatile((executable::AT - CallDraft::<()>::START) as u64);
         for path in 0..PATHS {
+            (&raw mut (*offsets)[path]).write_volatile(u64::from(matcher.paths[path]));
             if matcher.paths[path] != 0 {
                 let subject = Subject::of(bytes, matcher.paths[path], fixed);
                 let plain = !subject.is_resolved() && is_plain(bytes, subject.name, answers);
@@ -294,12 +271,10 @@ fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers
                 break;
             }
             let place = &matcher.places[at];
-            let (subject, plain) = match place.path {
-                0 => (Subject::of(bytes, matcher.paths[0], fixed), (*answers).plain[0]),
-                1 => (Subject::of(bytes, matcher.paths[1], fixed), (*answers).plain[1]),
-                _ => (Subject::executable(executable), 0),
-            };
-            let answer = subject.is_at(bytes, place, plain != 0);
+            let path = mask::<3>(u64::from(place.path)) as usize;
+            let offset = offsets.cast::<u64>().add(path).read_volatile();
+            let plain = (&raw const (*answers).plain).cast::<u64>().add(path).read_volatile();
+            let answer = Subject::of(bytes, offset as u32, fixed).is_at(bytes, place, plain != 0);
             let bit = 1 << mask::<63>(u64::from(place.bit));
             if answer == Answer::Yes {
                 yes.write_volatile(yes.read_volatile() | bit);
@@ -338,7 +313,7 @@ unsafe fn unless_sent(it: u32, sent: *const u64) -> u32 {
 }
 
 #[inline(always)]
-fn judge<M: Memory>() {
+fn judge() {
     let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
     let draft = draft.cast::<CallDraft<()>>();
     // SAFETY: the draft of this CPU, which the program that jumped here has filled.
@@ -353,9 +328,7 @@ fn judge<M: Memory>() {
         let matcher = MATCHERS.get(filter::index() * KINDS as u32 + kind);
         let mut outcome = outcome::SEND;
         if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0)) {
-            let known = if matcher.executable == 0 { None } else { executable::of::<M>(M::task()) };
-            let executable = known.map_or(0, |it| put(draft.cast(), it));
-            outcome = outcome_of(bytes, fixed, matcher, answers, executable);
+            outcome = outcome_of(bytes, fixed, matcher, answers);
         }
         if outcome == outcome::DISCARD {
             filter::count(Hook::SysExit, |counts| counts.filtered += 1);
@@ -372,20 +345,20 @@ fn judge<M: Memory>() {
 /// For the program of [`crate::kernel::Fast`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_fast(_: BtfTracePointContext) -> i32 {
-    judge::<Fast>();
+    judge();
     0
 }
 
 /// For those of [`crate::kernel::Base`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_base(_: BtfTracePointContext) -> i32 {
-    judge::<Base>();
+    judge();
     0
 }
 
 /// For those behind perf events.
 #[tracepoint]
 pub fn judge_perf(_: TracePointContext) -> u32 {
-    judge::<Fast>();
+    judge();
     0
 }

@@ -305,7 +305,6 @@ impl Compiler {
             }
         }
         matcher.otherwise = otherwise;
-        matcher.executable = places.iter().any(|place| place.path == EXECUTABLE).into();
         matcher.atom_count = atoms.len() as u32;
         matcher.place_count = places.len() as u32;
         matcher.step_count = taken.len() as u32;

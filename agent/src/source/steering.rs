@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
     call::LACKING,
-    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class},
+    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class, matched},
     names::Touched,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -169,8 +169,9 @@ fn filter(wanted: &Wanted) -> Filter {
         filter.x86_64[call.x86_64()] = *call as u8;
         call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
     }
-    for (kind, _) in &wanted.matchers {
-        filter.matched[*kind as usize] = 1;
+    for (kind, matcher) in &wanted.matchers {
+        filter.matched[*kind as usize] =
+            if matcher.asks_executable() { matched::WITH_EXECUTABLE } else { matched::YES };
     }
     filter.x86_64[LACKING] = 0;
     filter.i386[LACKING] = 0;

@@ -118,10 +118,6 @@ pub struct Matcher {
     pub step_count: u32,
     /// What becomes of an event about which no step decides: one of [`outcome`].
     pub otherwise: u32,
-    /// 1: there are places that the executable is compared with.
-    pub executable: u32,
-    /// Nothing.
-    pub reserved: u32,
     /// Where the paths that are looked at ([`crate::wire::Path`]) start in the event; 0 for none.
     pub paths: [u32; PATHS],
     /// The atoms.
@@ -132,6 +128,13 @@ pub struct Matcher {
     pub steps: [Step; STEPS],
 }
 
+impl Matcher {
+    /// Whether it is about the executable of the process.
+    pub fn asks_executable(&self) -> bool {
+        self.places.iter().take(self.place_count as usize).any(|place| place.path == EXECUTABLE)
+    }
+}
+
 impl Default for Matcher {
     fn default() -> Self {
         Self {
@@ -140,8 +143,6 @@ impl Default for Matcher {
             place_count: 0,
             step_count: 0,
             otherwise: outcome::SEND,
-            executable: 0,
-            reserved: 0,
             paths: [0; PATHS],
             atoms: [Atom::default(); ATOMS],
             places: [Place::default(); PLACES],
