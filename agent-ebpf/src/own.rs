@@ -90,7 +90,9 @@ impl Object {
     pub fn of_file<M: Memory>(file: usize) -> Object {
         const PROGRAM_NAME: u64 = u64::from_ne_bytes(*b"bpf-prog");
         const MAP_NAME: u64 = u64::from_ne_bytes(*b"bpf-map\0");
+        // that of a new one, and that of one which is looked up
         const LINK_NAME: u64 = u64::from_ne_bytes(*b"bpf_link");
+        const LINK_AGAIN: u64 = u64::from_ne_bytes(*b"bpf-link");
         if file == 0 {
             return Object::NONE;
         }
@@ -104,7 +106,7 @@ impl Object {
                 Object { what: Touched::PROGRAM, number: load!(M, u32, aux, bpf_prog_aux.number) }
             }
             MAP_NAME => Object { what: Touched::MAP, number: load!(M, u32, object, bpf_map.number) },
-            LINK_NAME => Object { what: Touched::LINK, number: load!(M, u32, object, bpf_link.number) },
+            LINK_NAME | LINK_AGAIN => Object { what: Touched::LINK, number: load!(M, u32, object, bpf_link.number) },
             _ => Object::NONE,
         }
     }

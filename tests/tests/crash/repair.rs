@@ -70,6 +70,11 @@ fn what_is_taken_away_is_mended_and_told() {
     assert_eq!(record["state"], "restored", "{record}");
     assert!(path("link_sys_exit").exists());
 
+    for (command, count) in [("BPF_MAP_DELETE_ELEM", 1), ("BPF_MAP_UPDATE_ELEM", 1)] {
+        let found = touches(&host, command);
+        assert!(found.len() == count && found.iter().all(|line| line["touches"] == "map"), "{command}: {found:#?}");
+    }
+
     // and what was named again is taken up by the next run
     let pids = [agent.pid()];
     agent.kill();
