@@ -117,8 +117,8 @@ fn whoever_touches_the_agent_is_told_at_once() {
             && record["policy"]["rule"].as_str().is_some_and(|rule| rule.starts_with("self."))
         {
             assert!(record["pid"] != pid && record["pid"] == std::process::id(), "{line}");
-            println!("{line}");
-            alarms += 1;
+            // the signal that ends it is one more
+            alarms += u32::from(record["kind"] != "kill");
         }
     })
     .unwrap();
@@ -188,11 +188,11 @@ fn each_hand_on_the_agent_is_told_once() {
     let pidfd = act(libc::SYS_pidfd_open, args![pid, 0]);
     assert_eq!(act(libc::SYS_pidfd_send_signal, args![pidfd, 18, 0, 0]), 0);
     assert!(act(libc::SYS_pidfd_getfd, args![pidfd, 0, 0]) >= 0);
-    // a page of its own, of which is said that it is not needed now (MADV_COLD)
+    // a page of its own, of which is said that it will be needed (MADV_WILLNEED)
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let page = u64::from_str_radix(maps.split('-').next().unwrap(), 16).unwrap();
     let page = [page.to_ne_bytes(), 4096_u64.to_ne_bytes()].concat();
-    assert_eq!(act(libc::SYS_process_madvise, args![pidfd, page, 1, 20, 0]), 4096);
+    assert_eq!(act(libc::SYS_process_madvise, args![pidfd, page, 1, 3, 0]), 4096);
     let iov = words(&[4096, 0, 8, 0]);
     act(libc::SYS_process_vm_writev, args![pid, iov.clone(), 1, iov, 1, 0]);
     assert_eq!(act(libc::SYS_ptrace, args![0x4206, thread, 0, 0]), 0);
@@ -259,7 +259,8 @@ fn each_hand_on_the_agent_is_told_once() {
         if let Ok(record) = serde_json::from_str::<Value>(line)
             && record["policy"]["rule"].as_str().is_some_and(|rule| rule.starts_with("self.sign"))
         {
-            assert!(record["pid"] == other, "{line}");
+            // the signal that ends it comes from here
+            assert!(record["pid"] == other || record["pid"] == std::process::id(), "{line}");
         }
     })
     .unwrap();
