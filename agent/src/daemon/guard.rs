@@ -36,7 +36,8 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
     // while the programs of the run before are taken up, they do not know us yet
     let pid = std::process::id();
     let mut rule = |id: &str, title: &str, kinds: &str, rest: &str| {
-        let head = format!("  - id: {OWN_RULES}{id}\n    title: {title}\n    kinds: [{kinds}]\n    we: {{ pid: {pid} }}\n");
+        let head =
+            format!("  - id: {OWN_RULES}{id}\n    title: {title}\n    kinds: [{kinds}]\n    we: {{ pid: {pid} }}\n");
         text.extend([&head, rest, "    verdict: alert\n    level: critical\n"]);
     };
     // other failures change nothing, and are too many to be looked at one by one
@@ -54,12 +55,7 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
          removexattr, file_setattr, swap",
         &touched("path", ""),
     );
-    rule(
-        "replaced",
-        "Something was put in the place of a file of the agent",
-        "rename, link",
-        &touched("target", ""),
-    );
+    rule("replaced", "Something was put in the place of a file of the agent", "rename, link", &touched("target", ""));
     rule(
         "written",
         "A file of the agent was opened to be written",
@@ -160,7 +156,8 @@ mod tests {
         for dir in ["/var/lib/sigtrail", "/srv/a b/", "/x/'\"*?[\\", "relative"] {
             let config = Config { state_dir: dir.into(), policy: vec!["/etc/p: #.yaml".into()], ..Config::default() };
             let text = rules(&config, Some(Path::new("/etc/sigtrail/config.yaml")));
-            let policy = Policy::parse_behind(Some(("self", &text)), &[]).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+            let policy = Policy::parse_behind(Some(("self", &text)), &[])
+                .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
             let ids: Vec<_> = policy.rules().iter().map(|rule| rule.id.as_str()).collect();
             assert_eq!(ids[..3], ["self.changed", "self.replaced", "self.written"]);
             // reads are not looked at, nor opens of what is not there

@@ -217,7 +217,10 @@ impl fmt::Display for Share<'_> {
             write!(f, "; rules: {}", self.rules.join(", "))?;
         }
         if let (Some([atoms, places, steps]), true) = (self.matched, self.wanted != 0) {
-            write!(f, "; of these the kernel sorts out what {atoms} numbers and {places} paths decide in {steps} steps")?;
+            write!(
+                f,
+                "; of these the kernel sorts out what {atoms} numbers and {places} paths decide in {steps} steps"
+            )?;
             if !self.open.is_empty() {
                 let open: Vec<_> = self.open.iter().map(String::as_str).collect();
                 write!(f, ", without a look at {}", open.join(", "))?;

@@ -70,10 +70,11 @@ fn what_is_taken_away_is_mended_and_told() {
     assert_eq!(record["state"], "restored", "{record}");
     assert!(path("link_sys_exit").exists());
 
-    for (command, count) in [("BPF_MAP_DELETE_ELEM", 1), ("BPF_MAP_UPDATE_ELEM", 1)] {
-        let found = touches(&host, command);
-        assert!(found.len() == count && found.iter().all(|line| line["touches"] == "map"), "{command}: {found:#?}");
-    }
+    // who did it was told; the write to the control itself blinded the kernel half, the hand on it before did not
+    let deleted = touches(&host, "BPF_MAP_DELETE_ELEM");
+    assert!(deleted.len() == 1 && deleted[0]["touches"] == "map", "{deleted:#?}");
+    let control = path("map_bss").display().to_string();
+    assert!(touches(&host, "BPF_OBJ_GET").iter().any(|line| line["place"] == control.as_str()));
 
     // and what was named again is taken up by the next run
     let pids = [agent.pid()];
