@@ -239,7 +239,7 @@ fn each_hand_on_the_agent_is_told_once() {
 
     for name in ["state", "run", "."] {
         let place = path(name).canonicalize().unwrap();
-        let (none, bind) = (0, libc::MS_BIND as i64);
+        let (none, bind) = (0, libc::MS_BIND.cast_signed());
         assert_eq!(act(libc::SYS_mount, args![&place, &place, none, bind, none]), 0);
         assert_eq!(act(libc::SYS_umount2, args![&place, libc::MNT_DETACH]), 0);
     }
