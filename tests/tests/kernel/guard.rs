@@ -233,8 +233,8 @@ fn each_hand_on_the_agent_is_told_once() {
         "bpf: bpf BPF_MAP_GET_FD_BY_ID",
         "bpf: bpf BPF_LINK_GET_FD_BY_ID",
         "bpf: bpf BPF_LINK_DETACH EOPNOTSUPP",
-        "bpf: bpf BPF_LINK_UPDATE",
-        "bpf: bpf BPF_MAP_DELETE_ELEM",
+        "bpf: bpf BPF_LINK_UPDATE EINVAL",
+        "bpf: bpf BPF_MAP_DELETE_ELEM EFAULT",
     ]);
 
     for name in ["state", "run", "."] {
