@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, State, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, Receipt, SealError, Sealer, State, Vkey,
     batch::LineError,
     enrol::{self, EnrolError, Enrolment},
     state::RecoverError,
@@ -146,7 +146,7 @@ impl Log {
         let mut log = Self::open(options, now)?;
         let line = enrol::genesis_line(&note);
         log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
-        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), now)?;
+        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), &[], now)?;
         log.store()?;
         Ok(note)
     }
@@ -232,6 +232,7 @@ impl Log {
         account: &Closed,
         policy: [u8; 32],
         gaps: Vec<Gap>,
+        receipts: &[Receipt],
         now: Now,
     ) -> Result<(), LogError> {
         self.gaps.extend(gaps);
@@ -251,7 +252,7 @@ impl Log {
             accounts: sorted(&account.accounts),
             lost: account.lost,
             gaps: std::mem::take(&mut self.gaps),
-            receipts: Vec::new(),
+            receipts: receipts.iter().map(ToString::to_string).collect(),
             extensions: Vec::new(),
         };
         let sealed = self.sealer.seal(self.batch.lines(), &facts)?;
