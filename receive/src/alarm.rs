@@ -91,7 +91,8 @@ impl Alarms {
             return;
         }
         tracing::warn!(alarm = kind.name(), origin, "{what}");
-        let line = json!({ "alarm": kind.name(), "origin": origin, "time": time(now().as_nanos() as u64), "what": what });
+        let line =
+            json!({ "alarm": kind.name(), "origin": origin, "time": time(now().as_nanos() as u64), "what": what });
         let opened = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path);
         let written = opened.and_then(|mut file| {
             file.write_all(format!("{line}\n").as_bytes())?;

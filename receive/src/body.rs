@@ -56,7 +56,9 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(&plain).unwrap();
         let gzip = gzip.finish().unwrap();
-        for (body, encoding) in [(&plain, None), (&plain, Some("identity")), (&zstd, Some("zstd")), (&gzip, Some("gzip"))] {
+        for (body, encoding) in
+            [(&plain, None), (&plain, Some("identity")), (&zstd, Some("zstd")), (&gzip, Some("gzip"))]
+        {
             assert_eq!(unpack(body, encoding, 10_000), Ok(plain.clone()), "{encoding:?}");
             assert_eq!(unpack(body, encoding, 9_999), Err(Unreadable::TooLong), "{encoding:?}");
         }

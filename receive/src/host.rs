@@ -173,7 +173,11 @@ impl Host {
         if !self.late && self.heard.elapsed() > limit {
             self.late = true;
             let size = self.size();
-            alarms.raise(Kind::Silent, &self.origin, &format!("nothing for {} s after {size} batches", limit.as_secs()));
+            alarms.raise(
+                Kind::Silent,
+                &self.origin,
+                &format!("nothing for {} s after {size} batches", limit.as_secs()),
+            );
         }
     }
 
@@ -202,12 +206,11 @@ impl Host {
 
     /// Tells the verifier of the batches in the body that are here already.
     fn remind(&self, verifier: &mut Verifier, body: &[u8]) -> io::Result<()> {
+        let Some(here) = self.store.last() else { return Ok(()) };
         let numbers = lines(body).filter(|line| SealLine::is_one(line)).filter_map(number);
-        let (first, last) = numbers.fold((u64::MAX, 0), |(first, last), n| (first.min(n), last.max(n)));
-        if let Some(here) = self.store.last().filter(|here| first <= *here) {
-            for (number, identity) in self.store.identities(first, last.min(here))? {
-                verifier.remember(number, identity);
-            }
+        let old = numbers.filter(|number| *number <= here).collect();
+        for (number, identity) in self.store.identities(&old)? {
+            verifier.remember(number, identity);
         }
         Ok(())
     }
@@ -237,8 +240,7 @@ impl Host {
             alarm(Kind::Tampered, finding);
             return Err(Refused::Wrong(finding.to_string()));
         }
-        let absent =
-            |what: &What| matches!(what, What::Absent { .. } | What::Redacted { .. } | What::Unsealed { .. });
+        let absent = |what: &What| matches!(what, What::Absent { .. } | What::Redacted { .. } | What::Unsealed { .. });
         if let Some(finding) = of(absent) {
             return Err(Refused::Wrong(finding.to_string()));
         }

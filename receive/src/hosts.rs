@@ -15,13 +15,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use seal::{
-    add_checkpoint::AddCheckpoint,
-    cosign::Witness,
-    note::Note,
-    text::hex,
-    tree::sha256,
-};
+use seal::{add_checkpoint::AddCheckpoint, cosign::Witness, note::Note, text::hex, tree::sha256};
 
 use crate::{
     alarm::{Alarms, Kind},
@@ -111,6 +105,12 @@ impl Hosts {
                 open.remove(origin);
             }
         }
+        // also one that never comes is watched
+        for (origin, _) in trust.hosts() {
+            if let Err(Refused::Disk(error)) = self.host(origin, true) {
+                return Err(error);
+            }
+        }
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
         Ok(())
     }
@@ -150,10 +150,11 @@ impl Hosts {
         }
         let one_at_a_time = lock(&self.logs);
         let dir = self.place("logs", origin);
-        let answer = make_dir(&dir).and_then(|()| Cosigned::open(&dir)).map_err(Refusal::Disk).and_then(|mut cosigned| {
-            cosigned.check(request, &keys)?;
-            cosigned.cosign(&request.note.text, &self.witness).cloned().map_err(Refusal::Disk)
-        });
+        let answer =
+            make_dir(&dir).and_then(|()| Cosigned::open(&dir)).map_err(Refusal::Disk).and_then(|mut cosigned| {
+                cosigned.check(request, &keys)?;
+                cosigned.cosign(&request.note.text, &self.witness).cloned().map_err(Refusal::Disk)
+            });
         drop(one_at_a_time);
         Some(answer)
     }
@@ -195,9 +196,11 @@ impl Hosts {
                 return Err(Refused::Untrusted("no key is known for this log".to_owned()));
             }
         };
-        if !known && open.len() >= STRANGERS {
+        let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
+        if !known && open.keys().filter(|origin| trust.host(origin).is_none()).count() >= STRANGERS {
             return Err(Refused::Untrusted("too many unknown logs".to_owned()));
         }
+        drop(trust);
         let host = Arc::new(Mutex::new(Host::open(&self.place(area, origin), origin, area == "hosts")?));
         open.insert(origin.to_owned(), host.clone());
         Ok(host)

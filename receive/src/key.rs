@@ -78,7 +78,8 @@ pub fn witness(dir: &Path, name: &str) -> Result<Witness, KeyError> {
         Witness::new(name, &secret)?;
         let text = Zeroizing::new(Base64::encode_string(&*secret) + "\n");
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        made.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())).map_err(failed(&path))?;
+        made.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .map_err(failed(&path))?;
     }
     let witness = Witness::new(name, &secret)?;
     let line = format!("{}\n", witness.key());

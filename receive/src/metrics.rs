@@ -62,7 +62,11 @@ impl Metrics {
         for (origin, size, ..) in &survey {
             page.line("log_size", &[("origin", origin)], *size);
         }
-        page.begin("last_delivery_timestamp_seconds", "gauge", "When a host was heard of last, or the receiver started.");
+        page.begin(
+            "last_delivery_timestamp_seconds",
+            "gauge",
+            "When a host was heard of last, or the receiver started.",
+        );
         for (origin, _, _, quiet) in &survey {
             let at: Duration = now().saturating_sub(*quiet);
             page.line("last_delivery_timestamp_seconds", &[("origin", origin)], at.as_secs());
@@ -76,7 +80,17 @@ struct Page(String);
 
 impl Page {
     fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        self.0.extend(["# HELP sigtrail_receive_", name, " ", help, "\n# TYPE sigtrail_receive_", name, " ", kind, "\n"]);
+        self.0.extend([
+            "# HELP sigtrail_receive_",
+            name,
+            " ",
+            help,
+            "\n# TYPE sigtrail_receive_",
+            name,
+            " ",
+            kind,
+            "\n",
+        ]);
     }
 
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {

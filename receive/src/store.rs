@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -52,7 +53,8 @@ impl Store {
         let mut segments = Vec::new();
         for entry in fs::read_dir(&log)? {
             let name = entry?.file_name();
-            let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".stl")?.parse().ok());
+            let number: Option<u64> =
+                name.to_str().and_then(|name| name.strip_prefix("seg-")?.strip_suffix(".stl")?.parse().ok());
             segments.extend(number);
         }
         segments.sort_unstable();
@@ -101,10 +103,10 @@ impl Store {
         Ok(())
     }
 
-    /// What makes a copy the same, for the batches of a range that are there, ascending.
-    pub fn identities(&self, first: u64, last: u64) -> io::Result<Vec<(u64, Hash)>> {
+    /// What makes a copy the same, for those of the batches that are there, ascending.
+    pub fn identities(&self, wanted: &BTreeSet<u64>) -> io::Result<Vec<(u64, Hash)>> {
         let mut found = Vec::new();
-        self.each(first, last, |number, bytes| {
+        self.each(wanted, |number, bytes| {
             found.extend(seal_of(bytes).map(|batch| (number, identify(&batch))));
         })?;
         Ok(found)
@@ -113,7 +115,7 @@ impl Store {
     /// The seal of a batch.
     pub fn seal(&self, number: u64) -> io::Result<Option<Batch>> {
         let mut found = None;
-        self.each(number, number, |_, bytes| found = seal_of(bytes))?;
+        self.each(&BTreeSet::from([number]), |_, bytes| found = seal_of(bytes))?;
         Ok(found)
     }
 
@@ -184,13 +186,14 @@ impl Store {
         Ok(())
     }
 
-    /// Shows the batches of a range.
-    fn each(&self, first: u64, last: u64, mut show: impl FnMut(u64, &[u8])) -> io::Result<()> {
-        let begin = self.segments.partition_point(|segment| *segment <= first).saturating_sub(1);
-        for segment in self.segments.iter().skip(begin).take_while(|segment| **segment <= last) {
+    /// Shows the batches that are wanted, and reads no more than the heads of the others.
+    fn each(&self, wanted: &BTreeSet<u64>, mut show: impl FnMut(u64, &[u8])) -> io::Result<()> {
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(()) };
+        let begin = self.segments.partition_point(|segment| segment <= first).saturating_sub(1);
+        for segment in self.segments.iter().skip(begin).take_while(|segment| *segment <= last) {
             let mut file = File::open(self.path(*segment))?;
             while let Some(head) = head(&mut file)? {
-                if (first..=last).contains(&head.batch) {
+                if wanted.contains(&head.batch) {
                     let payload = payload(&mut file, head)?;
                     head.check(&payload).map_err(io::Error::other)?;
                     let mut bytes = Vec::new();
@@ -266,7 +269,7 @@ mod tests {
         store.append(&[(6, b"six\n")]).unwrap();
         assert_eq!(fs::read(&segment).unwrap(), whole);
         let mut seen = Vec::new();
-        store.each(1, 6, |number, bytes| seen.push((number, bytes.to_vec()))).unwrap();
+        store.each(&(1..=6).collect(), |number, bytes| seen.push((number, bytes.to_vec()))).unwrap();
         assert_eq!(seen, [(1, b"one\n".to_vec()), (5, b"five\n".to_vec()), (6, b"six\n".to_vec())]);
     }
 }

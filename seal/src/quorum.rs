@@ -118,7 +118,8 @@ impl<'a> Reader<'a> {
     }
 
     fn witness(&mut self, name: &'a [u8], key: &[u8]) -> Result<(), &'static str> {
-        let key = text(key).and_then(|key| WitnessKey::parse(key).ok()).ok_or("no Ed25519 key of a witness (type 4)")?;
+        let key =
+            text(key).and_then(|key| WitnessKey::parse(key).ok()).ok_or("no Ed25519 key of a witness (type 4)")?;
         if self.witnesses.iter().any(|witness| witness.bytes() == key.bytes()) {
             return Err("the key of this witness stands twice");
         }

@@ -287,7 +287,7 @@ proptest! {
         changed[at] ^= flip;
         // what is still read has one spelling, so that it writes back to the changed bytes
         if let Ok(read) = AddCheckpoint::parse(&changed) {
-            prop_assert_eq!(read.to_string().as_bytes(), &changed[..]);
+            prop_assert_eq!(read.to_string().into_bytes(), changed);
         }
     }
 
@@ -302,7 +302,7 @@ proptest! {
         prop_assert_eq!(Receipt::parse(&line), Some(receipt.clone()));
         prop_assert_eq!(witness.key().verify(&text, &receipt.cosignature), Some(time));
         let key = witness.key().to_string();
-        prop_assert_eq!(WitnessKey::parse(&key).as_ref(), Ok(witness.key()));
+        prop_assert_eq!(WitnessKey::parse(&key), Ok(witness.key().clone()));
         let mut changed = receipt.cosignature.clone();
         let at = at.index(changed.bytes.len());
         changed.bytes[at] ^= flip;

@@ -91,10 +91,13 @@ impl Receiver {
         self.dir.join(name)
     }
 
-    /// The setting of an agent's sink.
+    /// The setting of an agent's sink, for which the spool keeps nothing and from which it removes nothing.
     pub fn sink(&self, name: &str) -> String {
         let (port, ca) = (self.port, self.dir.join("ca.pem"));
-        format!("{{ type: http, name: {name}, url: 'https://127.0.0.1:{port}/batches', ca_file: {} }}", ca.display())
+        format!(
+            "{{ type: http, name: {name}, url: 'https://127.0.0.1:{port}/batches', ca_file: {}, required: false }}",
+            ca.display()
+        )
     }
 
     /// The witness's public key.
@@ -102,10 +105,10 @@ impl Receiver {
         fs::read_to_string(self.dir.join("state/witness.vkey")).unwrap().trim_end().to_owned()
     }
 
-    /// The only log in an area.
+    /// The only log in an area, once there is one.
     pub fn log(&self, area: &str) -> PathBuf {
-        let mut found = fs::read_dir(self.dir.join("state").join(area)).unwrap();
-        found.next().unwrap().unwrap().path()
+        let area = self.dir.join("state").join(area);
+        until("a log", || Some(fs::read_dir(&area).unwrap().next()?.unwrap().path()))
     }
 
     /// Alarms of a kind.

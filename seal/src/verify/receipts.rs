@@ -85,6 +85,8 @@ impl Verifier {
         if named.peek().is_none() {
             return Worth::Unknown;
         }
-        named.find(|(_, witness)| witness.verify(text, signature).is_some()).map_or(Worth::Bad, |(at, _)| Worth::Good(at))
+        named
+            .find(|(_, witness)| witness.verify(text, signature).is_some())
+            .map_or(Worth::Bad, |(at, _)| Worth::Good(at))
     }
 }

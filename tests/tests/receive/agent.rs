@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use seal::{Receipt, note::Note, text::base64};
+use seal::{Receipt, note::Note};
 use serde_json::Value;
 use tests::{
     host::{Host, run, sigtrail, until},
@@ -73,7 +73,7 @@ fn what_is_delivered_is_kept_cosigned_and_told_in_headers() {
     // receipts came back into headers, and hold against the policy
     let receipts = batches.iter().flat_map(|batch| &batch.header.facts.receipts);
     let receipts: Vec<_> = receipts.map(|line| Receipt::parse(line).unwrap()).collect();
-    assert!(receipts.len() > 3 && receipts.is_sorted_by_key(|receipt| receipt.size), "{receipts:?}");
+    assert!(receipts.len() >= 2 && receipts.is_sorted_by_key(|receipt| receipt.size), "{receipts:?}");
     host.write("policy", &format!("witness w {}\nquorum w\n", receiver.vkey()));
     let spool = host.path("state/spool");
     let verify = |policy: &str| {
@@ -88,7 +88,10 @@ fn what_is_delivered_is_kept_cosigned_and_told_in_headers() {
         assert!(ran.out.contains(&line), "{line} is not in {}", ran.out);
     }
     let other = seal::cosign::Witness::new("other.example", &[7; 32]).unwrap();
-    host.write("strict", &format!("witness w {}\nwitness o {}\ngroup g all w o\nquorum g\n", receiver.vkey(), other.key()));
+    host.write(
+        "strict",
+        &format!("witness w {}\nwitness o {}\ngroup g all w o\nquorum g\n", receiver.vkey(), other.key()),
+    );
     let ran = verify("strict");
     assert!(ran.code == Some(2) && ran.out.contains("as many witnesses as the policy wants"), "{ran:?}");
 
@@ -98,28 +101,22 @@ fn what_is_delivered_is_kept_cosigned_and_told_in_headers() {
     assert_eq!(Receipt::parse(kept.trim_end()).unwrap().size, batches.len() as u64);
 }
 
-/// An auditor with openssl alone checks a cosignature.
+/// An auditor with openssl alone checks a cosignature, as docs/receiver.md says.
 fn by_hand(receiver: &Receiver, dir: &Path) {
     fs::create_dir(dir).unwrap();
     fs::copy(receiver.log("hosts").join("cosigned"), dir.join("cosigned")).unwrap();
     fs::copy(receiver.path("state/witness.vkey"), dir.join("witness.vkey")).unwrap();
-    let script = r"
-        set -eu
-        awk '/^— /{print $3}' cosigned | base64 -d > blob               # id (4) || time (8) || signature (64)
-        time=$((16#$(tail -c +5 blob | head -c 8 | od -An -tx1 | tr -d ' \n')))
-        { printf 'cosignature/v1\ntime %d\n' $time; head -n 3 cosigned; } > message
-        tail -c 64 blob > signature
-        { printf '\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00'; sed 's/.*+//' witness.vkey | base64 -d | tail -c 32; } > key
-        openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in message -sigfile signature
-        # the key id: type 4
-        { printf '%s\n\4' $(cut -d+ -f1 witness.vkey); tail -c 32 key; } | sha256sum | cut -c 1-8 > id
-        test $(cat id) = $(cut -d+ -f2 witness.vkey)
-        sed -i 's/^time ./time 9/' message
-        ! openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in message -sigfile signature
-    ";
-    let ran = run(Command::new("bash").arg("-c").arg(script).current_dir(dir));
+    let page = include_str!("../../../docs/receiver.md");
+    let block = page.rsplit("```sh\n").next().unwrap().split("```").next().unwrap();
+    let bash = |script: &str| run(Command::new("bash").args(["-euc", script]).current_dir(dir));
+    let ran = bash(block);
     assert!(ran.code == Some(0) && ran.out.contains("Signature Verified Successfully"), "{ran:?}");
-    assert!(!base64(&fs::read(dir.join("signature")).unwrap()).is_empty());
+    // the key id is of type 4, and another time is not signed
+    let id = r"{ printf '%s\n\4' $(cut -d+ -f1 witness.vkey); tail -c 32 key; } | sha256sum | cut -c 1-8";
+    assert_eq!(bash(id).out.trim(), receiver.vkey().split('+').nth(1).unwrap());
+    let check = block.lines().last().unwrap();
+    let ran = bash(&format!("sed -i 's/^time ./time 9/' message\n{check}"));
+    assert!(ran.code == Some(1) && ran.out.contains("Signature Verification Failure"), "{ran:?}");
 }
 
 #[test]

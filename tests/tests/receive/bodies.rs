@@ -69,7 +69,11 @@ fn a_replay_is_answered_alike_and_a_change_is_refused_and_put_aside() {
     assert_eq!(receiver.get("/batches").0, 405);
     assert_eq!(receiver.get("/else").0, 404);
     let metrics = receiver.get("/metrics").1;
-    for line in ["sigtrail_receive_batches_total 4", "alarms_total{alarm=\"tampered\"}", "log_size{origin=\"audit.example.org/sigtrail/made\"} 4"] {
+    for line in [
+        "sigtrail_receive_batches_total 4",
+        "alarms_total{alarm=\"tampered\"}",
+        "log_size{origin=\"audit.example.org/sigtrail/made\"} 4",
+    ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
     let ran = run(Command::new(verifier()).arg("--json").arg(receiver.log("hosts").join("log")));
@@ -129,8 +133,11 @@ fn a_client_certificate_is_bound_to_a_log() {
         command.arg("--cert").arg(at.join("client.pem")).arg("--key").arg(at.join("client.key"));
         command.arg("--data-binary").arg(format!("@{}", body.display()));
     };
-    let print = run(Command::new("sh").args(["-c", "openssl x509 -in \"$0\" -outform DER | sha256sum"]).arg(at.join("client.pem")));
-    let bind = |hash: &str| fs::write(at.join("trust"), format!("{}client {ORIGIN} sha256:{hash}\n", host(&made))).unwrap();
+    let print = run(Command::new("sh")
+        .args(["-c", "openssl x509 -in \"$0\" -outform DER | sha256sum"])
+        .arg(at.join("client.pem")));
+    let bind =
+        |hash: &str| fs::write(at.join("trust"), format!("{}client {ORIGIN} sha256:{hash}\n", host(&made))).unwrap();
     bind(&"0".repeat(64));
     receiver.start_without_health();
     until("the receiver to answer", || match receiver.curl("/batches", with).0 {

@@ -71,8 +71,7 @@ impl Made {
     /// The head, signed as a checkpoint for witnesses.
     pub fn checkpoint(&self) -> Note {
         let log = self.sealer.state().log();
-        let text =
-            Checkpoint { origin: self.vkey().name().to_owned(), size: log.size(), root: log.root() }.text();
+        let text = Checkpoint { origin: self.vkey().name().to_owned(), size: log.size(), root: log.root() }.text();
         Note { signatures: vec![self.host.sign(&text)], text }
     }
 
