@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,8 @@ use crate::{
     store::{Store, make_dir, replace},
 };
 
-/// The host keys in force: lines of `<first batch it does not sign yet> <vkey>`.
+/// The host keys, oldest first: lines of `<batch> <vkey>`; a key is in force behind its batch, the first one from the
+/// beginning.
 const KEYS: &str = "keys";
 
 /// Why a body is not taken. What the sink of the agent makes of each status is in its table (`sink/http/answer.rs`).
@@ -70,7 +71,7 @@ pub struct Host {
     forked: bool,
     heard: Instant,
     late: bool,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 }
 
 impl Host {
@@ -124,7 +125,7 @@ impl Host {
         self.remind(&mut verifier, body)?;
         let (new, rotations) = read(&mut verifier, body);
         let duplicates = verifier.report().duplicates;
-        if let Err(refused) = self.judge(&verifier, new.len(), pin, alarms) {
+        if let Err(refused) = self.judge(&verifier, body, new.len(), pin, alarms) {
             if let Refused::Fork(why) | Refused::Wrong(why) = &refused {
                 self.store.put_aside(body, why)?;
             }
@@ -139,7 +140,10 @@ impl Host {
         self.store.append(&new)?;
         let whole = verifier.report().missing.is_empty();
         let was = std::mem::replace(&mut self.stand, stand);
-        self.hear(alarms);
+        if !new.is_empty() {
+            // what is sent again is no sign of life: others may have a copy
+            self.hear(alarms);
+        }
         if self.forked && !new.is_empty() {
             alarms.raise(Kind::Clone, &self.origin, "both histories of a fork go on: two hosts use one state");
         }
@@ -158,8 +162,8 @@ impl Host {
         witness: &Witness,
         alarms: &Alarms,
     ) -> Result<Note, Refusal> {
-        let keys: Vec<_> = self.keys.iter().map(|(_, key)| key).chain(pin).cloned().collect();
-        self.cosigned.check(request, if self.vouched { &keys } else { &[] })?;
+        let key = self.stand.host().or(pin).filter(|_| self.vouched);
+        self.cosigned.check(request, key.map_or(&[], std::slice::from_ref))?;
         let ours = self.root(request.checkpoint.size).map_err(Refusal::Disk)?;
         if ours.is_some_and(|root| root != request.checkpoint.root) {
             alarms.raise(Kind::Fork, &self.origin, "a checkpoint for the witness is not the one of the batches");
@@ -216,14 +220,28 @@ impl Host {
     }
 
     /// What the findings mean: the first of the worst ones decides.
-    fn judge(&mut self, verifier: &Verifier, new: usize, pin: Option<&Vkey>, alarms: &Alarms) -> Result<(), Refused> {
+    fn judge(
+        &mut self,
+        verifier: &Verifier,
+        body: &[u8],
+        new: usize,
+        pin: Option<&Vkey>,
+        alarms: &Alarms,
+    ) -> Result<(), Refused> {
         let report = verifier.report();
         let alarm = |kind, finding: &Finding| alarms.raise(kind, &self.origin, &finding.to_string());
         let of = |wanted: fn(&What) -> bool| report.findings.iter().find(|finding| wanted(&finding.what));
         if let Some(finding) = of(|what| matches!(what, What::Fork | What::Head)) {
-            alarm(if finding.batch == Some(0) { Kind::Genesis } else { Kind::Fork }, finding);
-            self.forked = true;
-            return Err(Refused::Fork(finding.to_string()));
+            let signed = self.is_signed(body, finding.batch, pin);
+            let kind = match finding.batch {
+                Some(0) => Kind::Genesis,
+                _ if signed => Kind::Fork,
+                _ => Kind::Tampered,
+            };
+            alarm(kind, finding);
+            self.forked |= signed;
+            let why = finding.to_string();
+            return Err(if kind == Kind::Tampered { Refused::Wrong(why) } else { Refused::Fork(why) });
         }
         if let Some(finding) = of(|what| matches!(what, What::NoKey | What::HostSignature(_) | What::Enrolment)) {
             alarm(Kind::Untrusted, finding);
@@ -255,6 +273,18 @@ impl Host {
             alarm(if hole { Kind::Hole } else { Kind::Account }, finding);
         }
         Ok(())
+    }
+
+    /// Whether the host signed the batch of this number in the body. A number that is taken already may come from
+    /// anybody; only what the host signed is a second history of it.
+    fn is_signed(&self, body: &[u8], number: Option<u64>, pin: Option<&Vkey>) -> bool {
+        let seals = lines(body).filter(|line| SealLine::is_one(line)).filter_map(|line| Batch::parse(line).ok());
+        let mut of_number = seals.filter(|batch| Some(batch.header.batch) == number);
+        of_number.any(|batch| {
+            let text = batch.proof.checkpoint.text();
+            let mut keys = self.keys.iter().map(|(_, key)| key).chain(pin);
+            keys.any(|key| batch.proof.signatures.first().is_some_and(|signature| key.verifies(&text, signature)))
+        })
     }
 
     /// Cosigns the head, if it is shown to continue what was cosigned before. `size`: of the log before this body;

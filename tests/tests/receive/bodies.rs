@@ -89,10 +89,27 @@ fn a_fork_is_refused_and_an_alarm() {
     let forked = [clone.batch(""), clone.batch("a"), clone.batch("other")].concat();
     receiver.kill();
     receiver.start();
+    // what another key signed is no word of this host
+    let mut forged = Made::new(ORIGIN, 2);
+    forged.batch("");
+    let second = forged.batch("a");
+    assert_eq!(receiver.post("/batches", &second, &[]).0, 422);
+    assert_eq!((receiver.alarms("fork").len(), receiver.alarms("tampered").len()), (0, 1));
     assert_eq!(receiver.post("/batches", &forked, &[]).0, 409);
     assert_eq!((receiver.alarms("fork").len(), receiver.alarms("clone").len()), (1, 0));
     assert_eq!(receiver.post("/batches", &made.batch("c"), &[]).0, 200);
     assert_eq!(receiver.alarms("clone").len(), 1);
+}
+
+#[test]
+fn a_host_key_is_exchanged() {
+    let mut made = Made::new(ORIGIN, 1);
+    let (_dir, mut receiver) = receiver(&host(&made), &[]);
+    assert_eq!(receiver.post("/batches", &[made.batch(""), made.batch("a"), made.rotate(7)].concat(), &[]).0, 200);
+    receiver.kill();
+    receiver.start();
+    let answer = receiver.post("/batches", &made.batch("b"), &[]);
+    assert_eq!((answer.0, size(&receiver, &answer.1)), (200, 4));
 }
 
 #[test]

@@ -44,8 +44,21 @@ impl Made {
             _ => BatchKind::Events,
         };
         let line = if number == 0 { genesis_line(&self.note) } else { format!(r#"{{"event":"{event}"}}"#).into() };
+        self.seal(&line, kind, None)
+    }
+
+    /// The next batch, behind which another host key signs.
+    pub fn rotate(&mut self, salt: u8) -> Vec<u8> {
+        let new = HostKey::new(self.vkey().name(), &[salt; 32]).unwrap();
+        let batch = self.seal(b"{}", BatchKind::Rotate, Some(new.clone()));
+        self.host = new;
+        batch
+    }
+
+    fn seal(&mut self, line: &[u8], kind: BatchKind, new: Option<HostKey>) -> Vec<u8> {
+        let number = self.sealer.state().batch();
         let mut lines = Lines::new();
-        lines.push(&line).unwrap();
+        lines.push(line).unwrap();
         let facts = Facts {
             kind,
             boot: "boot".into(),
@@ -63,9 +76,13 @@ impl Made {
             receipts: Vec::new(),
             extensions: Vec::new(),
         };
-        let seal = self.sealer.seal(&lines, &facts).unwrap().line.clone();
+        let sealed = match new {
+            Some(new) => self.sealer.rotate(&lines, &facts, new),
+            None => self.sealer.seal(&lines, &facts),
+        };
+        let seal = sealed.unwrap().line.clone();
         assert!(self.sealer.advance());
-        [&line, b"\n".as_slice(), &seal].concat()
+        [line, b"\n", &seal].concat()
     }
 
     /// The head, signed as a checkpoint for witnesses.
