@@ -315,8 +315,8 @@ impl Host {
         let before = self.keys.len();
         self.keys.extend(more);
         if self.keys.len() > before {
-            let text: String = self.keys.iter().map(|(after, key)| format!("{after} {key}\n")).collect();
-            replace(&self.dir, KEYS, text.as_bytes())?;
+            let lines: Vec<_> = self.keys.iter().map(|(after, key)| format!("{after} {key}\n")).collect();
+            replace(&self.dir, KEYS, lines.concat().as_bytes())?;
         }
         Ok(())
     }

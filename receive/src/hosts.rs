@@ -126,8 +126,7 @@ impl Hosts {
         let pin = trust.host(origin).cloned();
         drop(trust);
         let host = self.host(origin, pin.is_some())?;
-        let taken = lock(&host).take(body, pin.as_ref(), &self.witness, &self.alarms);
-        taken
+        lock(&host).take(body, pin.as_ref(), &self.witness, &self.alarms)
     }
 
     /// `add-checkpoint`; `None`: the log is not known.

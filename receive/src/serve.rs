@@ -211,7 +211,7 @@ async fn collect(body: Incoming, limit: usize) -> Result<Bytes, Answer> {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: impl hyper::header::AsHeaderName) -> Option<&'a str> {
+fn header(headers: &HeaderMap, name: impl hyper::header::AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -291,7 +291,8 @@ async fn add_checkpoint(request: Request<Incoming>, shared: &Arc<Shared>) -> Ans
     match answer {
         None => say(StatusCode::NOT_FOUND, "no key is known for this log\n"),
         Some(Ok(note)) => {
-            say(StatusCode::OK, note.signatures.iter().map(|line| format!("{line}\n")).collect::<String>())
+            let lines: Vec<_> = note.signatures.iter().map(|line| format!("{line}\n")).collect();
+            say(StatusCode::OK, lines.concat())
         }
         Some(Err(Refusal::Key)) => say(StatusCode::FORBIDDEN, "no signature by a trusted key of this log\n"),
         Some(Err(Refusal::Size(size))) => {

@@ -200,7 +200,7 @@ impl Store {
                     zstd::stream::read::Decoder::new(&payload[..])?.take(BATCH).read_to_end(&mut bytes)?;
                     show(head.batch, &bytes);
                 } else {
-                    file.seek(SeekFrom::Current(head.length as i64))?;
+                    file.seek_relative(i64::try_from(head.length).map_err(io::Error::other)?)?;
                 }
             }
         }

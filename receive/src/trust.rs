@@ -130,11 +130,10 @@ impl Trust {
             }
             let text = fs::read_to_string(&path).map_err(failed(&path))?;
             let note = Note::parse(&text).ok().filter(|note| self.fleet.iter().any(|key| note.verify(key).is_ok()));
-            match note.and_then(|_| Enrolment::verify(&text).ok()) {
-                Some(enrolment) => {
-                    self.hosts.insert(enrolment.hostkey.name().to_owned(), enrolment.hostkey);
-                }
-                None => tracing::warn!(path = %path.display(), "not an enrolment note that the fleet key signed"),
+            if let Some(enrolment) = note.and_then(|_| Enrolment::verify(&text).ok()) {
+                self.hosts.insert(enrolment.hostkey.name().to_owned(), enrolment.hostkey);
+            } else {
+                tracing::warn!(path = %path.display(), "not an enrolment note that the fleet key signed");
             }
         }
         Ok(())

@@ -25,6 +25,8 @@ pub struct PolicyError {
 enum Member {
     Witness(usize),
     Group(usize),
+    /// `none`: nobody has to.
+    Nobody,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +45,7 @@ pub struct Policy {
     pub witnesses: Vec<WitnessKey>,
     /// Members of a group stand before it.
     groups: Vec<Group>,
-    /// `None` for `quorum none`.
-    quorum: Option<Member>,
+    quorum: Member,
 }
 
 /// What is known after some lines.
@@ -55,7 +56,7 @@ struct Reader<'a> {
     groups: Vec<Group>,
     /// Names, what they are, and whether a group has them already.
     names: Vec<(&'a [u8], Member, bool)>,
-    quorum: Option<Option<Member>>,
+    quorum: Option<Member>,
 }
 
 impl Policy {
@@ -81,7 +82,7 @@ impl Policy {
             let have = group.members.iter().filter(|member| holds(**member, &cosigned, &met)).count();
             met.push(have >= group.least);
         }
-        self.quorum.is_none_or(|member| holds(member, &cosigned, &met))
+        holds(self.quorum, &cosigned, &met)
     }
 }
 
@@ -89,6 +90,7 @@ fn holds(member: Member, cosigned: impl Fn(usize) -> bool, groups: &[bool]) -> b
     match member {
         Member::Witness(at) => cosigned(at),
         Member::Group(at) => groups.get(at).copied().unwrap_or(false),
+        Member::Nobody => true,
     }
 }
 
@@ -155,8 +157,8 @@ impl<'a> Reader<'a> {
     fn quorum(&mut self, name: &[u8]) -> Result<(), &'static str> {
         let known = self.names.iter().find(|(known, ..)| *known == name);
         let quorum = match known {
-            _ if name == b"none" => None,
-            Some((_, member, _)) => Some(*member),
+            _ if name == b"none" => Member::Nobody,
+            Some((_, member, _)) => *member,
             None => return Err("a quorum that no line before defines"),
         };
         if self.quorum.replace(quorum).is_some() { Err("a second `quorum` line") } else { Ok(()) }

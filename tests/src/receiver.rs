@@ -129,9 +129,9 @@ impl Receiver {
         fs::write(&file, body).unwrap();
         self.curl(path, |command| {
             command.arg("--data-binary").arg(format!("@{}", file.display()));
-            headers.iter().for_each(|header| {
+            for header in headers {
                 command.args(["-H", header]);
-            });
+            }
         })
     }
 

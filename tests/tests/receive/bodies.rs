@@ -90,9 +90,9 @@ fn a_fork_is_refused_and_an_alarm() {
     receiver.kill();
     receiver.start();
     // what another key signed is no word of this host
-    let mut forged = Made::new(ORIGIN, 2);
-    forged.batch("");
-    let second = forged.batch("a");
+    let mut stranger = Made::new(ORIGIN, 2);
+    stranger.batch("");
+    let second = stranger.batch("a");
     assert_eq!(receiver.post("/batches", &second, &[]).0, 422);
     assert_eq!((receiver.alarms("fork").len(), receiver.alarms("tampered").len()), (0, 1));
     assert_eq!(receiver.post("/batches", &forked, &[]).0, 409);
@@ -157,10 +157,9 @@ fn a_client_certificate_is_bound_to_a_log() {
         |hash: &str| fs::write(at.join("trust"), format!("{}client {ORIGIN} sha256:{hash}\n", host(&made))).unwrap();
     bind(&"0".repeat(64));
     receiver.start_without_health();
-    until("the receiver to answer", || match receiver.curl("/batches", with).0 {
-        0 => None,
-        status => Some(assert_eq!(status, 403)),
-    });
+    let status =
+        until("the receiver to answer", || Some(receiver.curl("/batches", with).0).filter(|status| *status != 0));
+    assert_eq!(status, 403);
     assert_eq!(receiver.post("/batches", b"", &[]).0, 0, "no certificate, no connection");
     bind(&print.out[..64]);
     receiver.signal(Signal::SIGHUP);
