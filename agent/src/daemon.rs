@@ -42,7 +42,7 @@ use tokio::{
 use crate::{
     clock::Now,
     config::{self, Config},
-    deliver::{self, Gaps, Orders, Pace, Way},
+    deliver::{self, Gaps, Orders, Pace, Receipts, Way},
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
@@ -124,7 +124,11 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
-    let parts = Parts { scratch: config.runtime_dir.as_path().into(), ..Parts::default() };
+    let parts = Parts {
+        scratch: config.runtime_dir.as_path().into(),
+        receipts: Receipts::open(&translate::spool_dir(config)),
+        ..Parts::default()
+    };
     let sinks = translate::sinks(config, log.origin())?;
     let required = required(config, &parts, &sinks);
     let runtime = runtime::Builder::new_current_thread()
@@ -160,6 +164,7 @@ struct Parts {
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
     gaps: Gaps,
+    receipts: Receipts,
     status: Arc<Mutex<Status>>,
     sinks: control::Sinks,
     /// A policy that shall hold from now on, with what it leaves to the kernel half.
@@ -176,6 +181,7 @@ impl Default for Parts {
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
+            receipts: Receipts::default(),
             status: Arc::default(),
             sinks: Arc::default(),
             policy: Arc::default(),
@@ -205,6 +211,7 @@ fn hot(
             parts.head.send_replace(Some(number));
         },
         gaps: &mut || parts.gaps.take(),
+        receipts: &mut || parts.receipts.take(),
         released: &mut released,
         shed,
         policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
@@ -236,6 +243,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
             orders: orders.subscribe(),
             status,
             gaps: parts.gaps.clone(),
+            receipts: parts.receipts.clone(),
             pace: Pace::default(),
         };
         deliveries.spawn(deliver::run(sink, way));

@@ -1,7 +1,7 @@
 //! The command line of the verifier: `sigtrail-verify` and `sigtrail verify` are this.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
+use crate::quorum::Policy;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
 mod input;
@@ -31,6 +32,9 @@ pub struct VerifyArgs {
     /// The input is known to begin with this batch
     #[arg(long, value_name = "BATCH")]
     pub from: Option<u64>,
+    /// A policy in the form of C2SP tlog-policy: which logs, and which witnesses must have cosigned
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -45,6 +49,14 @@ pub enum UsageError {
     /// Neither a head nor a file with heads.
     #[error("--known-head {0}: neither a head (\"origin size root\") nor a file with one a line")]
     Head(String),
+    /// No policy.
+    #[error("--policy {}: {why}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A path that cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -77,6 +89,7 @@ pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
         pins: each(&args.keys, |text| Vkey::parse(text).ok(), UsageError::Key)?,
         heads: each(&args.heads, Checkpoint::from_line, UsageError::Head)?,
         from: args.from,
+        policy: args.policy.as_deref().map(policy).transpose()?,
     };
     let inputs = input::find(&args.inputs)?;
     let mut verifier = Verifier::new(trust);
@@ -100,6 +113,12 @@ pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
         report.found(finding);
     }
     Ok((report, names))
+}
+
+fn policy(path: &Path) -> Result<Policy, UsageError> {
+    let wrong = |why: String| UsageError::Policy { path: path.to_owned(), why };
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    Policy::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// Each text is a value itself, or names a file with one value a line.

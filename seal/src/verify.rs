@@ -19,13 +19,18 @@ use crate::jcs::{self, JcsError};
 use crate::line::{MAX_SEAL_LINE, SealLine};
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
+use crate::quorum::Policy;
 use crate::text::unbase64_hash;
 use crate::tree::{Hash, Range, sha256};
 
 mod continuity;
+mod receipts;
 mod report;
+mod stand;
 
-pub use report::{Capped, Finding, Report, Severity, Verdict, What};
+use receipts::Witnessed;
+pub use report::{Capped, Finding, Report, Severity, Told, Verdict, What};
+pub use stand::Stand;
 
 /// How many batches back a repeated one is recognised (32 bytes each).
 pub const REMEMBERED: usize = 65_536;
@@ -39,6 +44,8 @@ pub struct Trust {
     pub heads: Vec<Checkpoint>,
     /// The batch the input is known to begin with; `None`: with batch 0.
     pub from: Option<u64>,
+    /// Which witnesses must have cosigned the log. Its logs count as [`Trust::pins`].
+    pub policy: Option<Policy>,
 }
 
 /// The last batch that was good, as far as the next one has to agree with it.
@@ -76,14 +83,28 @@ pub struct Verifier {
     log: Range,
     /// The host key in force.
     host: Option<Vkey>,
-    /// The good batches of late, by ascending number, each with what makes a copy of it the same.
-    seen: VecDeque<(u64, Hash)>,
+    /// The good batches of late, by ascending number.
+    seen: VecDeque<Seen>,
+    /// What witnesses say.
+    witnessed: Witnessed,
     no_key_told: bool,
+}
+
+/// A good batch, as far as it is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    number: u64,
+    /// What makes a copy of it the same.
+    identity: Hash,
+    /// The root of the log that ends with it, if it was read.
+    root: Option<Hash>,
 }
 
 impl Verifier {
     /// Nothing read yet.
-    pub fn new(trust: Trust) -> Self {
+    pub fn new(mut trust: Trust) -> Self {
+        let witnessed = Witnessed::new(trust.policy.as_ref());
+        trust.pins.extend(trust.policy.iter().flat_map(|policy| policy.logs.iter().cloned()));
         let report = Report { pinned: !trust.pins.is_empty(), ..Report::default() };
         Self {
             trust,
@@ -96,6 +117,7 @@ impl Verifier {
             log: Range::new(),
             host: None,
             seen: VecDeque::new(),
+            witnessed,
             no_key_told: false,
         }
     }
@@ -176,6 +198,12 @@ impl Verifier {
         }
         for head in mem::take(&mut self.trust.heads) {
             self.find(Some(self.expected.unwrap_or(0)), What::Unshown { head: head.size });
+        }
+        if let Some(policy) = self.trust.policy.take() {
+            self.report.witnessed = self.witnessed.size(&policy);
+            if self.report.batches > 0 && self.report.witnessed.is_none() && !policy.is_met(|_| false) {
+                self.find(None, What::Quorum);
+            }
         }
         self.report
     }
@@ -306,12 +334,16 @@ impl Verifier {
     /// A batch with a number that was there already: the same again (delivery is at least once), or a fork.
     fn repeat(&mut self, batch: &Batch) {
         let number = batch.header.batch;
-        let seen = self.seen.binary_search_by_key(&number, |(seen, _)| *seen).ok();
-        match seen.and_then(|at| self.seen.get(at)) {
-            Some((_, identity)) if *identity == identify(batch) => self.report.duplicates += 1,
+        match self.seen(number) {
+            Some(seen) if seen.identity == identify(batch) => self.report.duplicates += 1,
             Some(_) => self.find(Some(number), What::Fork),
             None => self.find(Some(number), What::Late),
         }
+    }
+
+    fn seen(&self, number: u64) -> Option<&Seen> {
+        let at = self.seen.binary_search_by_key(&number, |seen| seen.number).ok()?;
+        self.seen.get(at)
     }
 
     /// The enrolment in batch 0, if it is one and signed by the key it names.
@@ -380,12 +412,13 @@ impl Verifier {
 
     /// A good batch enters the report, and is what the next one must follow.
     fn take(&mut self, batch: Batch, open: &Open, before: Option<&Before>, mut cpus: BTreeMap<u32, u64>) {
-        let identity = identify(&batch);
+        self.receipts(&batch);
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }
+        let (identity, root) = (identify(&batch), Some(batch.proof.checkpoint.root));
         let Batch { header, proof, leaf, before: mut log } = batch;
-        self.seen.push_back((header.batch, identity));
+        self.seen.push_back(Seen { number: header.batch, identity, root });
         log.push(leaf);
         self.log = log;
         self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
@@ -405,7 +438,7 @@ impl Verifier {
 
 /// What makes two copies of a batch the same: the header, the checkpoint and the signatures that must be there.
 /// Cosignatures of witnesses may come later.
-fn identify(batch: &Batch) -> Hash {
+pub fn identify(batch: &Batch) -> Hash {
     let must = 2 + usize::from(batch.header.hostkey.is_some());
     let mut text = batch.proof.checkpoint.text();
     for signature in batch.proof.signatures.iter().take(must) {

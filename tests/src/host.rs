@@ -26,6 +26,11 @@ pub fn verifier() -> PathBuf {
     program("SIGTRAIL_VERIFY")
 }
 
+/// The receiver under test.
+pub fn receiver() -> PathBuf {
+    program("SIGTRAIL_RECEIVE")
+}
+
 fn program(variable: &str) -> PathBuf {
     env::var_os(variable).unwrap_or_else(|| panic!("{variable} names no program: run `cargo xtask test`")).into()
 }

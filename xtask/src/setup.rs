@@ -46,6 +46,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),
     (Scope::Tests, "bpftool", Sign::Program("bpftool")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),
+    (Scope::Tests, "curl", Sign::Program("curl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),

@@ -131,7 +131,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Input>, InputError> {
 }
 
 /// What a spool holds beside its segments: no log.
-const SPOOL: &[&str] = &["ballast", "cursors", "quarantine"];
+const SPOOL: &[&str] = &["ballast", "cursors", "quarantine", "receipts"];
 
 /// All regular files below a directory, by name; of a spool, those of its log.
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {

@@ -165,6 +165,12 @@ pub enum What {
     /// There is no seal at all.
     #[error("no sealed batch")]
     Empty,
+    /// A receipt is not what it says.
+    #[error("the receipt of {0} is not over this log")]
+    Receipt(String),
+    /// Too few witnesses.
+    #[error("no state of the log was cosigned by as many witnesses as the policy wants")]
+    Quorum,
     /// Events of a CPU are missing between batches, or there twice.
     #[error("cpu {cpu}: event {first} follows event {after}")]
     Cpu {
@@ -219,6 +225,8 @@ impl What {
             | Self::Unsealed { .. }
             | Self::Unshown { .. }
             | Self::Empty
+            | Self::Receipt(_)
+            | Self::Quorum
             | Self::Cpu { .. }
             | Self::CpuLost(_)
             | Self::Account(_)
@@ -252,6 +260,19 @@ impl fmt::Display for Finding {
         }
         write!(f, "{}", self.what)
     }
+}
+
+/// A receipt, as a header tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The batch whose header has it.
+    pub batch: u64,
+    /// The size of the tree that was cosigned.
+    pub size: u64,
+    /// When, in seconds since 1970, as the witness says.
+    pub time: u64,
+    /// Whether a witness of the policy made it, over this log.
+    pub checked: bool,
 }
 
 /// What a log says and what is wrong with it.
@@ -293,6 +314,10 @@ pub struct Report {
     pub last: Option<Checkpoint>,
     /// The kind of the last good batch: an end other than `stop` is a log that goes on, or was cut.
     pub last_kind: Option<BatchKind>,
+    /// The last receipt of each witness, by its name.
+    pub receipts: BTreeMap<String, Told>,
+    /// The size of the log up to which the witnesses of the policy are enough.
+    pub witnessed: Option<u64>,
     /// Lines at an end without a seal.
     pub unsealed: u64,
     /// Whether the auditor brought the host key.
