@@ -1,4 +1,4 @@
-//! The batches of one log on disk, in segments of the form that the spool has (docs/log-format.md), appended only.
+//! The batches of one log on disk, in segments of the form that the spool has (docs/sealed-log.md), appended only.
 //!
 //! ```text
 //! log/seg-<number of the first batch>.stl      what was received and found good
