@@ -3,6 +3,7 @@
 pub mod chmod;
 pub mod chown;
 pub mod confine;
+pub mod dns;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;

@@ -114,6 +114,7 @@ kinds! {
     59 = cred_change::CredChange,
     60 = socket::Socket,
     61 = io_uring_silent::IoUringSilent,
+    62 = dns::Dns,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -150,6 +151,7 @@ impl Kind {
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
+            | Kind::Dns
             | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }

@@ -85,7 +85,7 @@ layout! {
         family = "__sk_common.skc_family", dport = "__sk_common.skc_dport", num = "__sk_common.skc_num",
         daddr = "__sk_common.skc_daddr", rcv_saddr = "__sk_common.skc_rcv_saddr",
         v6_daddr = "__sk_common.skc_v6_daddr", v6_rcv_saddr = "__sk_common.skc_v6_rcv_saddr",
-        protocol = "sk_protocol",
+        protocol = "sk_protocol", uid = "sk_uid",
     }
     unix: UnixSock = "unix_sock" { addr = "addr", peer = "peer", }
     unix_addr: UnixAddress = "unix_address" { len = "len", name = "name", }

@@ -31,6 +31,8 @@ pub enum Arg {
     Kept(usize),
     /// A `struct msghdr` with this name.
     Message(Vec<u8>),
+    /// An array of `struct mmsghdr` with this name, each with the parts of its data.
+    Messages(Vec<u8>, Vec<Vec<Vec<u8>>>),
 }
 
 macro_rules! args {
@@ -73,6 +75,10 @@ impl Arg {
             Arg::List(it) => format!("v{}", it.iter().map(|it| hex(it) + ",").collect::<String>()),
             Arg::Kept(it) => format!("k{it}"),
             Arg::Message(it) => format!("m{}", hex(it)),
+            Arg::Messages(name, messages) => messages.iter().fold(format!("d{}", hex(name)), |line, parts| {
+                let parts: Vec<_> = parts.iter().map(|it| hex(it)).collect();
+                line + "," + &parts.join(".")
+            }),
         }
     }
 }

@@ -5,6 +5,7 @@ mod actor;
 mod attributes;
 mod cases;
 mod differential;
+mod dns;
 mod files;
 mod flood;
 mod guard;
