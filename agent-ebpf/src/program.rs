@@ -1,5 +1,6 @@
 //! The programs, one file per kind or family of kinds.
 
+pub mod capability;
 pub mod chmod;
 pub mod chown;
 pub mod confine;

@@ -115,6 +115,7 @@ kinds! {
     60 = socket::Socket,
     61 = io_uring_silent::IoUringSilent,
     62 = dns::Dns,
+    63 = capability::Capability,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -122,7 +123,7 @@ kinds! {
 pub enum Lane {
     /// Processes, privileges, the kernel itself: few, and never to be lost.
     Critical,
-    /// Files and network: as many as programs like.
+    /// Files, network, use of capabilities: as many as programs like.
     Bulk,
 }
 
@@ -152,6 +153,7 @@ impl Kind {
             | Kind::Send
             | Kind::Socket
             | Kind::Dns
+            | Kind::Capability
             | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }

@@ -41,9 +41,12 @@ layout! {
         loginuid = "loginuid", sessionid = "sessionid", real_parent = "real_parent", group_leader = "group_leader",
         tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
         cgroups = "cgroups", exit_code = "exit_code", number = "thread_pid", status = "thread_info.status",
-        last_child = "children.prev", sibling = "sibling", stack = "stack",
+        last_child = "children.prev", sibling = "sibling", stack = "stack", exec_id = "self_exec_id",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
+    capable_event: CapableEvent = "trace_event_raw_cap_capable|" {
+        target = "target_ns", capability = "cap", answer = "ret",
+    }
     signal: Signal = "signal_struct" { tty = "tty", live = "live", }
     tty: Tty = "tty_struct" { name = "name", }
     files: Files = "files_struct" { fdt = "fdt", }

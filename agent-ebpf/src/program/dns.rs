@@ -135,8 +135,7 @@ fn tell<M: Memory>(it: &Return, sock: Sock, message: &Message, untold: u32) {
     let Some(draft) = it.begin::<M, Dns>(Kind::Dns) else { return };
     let [at, len] = message.name;
     draft.body.local = sock.local::<M, _, _>(draft);
-    draft.body.peer =
-        if at == 0 { sock.peer::<M, _, _>(draft) } else { given(draft, Given::by_user(at, len)) };
+    draft.body.peer = if at == 0 { sock.peer::<M, _, _>(draft) } else { given(draft, Given::by_user(at, len)) };
     draft.body.socket_uid = Id(sock.uid::<M>());
     draft.body.untold = Id(untold);
     copy_question(draft, it, message);

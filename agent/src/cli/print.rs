@@ -131,6 +131,7 @@ impl Printer {
                 self.field(event, "peer");
             }
             Body::Setid(_) => self.said(event, &["asked_real", "asked_effective", "asked_saved", "asked_fs", "groups"]),
+            Body::Capability(_) => self.said(event, &["capability"]),
             Body::Capset(_) => self.said(event, &["effective"]),
             Body::Ptrace(_) => self.said(event, &["request", "target_pid"]),
             Body::ProcessVm(_) | Body::Pidfd(_) => self.said(event, &["target_pid", "path"]),

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     document::{Data, Node},
-    record::{Derived, Part, Slot, field::{self, VIA_IO_URING}},
+    record::{
+        Derived, Part, Slot,
+        field::{self, VIA_IO_URING},
+    },
 };
 
 /// A regular expression may have this many bytes.

@@ -202,9 +202,8 @@ impl Slot {
 
     /// The names of all fields of a kind, as policies use them.
     pub fn names(kind: Kind) -> impl Iterator<Item = Cow<'static, str>> {
-        let parts = kind.fields().iter().flat_map(|field| {
-            parts(field.ty).map(|part| format!("{}.{part}", field.name).into())
-        });
+        let parts =
+            kind.fields().iter().flat_map(|field| parts(field.ty).map(|part| format!("{}.{part}", field.name).into()));
         let whole = kind.fields().iter().chain(Header::FIELDS).map(|field| field.name);
         let added = CONTEXT.iter().chain(DERIVED).map(|(field, _)| field.name);
         whole.chain(added).map(Cow::Borrowed).chain(parts)

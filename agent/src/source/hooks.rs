@@ -134,6 +134,7 @@ pub const PROGRAMS: &[Program] = &[
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
     tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
+    tracepoint("capability", ("capability", "cap_capable"), Hook::Capability, &[Kind::Capability]),
     Program { name: "judge", entry: Entry::Judge, hook: Hook::SysExit, kinds: &[] },
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),

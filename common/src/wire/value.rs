@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    Addr, Bool, Device, Dns, Id, Inode, Mode, Moment, Name16, Path, Question, Text, TextList, UNSET, User, Wide, family,
-    mark,
+    Addr, Bool, Device, Dns, Id, Inode, Mode, Moment, Name16, Path, Question, Text, TextList, UNSET, User, Wide,
+    family, mark,
 };
 use crate::names::Names;
 

@@ -198,6 +198,8 @@ pub struct Stage {
     pub program: PathBuf,
     _dir: tempfile::TempDir,
     fences: u32,
+    /// Whether uses of capabilities are among the records: hardly a call is without.
+    pub capabilities: bool,
 }
 
 impl Stage {
@@ -209,7 +211,7 @@ impl Stage {
         compile("act", &program);
         let tail = Tail::start(&["--all", "--family", family]).unwrap();
         let actor = Actor::start(&program);
-        Self { tail, actor, dir: path, program, _dir: dir, fences: 0 }
+        Self { tail, actor, dir: path, program, _dir: dir, fences: 0, capabilities: false }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -257,6 +259,7 @@ impl Stage {
         };
         let mut records = self.tail.until(wanted, is_fence).unwrap().expect("the record of the fence does not come");
         records.pop();
+        records.retain(|record| self.capabilities || record["kind"] != "capability");
         records
     }
 

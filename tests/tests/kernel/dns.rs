@@ -69,7 +69,12 @@ fn sent_to_an_address() {
         let longest_name = format!("{long}.{long}.{long}.{}", &long[2..]);
         let root: &[&[u8]] = &[];
         send(&mut it, "A", &question(7, &[b"www", b"example", b"com"], 1), asked(7, "www.example.com", "A"));
-        send(&mut it, "strange", &question(8, &[b"a.b", b"\\\"", b" \xff\n"], 65280), asked(8, r#"a\.b.\\".\032\255\010"#, 65280));
+        send(
+            &mut it,
+            "strange",
+            &question(8, &[b"a.b", b"\\\"", b" \xff\n"], 65280),
+            asked(8, r#"a\.b.\\".\032\255\010"#, 65280),
+        );
         send(&mut it, "root", &question(9, root, 2), asked(9, ".", "NS"));
         send(&mut it, "longest", &question(10, &longest, 28), asked(10, &longest_name, "AAAA"));
         let padded = [question(11, &[b"padded"], 16), vec![0xff; 1000]].concat();
@@ -117,23 +122,28 @@ fn several_in_one_call() {
         assert_eq!(done.ret, 0);
         let local = records[0]["local"].clone();
         let whole = |id: u16, ty: u16| question(id, &[b"host", b"test"], ty);
-        let check = |it: &mut Stage, name: &str, call: i64, messages: Vec<Vec<Vec<u8>>>, expected: &[(Value, usize)]| {
-            let count = messages.len();
-            let messages = Arg::Messages(vec![], messages);
-            let is_one = call == libc::SYS_sendmsg;
-            let args = if is_one { vec![fd.into(), messages, 0.into()] } else { vec![fd.into(), messages, (count as i64).into(), 0.into()] };
-            let (done, mut records) = it.act(call, &args);
-            assert!(done.ret == count as i64 || is_one && done.ret > 0, "{name}: {}", done.ret);
-            assert_eq!(records.pop().unwrap()["kind"], "send", "{name}");
-            assert_eq!(records.len(), expected.len(), "{name}: {records:#?}");
-            for (at, (record, (question, length))) in records.into_iter().zip(expected).enumerate() {
-                let copied: &[&str] = if question.is_null() { &["length"] } else { &["question", "length"] };
-                let call = if is_one { "sendmsg" } else { "sendmmsg" };
-                let mut body = sent(call, question.clone(), *length, &local, to, copied);
-                body["untold"] = if at == 15 && count > 16 { json!(count - 16) } else { Value::Null };
-                it.compare(name, done, vec![record], body);
-            }
-        };
+        let check =
+            |it: &mut Stage, name: &str, call: i64, messages: Vec<Vec<Vec<u8>>>, expected: &[(Value, usize)]| {
+                let count = messages.len();
+                let messages = Arg::Messages(vec![], messages);
+                let is_one = call == libc::SYS_sendmsg;
+                let args = if is_one {
+                    vec![fd.into(), messages, 0.into()]
+                } else {
+                    vec![fd.into(), messages, (count as i64).into(), 0.into()]
+                };
+                let (done, mut records) = it.act(call, &args);
+                assert!(done.ret == count as i64 || is_one && done.ret > 0, "{name}: {}", done.ret);
+                assert_eq!(records.pop().unwrap()["kind"], "send", "{name}");
+                assert_eq!(records.len(), expected.len(), "{name}: {records:#?}");
+                for (at, (record, (question, length))) in records.into_iter().zip(expected).enumerate() {
+                    let copied: &[&str] = if question.is_null() { &["length"] } else { &["question", "length"] };
+                    let call = if is_one { "sendmsg" } else { "sendmmsg" };
+                    let mut body = sent(call, question.clone(), *length, &local, to, copied);
+                    body["untold"] = if at == 15 && count > 16 { json!(count - 16) } else { Value::Null };
+                    it.compare(name, done, vec![record], body);
+                }
+            };
         let host = |id, ty: &str| asked(id, "host.test", ty);
         let len = whole(1, 1).len();
         let both = vec![vec![whole(1, 1)], vec![whole(2, 28)]];

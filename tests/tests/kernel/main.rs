@@ -3,6 +3,7 @@
 
 mod actor;
 mod attributes;
+mod capability;
 mod cases;
 mod differential;
 mod dns;
