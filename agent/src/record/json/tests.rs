@@ -291,8 +291,8 @@ proptest! {
             Value::Name(name) => names.iter().find(|(_, it)| *it == name).unwrap().0,
             _ => u64::MAX,
         };
-        prop_assert_eq!(number(question.record_type(), common::names::RECORD_TYPES), numbers[0].into());
-        prop_assert_eq!(number(question.class(), common::names::RECORD_CLASSES), numbers[1].into());
+        prop_assert_eq!(number(question.record_type(), common::names::RECORD_TYPES), u64::from(numbers[0]));
+        prop_assert_eq!(number(question.class(), common::names::RECORD_CLASSES), u64::from(numbers[1]));
         prop_assert_eq!(Question::read(&[&whole[..], &behind].concat()), Some(question));
         for end in 0..whole.len() {
             prop_assert_eq!(Question::read(&whole[..end]), None);
