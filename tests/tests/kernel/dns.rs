@@ -27,8 +27,12 @@ fn asked(id: u16, name: &str, ty: impl Into<Value>) -> Value {
     json!({ "class": "IN", "id": id, "name": name, "type": ty.into() })
 }
 
+fn size(data: &[u8]) -> i64 {
+    i64::try_from(data.len()).unwrap()
+}
+
 /// The fields of a record about a datagram.
-fn sent(call: &str, question: Value, length: usize, local: &Value, to: SocketAddr, user_copy: &[&str]) -> Value {
+fn sent(call: &str, question: &Value, length: usize, local: &Value, to: SocketAddr, user_copy: &[&str]) -> Value {
     json!({
         "kind": "dns", "call": call, "question": question, "length": length, "local": local, "peer": told(to),
         "socket_uid": 0, "user_copy": user_copy,
@@ -55,14 +59,14 @@ fn sent_to_an_address() {
         let fd = socket(&mut it, af, SOCK_DGRAM);
         let send = |it: &mut Stage, name: &str, data: &[u8], question: Value| {
             let (addr, len) = with_len(&raw(to));
-            let call = [fd.into(), Arg::from(data), Arg::from(data.len() as i64), 0.into(), addr, len];
+            let call = [fd.into(), Arg::from(data), size(data).into(), 0.into(), addr, len];
             let (done, mut records) = it.act(libc::SYS_sendto, &call);
             assert_eq!(records.pop().unwrap()["kind"], "send");
             let any = if v6 { "::" } else { "0.0.0.0" };
             let local = json!({ "family": told(to)["family"], "ip": any, "port": local_port(it, fd, table) });
             let copied: &[&str] =
                 if question.is_null() { &["peer", "length"] } else { &["question", "peer", "length"] };
-            it.compare(name, done, records, sent("sendto", question, data.len(), &local, to, copied));
+            it.compare(name, done, records, sent("sendto", &question, data.len(), &local, to, copied));
         };
         let long = "l".repeat(63);
         let longest = [long.as_bytes(), long.as_bytes(), long.as_bytes(), &long.as_bytes()[2..]];
@@ -91,12 +95,12 @@ fn sent_to_an_address() {
             let data = question(14, &[b"denied"], 1);
             let everyone = SocketAddr::from(([255, 255, 255, 255], 53));
             let (addr, len) = with_len(&raw(everyone));
-            let call = [fd.into(), Arg::from(&data), Arg::from(data.len() as i64), 0.into(), addr, len];
+            let call = [fd.into(), Arg::from(&data), size(&data).into(), 0.into(), addr, len];
             let (done, mut records) = it.act(libc::SYS_sendto, &call);
             assert_eq!((done.ret, &records.pop().unwrap()["kind"]), (-i64::from(libc::EACCES), &json!("send")));
             let local = records[0]["local"].clone();
             let copied = ["question", "peer", "length"];
-            let body = sent("sendto", asked(14, "denied", "A"), data.len(), &local, everyone, &copied);
+            let body = sent("sendto", &asked(14, "denied", "A"), data.len(), &local, everyone, &copied);
             it.compare("denied", done, records, body);
         }
         // another port
@@ -104,7 +108,7 @@ fn sent_to_an_address() {
         elsewhere.set_port(54);
         let (addr, len) = with_len(&raw(elsewhere));
         let data = question(15, &[b"elsewhere"], 1);
-        let call = [fd.into(), Arg::from(&data), Arg::from(data.len() as i64), 0.into(), addr, len];
+        let call = [fd.into(), Arg::from(&data), size(&data).into(), 0.into(), addr, len];
         let (done, records) = it.act(libc::SYS_sendto, &call);
         assert!(done.ret > 0 && records.len() == 1 && records[0]["kind"] == "send", "{records:#?}");
     }
@@ -125,21 +129,22 @@ fn several_in_one_call() {
         let check =
             |it: &mut Stage, name: &str, call: i64, messages: Vec<Vec<Vec<u8>>>, expected: &[(Value, usize)]| {
                 let count = messages.len();
+                let all = i64::try_from(count).unwrap();
                 let messages = Arg::Messages(vec![], messages);
                 let is_one = call == libc::SYS_sendmsg;
                 let args = if is_one {
                     vec![fd.into(), messages, 0.into()]
                 } else {
-                    vec![fd.into(), messages, (count as i64).into(), 0.into()]
+                    vec![fd.into(), messages, all.into(), 0.into()]
                 };
                 let (done, mut records) = it.act(call, &args);
-                assert!(done.ret == count as i64 || is_one && done.ret > 0, "{name}: {}", done.ret);
+                assert!(done.ret == all || is_one && done.ret > 0, "{name}: {}", done.ret);
                 assert_eq!(records.pop().unwrap()["kind"], "send", "{name}");
                 assert_eq!(records.len(), expected.len(), "{name}: {records:#?}");
                 for (at, (record, (question, length))) in records.into_iter().zip(expected).enumerate() {
                     let copied: &[&str] = if question.is_null() { &["length"] } else { &["question", "length"] };
                     let call = if is_one { "sendmsg" } else { "sendmmsg" };
-                    let mut body = sent(call, question.clone(), *length, &local, to, copied);
+                    let mut body = sent(call, question, *length, &local, to, copied);
                     body["untold"] = if at == 15 && count > 16 { json!(count - 16) } else { Value::Null };
                     it.compare(name, done, vec![record], body);
                 }
@@ -158,7 +163,7 @@ fn several_in_one_call() {
         check(&mut it, "many", libc::SYS_sendmmsg, many, &expected);
 
         let data = whole(6, 12);
-        let done = it.actor.compat(369, args![fd, &data, data.len() as i64, 0, 0]); // sendto
+        let done = it.actor.compat(369, args![fd, &data, size(&data), 0, 0]); // sendto
         if done.ret > 0 {
             let records = it.records(done);
             assert_eq!((records.len(), &records[0]["question"]), (2, &host(6, "PTR")), "{records:#?}");
