@@ -1,8 +1,10 @@
 //! The programs, one file per kind or family of kinds.
 
+pub mod capability;
 pub mod chmod;
 pub mod chown;
 pub mod confine;
+pub mod dns;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;

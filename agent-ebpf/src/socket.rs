@@ -92,6 +92,12 @@ impl Sock {
         u16::from_be(load!(M, u16, self.at, sock.dport))
     }
 
+    /// The user id that made it.
+    #[inline(always)]
+    pub fn uid<M: Memory>(self) -> u32 {
+        load!(M, u32, self.at, sock.uid)
+    }
+
     #[inline(always)]
     fn ip<M: Memory>(self, v4: u32, v6: u32) -> [u8; 16] {
         let id = layout!(sock.id);

@@ -28,7 +28,8 @@ macro_rules! calls {
             }
             /// Its name in man section 2; empty for [`Call::None`].
             pub const fn name(self) -> &'static str { match self { Call::None => "", $( Call::$variant => $name, )* } }
-            /// The kind of its events. `unlinkat` makes [`Kind::Unlink`] or [`Kind::Rmdir`].
+            /// The kind of its events. `unlinkat` makes [`Kind::Unlink`] or [`Kind::Rmdir`]; those of [`Kind::Send`] also make
+            /// [`Kind::Dns`].
             pub const fn kind(self) -> Option<Kind> { match self { Call::None => None, $( Call::$variant => Some(Kind::$kind), )* } }
             /// The numbers on the wire, and their names.
             pub const NAMES: crate::names::Names = &[$( ($id, $name), )*];
@@ -77,6 +78,7 @@ calls! {
     31 Accept4 "accept4" 288 364 Accept,
     32 Sendto "sendto" 44 369 Send,
     33 Sendmsg "sendmsg" 46 370 Send,
+    34 Sendmmsg "sendmmsg" 307 345 Send,
     40 Mkdir "mkdir" 83 39 Mkdir,
     41 Mkdirat "mkdirat" 258 296 Mkdir,
     42 Mknod "mknod" 133 14 Mknod,

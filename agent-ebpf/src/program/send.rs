@@ -1,12 +1,11 @@
-//! sendto, sendmsg: datagrams on internet sockets.
+//! sendto, sendmsg, sendmmsg: datagrams on internet sockets.
 
-use common::{Call, Hook, Kind, event::Send};
+use common::{Call, Kind, event::Send};
 
 use crate::{
     draft::CallDraft,
-    filter,
     kernel::{self, Memory},
-    program::{on_return, sys_exit::Return},
+    program::{dns, on_return, sys_exit::Return},
     socket::{Given, Sock, given},
 };
 
@@ -25,7 +24,15 @@ fn send<M: Memory>(it: &Return) {
     if !is_datagram(sock) {
         return;
     }
-    if !filter::pass(Hook::SysExit, Kind::Send, filter::class_of(it.ret)) {
+    dns::look::<M>(it, sock);
+    tell::<M>(it, sock);
+}
+on_return!(send_fast, send_base, send_perf, send);
+
+/// Tells of the datagram that a call sent, of sendmmsg(2) the first.
+#[inline(always)]
+pub fn tell<M: Memory>(it: &Return, sock: Sock) {
+    if !it.pass(Kind::Send) {
         return;
     }
     it.send::<M, Send>(Kind::Send, |draft, it| {
@@ -36,14 +43,13 @@ fn send<M: Memory>(it: &Return) {
             let name = kernel::read_user::<[u32; 2]>(it.arg::<1>()).unwrap_or_default();
             (u64::from(name[0]), u64::from(name[1]))
         } else {
-            // struct user_msghdr { void *msg_name; int msg_namelen; ... }
+            // also at the start of struct mmsghdr: struct user_msghdr { void *msg_name; int msg_namelen; ... }
             let name = kernel::read_user::<[u64; 2]>(it.arg::<1>()).unwrap_or_default();
             (name[0], name[1] & 0xffff_ffff)
         };
         fill_send::<M>(draft, sock, Given::by_user(at, len));
     });
 }
-on_return!(send_fast, send_base, send_perf, send);
 
 /// What is known of a datagram.
 #[inline(always)]

@@ -185,25 +185,48 @@ impl Return {
     /// Writes and sends an event. Nothing is sent when `fill` gives up.
     #[inline(always)]
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
-        const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
-        let Some(slot) = DRAFT.get_ptr_mut(0) else { return };
-        // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
-        let draft = unsafe { &mut *slot.cast::<CallDraft<R>>() };
-        let call = Call::from_number(self.call).unwrap_or(Call::None);
-        draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
+        let Some(draft) = self.begin::<M, R>(kind) else { return };
         fill(draft, self);
         let matched = filter::matched(kind);
         if matched != matched::NO {
             draft.hand_over(kind.lane());
             if matched == matched::WITH_EXECUTABLE {
                 // SAFETY: the slot of the draft.
-                unsafe { executable::put::<M>(slot.cast(), CallDraft::<R>::FIXED as u64, self.task) };
+                unsafe { executable::put::<M>((&raw mut *draft).cast(), CallDraft::<R>::FIXED as u64, self.task) };
             }
-            // SAFETY: the program array holds programs of this tracepoint only.
-            unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), JUDGE) };
-            // still here: there is no such program
+            // comes back when there is no such program
+            self.jump(JUDGE);
         }
         draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
+    }
+
+    /// The draft as the last program left it.
+    #[inline(always)]
+    pub fn draft<R>(&self) -> Option<&mut CallDraft<R>> {
+        const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
+        // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
+        DRAFT.get_ptr_mut(0).map(|draft| unsafe { &mut *draft.cast::<CallDraft<R>>() })
+    }
+
+    /// Starts an event.
+    #[inline(always)]
+    pub fn begin<M: Memory, R: Record>(&self, kind: Kind) -> Option<&mut CallDraft<R>> {
+        let draft = self.draft::<R>()?;
+        let call = Call::from_number(self.call).unwrap_or(Call::None);
+        draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
+        Some(draft)
+    }
+
+    /// Goes on in the program of another kind, for good. Comes back when there is none.
+    #[inline(always)]
+    pub fn go_on(&self, kind: Kind) {
+        self.jump(kind as u32);
+    }
+
+    #[inline(always)]
+    fn jump(&self, program: u32) {
+        // SAFETY: the program array holds programs of this tracepoint only.
+        unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), program) };
     }
 }
 

@@ -157,7 +157,10 @@ impl Policy {
     pub fn calls(&self) -> Vec<Call> {
         let kinds = |call: Call| match call {
             Call::Unlinkat => vec![Kind::Unlink, Kind::Rmdir],
-            call => call.kind().into_iter().collect(),
+            call => match call.kind() {
+                Some(Kind::Send) => vec![Kind::Send, Kind::Dns],
+                kind => kind.into_iter().collect(),
+            },
         };
         let makes = |call: Call, kind: Kind| {
             let mut worlds = worlds(kind).into_iter().map(|world| World { call: Some(call), ..world });

@@ -3,8 +3,10 @@
 
 mod actor;
 mod attributes;
+mod capability;
 mod cases;
 mod differential;
+mod dns;
 mod files;
 mod flood;
 mod guard;
