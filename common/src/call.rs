@@ -179,6 +179,19 @@ calls! {
     144 PkeyMprotect "pkey_mprotect" 329 380 Mprotect,
     145 Mmap "mmap" 9 192 Mprotect,
     160 Socket "socket" 41 359 Socket,
+    170 Write "write" 1 4 Modify,
+    171 Pwrite64 "pwrite64" 18 181 Modify,
+    172 Writev "writev" 20 146 Modify,
+    173 Pwritev "pwritev" 296 334 Modify,
+    174 Pwritev2 "pwritev2" 328 379 Modify,
+    175 Sendfile "sendfile" 40 187|239 Modify,
+    176 Splice "splice" 275 313 Modify,
+    177 CopyFileRange "copy_file_range" 326 377 Modify,
+    178 Fallocate "fallocate" 285 324 Modify,
+    179 Close "close" 3 6 Modify,
+    180 Dup2 "dup2" 33 63 Modify,
+    181 Dup3 "dup3" 292 330 Modify,
+    182 CloseRange "close_range" 436 436 Modify,
 }
 
 const _: () = {

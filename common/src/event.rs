@@ -82,6 +82,7 @@ kinds! {
     26 = pivot_root::PivotRoot,
     27 = chroot::Chroot,
     28 = swap::Swap,
+    29 = modify::Modify,
     30 = setid::Setid,
     31 = capset::Capset,
     32 = ptrace::Ptrace,
@@ -150,6 +151,7 @@ impl Kind {
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
+            | Kind::Modify
             | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }

@@ -152,6 +152,12 @@ impl Return {
         self.call == call as u8
     }
 
+    /// Whether the call closes files: it was looked at when it began.
+    #[inline(always)]
+    fn closes(&self) -> bool {
+        self.call >= Call::Close as u8 && self.call <= Call::CloseRange as u8
+    }
+
     /// Whether pointers of the caller have 32 bits.
     #[inline(always)]
     pub fn is_compat(&self) -> bool {
@@ -202,6 +208,9 @@ impl Return {
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
     if it.is(Call::Ioctl) && !file_setattr::is_ours(it.arg::<1>()) {
+        return;
+    }
+    if it.closes() {
         return;
     }
     if filter::is_agent::<M>(it.task) {

@@ -160,7 +160,9 @@ impl Policy {
             call => call.kind().into_iter().collect(),
         };
         let makes = |call: Call, kind: Kind| {
-            let mut worlds = worlds(kind).into_iter().map(|world| World { call: Some(call), ..world });
+            // of these some calls fill the event that others send
+            let call = (kind != Kind::Modify).then_some(call);
+            let mut worlds = worlds(kind).into_iter().map(|world| World { call, ..world });
             worlds.any(|world| !world.is_dropped(self, self.kind(kind)))
         };
         Call::ALL.iter().copied().filter(|call| kinds(*call).into_iter().any(|kind| makes(*call, kind))).collect()

@@ -4,7 +4,7 @@ use common::{
     Kind,
     event::{
         Acct, Bpf, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill, Landlock, Lsm,
-        MemfdCreate, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl,
+        MemfdCreate, Modify, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl,
         ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
     },
     names::{
@@ -63,6 +63,7 @@ pub fn body(it: &Draft, path: Path) -> Vec<u8> {
         Ioport {}
         Syslog {}
         Mprotect {}
+        Modify { path: path }
         CredChange { old_euid: it.id("old_euid") }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use common::Call;
+use common::{Call, Kind};
 use nix::libc;
 
 use crate::actor::Arg;
@@ -51,7 +51,7 @@ pub fn number(name: &str, compat: bool) -> Option<i64> {
 /// The calls that make events, by their numbers for 64-bit or 32-bit programs.
 pub fn audited(compat: bool) -> BTreeMap<i64, &'static str> {
     let mut calls = BTreeMap::new();
-    for call in Call::ALL {
+    for call in Call::ALL.iter().filter(|it| it.kind() != Some(Kind::Modify)) {
         let numbers = if compat { call.i386().to_vec() } else { vec![call.x86_64()] };
         let numbers = numbers.into_iter().filter(|it| *it != common::call::LACKING);
         calls.extend(numbers.map(|it| (i64::try_from(it).unwrap(), call.name())));
