@@ -47,11 +47,11 @@ pub struct Written {
 
 /// The files of a process.
 #[repr(C)]
-pub struct Writer {
+struct Writer {
     /// How many there are.
-    pub open: u64,
+    open: u64,
     /// Where a sweep over them stands. In map memory, so that the verifier checks each turn once.
-    pub next: u64,
+    next: u64,
     files: [u64; FILES],
 }
 
@@ -82,12 +82,6 @@ fn key(process: u32, file: usize) -> Key {
 #[inline(always)]
 pub fn of(process: u32, file: usize) -> Option<*const Written> {
     WRITTEN.get_ptr(key(process, file))
-}
-
-/// The files of a process, if it has written to any.
-#[inline(always)]
-pub fn writer(process: u32) -> Option<*mut Writer> {
-    WRITERS.get_ptr_mut(process)
 }
 
 /// Adds a write.
@@ -180,7 +174,8 @@ pub fn forget(process: u32, file: usize) {
 
 /// Forgets a process that ends: what it has not told is lost.
 #[inline(always)]
-pub fn end(process: u32, writer: *const Writer) {
+pub fn end(process: u32) {
+    let Some(writer) = WRITERS.get_ptr(process) else { return };
     // SAFETY: a value of the map.
     let left = unsafe { (&raw const (*writer).open).read_volatile() };
     if left != 0 {
@@ -190,9 +185,19 @@ pub fn end(process: u32, writer: *const Writer) {
     WRITERS.remove(process).ok();
 }
 
+/// Begins a sweep over the files of a process. Returns whether it has written to any.
+#[inline(always)]
+pub fn begin(process: u32) -> bool {
+    let Some(writer) = WRITERS.get_ptr_mut(process) else { return false };
+    // SAFETY: a value of the map.
+    unsafe { (&raw mut (*writer).next).write_volatile(0) };
+    true
+}
+
 /// The next file of a sweep over those of a process; 0 when there is none.
 #[inline(always)]
-pub unsafe fn next(writer: *mut Writer) -> usize {
+pub fn next(process: u32) -> usize {
+    let Some(writer) = WRITERS.get_ptr_mut(process) else { return 0 };
     for _ in 0..FILES {
         // SAFETY: a value of the map.
         unsafe {

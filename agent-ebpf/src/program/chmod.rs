@@ -1,15 +1,11 @@
 //! chmod, fchmod, fchmodat, fchmodat2.
 
-use common::{
-    Call, Kind,
-    event::Chmod,
-    wire::{Device, Inode, Mode, UNSET},
-};
+use common::{Call, Kind, event::Chmod, wire::Mode};
 
 use crate::{
-    kernel::{Memory, load},
+    kernel::Memory,
     notes,
-    path::{self, CWD, Subject, file_of},
+    path::{self, CWD, EMPTY_PATH, Subject},
     program::{on_return, sys_exit::Return},
 };
 
@@ -22,25 +18,16 @@ fn chmod<M: Memory>(it: &Return) {
     it.send::<M, Chmod>(Kind::Chmod, |draft, it| {
         let at = it.is(Call::Fchmodat) || it.is(Call::Fchmodat2);
         draft.body.mode = Mode((if at { it.arg::<2>() } else { it.arg::<1>() }) as u32 & 0o7777);
-        draft.body.inode = Inode::default();
-        draft.body.dev = Device(UNSET);
-        draft.body.result_mode = Mode(UNSET);
-        let file = if it.is(Call::Fchmod) { file_of::<M>(it.task, it.arg::<0>() as u32) } else { 0 };
-        if file != 0 {
-            let inode = load!(M, usize, file, file.inode);
-            draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
-            draft.body.result_mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
-            draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-        }
-        let subject = if file != 0 {
-            Subject::File(file)
-        } else if it.is(Call::Fchmod) {
-            Subject::Nothing
+        let subject = if it.is(Call::Fchmod) {
+            Subject::descriptor::<M>(it.task, it.arg::<0>() as u32)
         } else if at {
-            Subject::Name(it.arg::<0>() as i32, it.arg::<1>())
+            let may_be_empty = it.is(Call::Fchmodat2) && it.arg::<3>() & EMPTY_PATH != 0;
+            Subject::at::<M>(it.task, it.arg::<0>() as i32, it.arg::<1>(), may_be_empty)
         } else {
             Subject::Name(CWD, it.arg::<0>())
         };
+        (draft.body.inode, draft.body.dev) = subject.identity::<M>();
+        draft.body.result_mode = subject.mode::<M>();
         draft.body.path = match (note, subject) {
             (Some(note), Subject::Name(_, name)) => {
                 draft.body.inode = note.body.inode;

@@ -1,15 +1,11 @@
 //! chown, fchown, lchown, fchownat.
 
-use common::{
-    Call, Kind,
-    event::Chown,
-    wire::{Device, Id, Inode, UNSET},
-};
+use common::{Call, Kind, event::Chown};
 
 use crate::{
-    kernel::{Memory, load},
+    kernel::Memory,
     notes,
-    path::{self, CWD, Subject, file_of},
+    path::{self, CWD, EMPTY_PATH, Subject},
     program::{on_return, sys_exit::Return},
 };
 
@@ -22,25 +18,16 @@ fn chown<M: Memory>(it: &Return) {
     it.send::<M, Chown>(Kind::Chown, |draft, it| {
         let at = it.is(Call::Fchownat);
         let (owner, group) = if at { (it.arg::<2>(), it.arg::<3>()) } else { (it.arg::<1>(), it.arg::<2>()) };
-        draft.body.new_owner = Id(owner as u32);
-        draft.body.new_group = Id(group as u32);
-        draft.body.inode = Inode::default();
-        draft.body.dev = Device(UNSET);
-        let file = if it.is(Call::Fchown) { file_of::<M>(it.task, it.arg::<0>() as u32) } else { 0 };
-        if file != 0 {
-            let inode = load!(M, usize, file, file.inode);
-            draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
-            draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
-        }
-        let subject = if file != 0 {
-            Subject::File(file)
-        } else if it.is(Call::Fchown) {
-            Subject::Nothing
+        draft.body.new_owner = it.id(owner);
+        draft.body.new_group = it.id(group);
+        let subject = if it.is(Call::Fchown) {
+            Subject::descriptor::<M>(it.task, it.arg::<0>() as u32)
         } else if at {
-            Subject::Name(it.arg::<0>() as i32, it.arg::<1>())
+            Subject::at::<M>(it.task, it.arg::<0>() as i32, it.arg::<1>(), it.arg::<4>() & EMPTY_PATH != 0)
         } else {
             Subject::Name(CWD, it.arg::<0>())
         };
+        (draft.body.inode, draft.body.dev) = subject.identity::<M>();
         draft.body.path = match (note, subject) {
             (Some(note), Subject::Name(_, name)) => {
                 draft.body.inode = note.body.inode;

@@ -78,9 +78,7 @@ impl Sweep {
             self.settle::<M>(self.file);
             return true;
         }
-        let Some(writer) = written::writer(self.process) else { return true };
-        // SAFETY: a value of a map.
-        let file = unsafe { written::next(writer) };
+        let file = written::next(self.process);
         if file == 0 {
             return true;
         }
@@ -135,61 +133,47 @@ impl Sweep {
 
 /// Looks at all files that the current process has written to.
 #[inline(always)]
-fn sweep<M: Memory>(hook: Hook, call: Call, is_done: bool, low: u64, high: u64) {
+fn sweep<M: Memory>(hook: Hook, is_done: bool, low: u32, high: u32) {
     let task = M::task();
     let process = load!(M, u32, task, task.tgid);
-    let Some(writer) = written::writer(process) else { return };
-    // SAFETY: a value of a map.
-    unsafe { (*writer).next = 0 };
-    M::sweep(Sweep { task, file: 0, process, hook, call, is_done, low, high });
+    if written::begin(process) {
+        M::sweep(Sweep { task, file: 0, process, hook, call: Call::None, is_done, low: low.into(), high: high.into() });
+    }
 }
 
+/// A call begins that closes descriptors, if it does not fail.
 #[inline(always)]
 fn close<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
     let call = Call::from_number(it.call).unwrap_or(Call::None);
-    match call {
-        // what was closed unseen must not be taken for what the exec closes
-        Call::Execve | Call::Execveat => sweep::<M>(Hook::SysEnter, call, false, 1, 0),
-        Call::CloseRange => {
-            if it.arg::<2>() & !UNSHARE == 0 {
-                sweep::<M>(Hook::SysEnter, call, false, it.arg::<0>() as u32 as u64, it.arg::<1>() as u32 as u64);
+    let (first, second, third) = (it.arg::<0>() as u32, it.arg::<1>() as u32, it.arg::<2>());
+    let (is_all, low, high) = match call {
+        // it may close files; what was closed unseen must not be taken for one of these
+        Call::Execve | Call::Execveat => (true, 1, 0),
+        Call::CloseRange if third & !UNSHARE == 0 => (true, first, second),
+        Call::Close => (false, first, first),
+        Call::Dup2 | Call::Dup3 => {
+            let is_refused = call == Call::Dup3 && third & !O_CLOEXEC != 0;
+            if first == second || is_refused || file_of::<M>(it.task, first) == 0 {
+                return;
             }
+            (false, second, second)
         }
-        Call::Close | Call::Dup2 | Call::Dup3 => {
-            let mut descriptor = it.arg::<0>() as u32;
-            if call != Call::Close {
-                let old = descriptor;
-                descriptor = it.arg::<1>() as u32;
-                let is_refused = call == Call::Dup3 && it.arg::<2>() & !O_CLOEXEC != 0;
-                if old == descriptor || is_refused || file_of::<M>(it.task, old) == 0 {
-                    return;
-                }
-            }
-            let file = file_of::<M>(it.task, descriptor);
-            let process = load!(M, u32, it.task, task.tgid);
-            if file != 0 && written::of(process, file).is_some() {
-                let (low, high) = (u64::from(descriptor), u64::from(descriptor));
-                M::sweep(Sweep {
-                    task: it.task,
-                    file,
-                    process,
-                    hook: Hook::SysEnter,
-                    call,
-                    is_done: false,
-                    low,
-                    high,
-                });
-            }
-        }
-        _ => {}
+        _ => return,
+    };
+    let process = load!(M, u32, it.task, task.tgid);
+    let file = if is_all { 0 } else { file_of::<M>(it.task, low) };
+    let is_written = if is_all { written::begin(process) } else { written::of(process, file).is_some() };
+    if is_written {
+        let (low, high) = (u64::from(low), u64::from(high));
+        M::sweep(Sweep { task: it.task, file, process, hook: Hook::SysEnter, call, is_done: false, low, high });
     }
 }
 
 /// An exec has closed what it should.
 #[inline(always)]
 fn close_on_exec<M: Memory>() {
-    sweep::<M>(Hook::Exec, Call::None, true, 1, 0);
+    sweep::<M>(Hook::Exec, true, 1, 0);
 }
 
 /// A thread ends; with the last one a process closes all.
@@ -199,11 +183,8 @@ fn close_at_exit<M: Memory>() {
     if load!(M, u32, load!(M, usize, task, task.signal), signal.live) != 0 {
         return;
     }
-    sweep::<M>(Hook::Exit, Call::None, false, 0, u64::from(u32::MAX));
-    let process = load!(M, u32, task, task.tgid);
-    if let Some(writer) = written::writer(process) {
-        written::end(process, writer);
-    }
+    sweep::<M>(Hook::Exit, false, 0, u32::MAX);
+    written::end(load!(M, u32, task, task.tgid));
 }
 
 /// Typed loads.

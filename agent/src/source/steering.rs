@@ -3,7 +3,7 @@
 use aya::maps::{Array, MapData, MapError};
 use common::{
     Call, Kind,
-    call::LACKING,
+    call::{LACKING, SOCKET_OPERATIONS, SOCKETCALL},
     filter::{Control, Filter, KINDS, Matcher, class},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -131,6 +131,10 @@ fn filter(wanted: &Wanted) -> Filter {
     for call in &wanted.calls {
         filter.x86_64[call.x86_64()] = *call as u8;
         call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
+    }
+    if SOCKET_OPERATIONS.iter().any(|(_, call)| wanted.calls.contains(call)) {
+        let (number, mark) = SOCKETCALL;
+        filter.i386[number] = mark;
     }
     for (kind, _) in &wanted.matchers {
         filter.matched[*kind as usize] = 1;

@@ -197,15 +197,16 @@ fn ends_without_a_close() {
         let argv: &[&str] = &["next"];
         assert_eq!(it.actor.call(libc::SYS_execve, args![&next, argv, 0]).ret, 0);
         let all = it.gather();
-        let about =
-            |path: &Path| all.iter().filter(|it| it["kind"] == "modify" && it["path"] == path.to_str().unwrap());
-        let closed: Vec<_> = about(&file).collect();
+        let about = |path: &Path| -> Vec<&Value> {
+            all.iter().filter(|it| it["kind"] == "modify" && it["path"] == path.to_str().unwrap()).collect()
+        };
+        let closed = about(&file);
         assert_eq!(closed.len(), 1, "{family}: {closed:#?}");
         let record = closed[0];
         assert_eq!((&record["bytes"], &record["comm"]), (&json!("6"), &json!("act")), "{record}");
         assert_eq!(record["evidence"]["hook"], "sched_process_exec");
         assert!(record["process"]["exe"].as_str().unwrap().ends_with("/act"), "{record}");
-        assert_eq!(about(&kept).count(), 0, "{family}: it has no close-on-exec");
+        assert!(about(&kept).is_empty(), "{family}: it has no close-on-exec");
         writes(&mut it, stays, "345");
         it.quiet(libc::SYS_close, args![stays]);
         check(&mut it, "kept over an exec", &kept, json!({ "bytes": "5", "writes": 2 }));
