@@ -170,8 +170,13 @@ impl Policy {
 
     /// What the kernel half asks of the events of each kind before it sends them, where that can spare any.
     pub fn matchers(&self) -> Vec<(Kind, Box<Matcher>)> {
-        let matcher = |kind: &Kind| Some((*kind, matcher::compile(self, *kind, self.kind(*kind))?));
+        let matcher = |kind: &Kind| Some((*kind, self.matcher(*kind)?));
         Kind::ALL.iter().filter_map(matcher).collect()
+    }
+
+    /// The programs that tell of files that were written to do not ask: there is one event for many writes.
+    fn matcher(&self, kind: Kind) -> Option<Box<Matcher>> {
+        if kind == Kind::Modify { None } else { matcher::compile(self, kind, self.kind(kind)) }
     }
 
     /// For each kind: what the kernel half does, and which rules decide about the rest.
@@ -181,7 +186,8 @@ impl Policy {
             kind: *kind,
             wanted: wanted[*kind as usize],
             rules: self.kind(*kind).rules.iter().map(|(at, _)| self.rules[*at].id.as_str()).collect(),
-            matched: matcher::compile(self, *kind, self.kind(*kind))
+            matched: self
+                .matcher(*kind)
                 .map(|it| [it.atom_count, it.place_count, it.step_count]),
             open: matcher::left_open(*kind, self.kind(*kind)),
         };

@@ -195,9 +195,9 @@ fn perform(actor: &mut Actor, step: &Step, words: &mut Words) {
         let [Arg::Int(flags), Arg::Int(code)] = args[..] else { panic!("{at}: fork FLAGS CODE") };
         actor.fork(i32::try_from(flags).unwrap(), i32::try_from(code).unwrap()).ret
     } else if step.compat {
-        actor.compat(table::number(&step.call, true).unwrap(), &args).ret
+        actor.compat(table::number(&step.call, true, step.short).unwrap(), &args).ret
     } else {
-        actor.call(table::number(&step.call, false).unwrap(), &args).ret
+        actor.call(table::number(&step.call, false, false).unwrap(), &args).ret
     };
     let errno =
         i32::try_from(-ret).ok().filter(|it| (1..4096).contains(it)).map(|it| format!("{:?}", Errno::from_raw(it)));
