@@ -1,6 +1,10 @@
 //! chmod, fchmod, fchmodat, fchmodat2.
 
-use common::{Call, Kind, event::Chmod, wire::Mode};
+use common::{
+    Call, Kind,
+    event::Chmod,
+    wire::{Mode, mark},
+};
 
 use crate::{
     kernel::Memory,
@@ -18,24 +22,30 @@ fn chmod<M: Memory>(it: &Return) {
     it.send::<M, Chmod>(Kind::Chmod, |draft, it| {
         let at = it.is(Call::Fchmodat) || it.is(Call::Fchmodat2);
         draft.body.mode = Mode((if at { it.arg::<2>() } else { it.arg::<1>() }) as u32 & 0o7777);
+        let may_be_empty = it.is(Call::Fchmodat2) && it.arg::<3>() & EMPTY_PATH != 0;
+        let name = if at { it.arg::<1>() } else { it.arg::<0>() };
         let subject = if it.is(Call::Fchmod) {
             Subject::descriptor::<M>(it.task, it.arg::<0>() as u32)
         } else if at {
-            let may_be_empty = it.is(Call::Fchmodat2) && it.arg::<3>() & EMPTY_PATH != 0;
-            Subject::at::<M>(it.task, it.arg::<0>() as i32, it.arg::<1>(), may_be_empty)
+            Subject::at::<M>(it.task, it.arg::<0>() as i32, name, may_be_empty)
         } else {
-            Subject::Name(CWD, it.arg::<0>())
+            Subject::Name(CWD, name)
         };
         (draft.body.inode, draft.body.dev) = subject.identity::<M>();
         draft.body.result_mode = subject.mode::<M>();
-        draft.body.path = match (note, subject) {
-            (Some(note), Subject::Name(_, name)) => {
+        draft.body.path = match note {
+            Some(note) if !it.is(Call::Fchmod) => {
                 draft.body.inode = note.body.inode;
                 draft.body.dev = note.body.dev;
                 notes::path(draft, note, note.body.path, name)
             }
-            (_, subject) => path::of::<M, _, _>(draft, it.task, subject),
+            _ => path::of::<M, _, _>(draft, it.task, subject),
         };
+        // whether there was a name is what the caller's memory says now
+        let is_said = note.is_none() && may_be_empty && name != 0;
+        if is_said && draft.body.path.marks & mark::ABSENT == 0 {
+            draft.body.path.marks |= mark::USER;
+        }
     });
 }
 on_return!(chmod_fast, chmod_base, chmod_perf, chmod);

@@ -186,9 +186,7 @@ impl Policy {
             kind: *kind,
             wanted: wanted[*kind as usize],
             rules: self.kind(*kind).rules.iter().map(|(at, _)| self.rules[*at].id.as_str()).collect(),
-            matched: self
-                .matcher(*kind)
-                .map(|it| [it.atom_count, it.place_count, it.step_count]),
+            matched: self.matcher(*kind).map(|it| [it.atom_count, it.place_count, it.step_count]),
             open: matcher::left_open(*kind, self.kind(*kind)),
         };
         Kind::ALL.iter().map(share).collect()
