@@ -1,7 +1,7 @@
 //! Paths: resolved by a walk through the kernel's directory entries, across mounts, up to the root of the mount
 //! namespace; and names that only the caller's memory has.
 
-use common::wire::{Device, Inode, Mode, Path, UNSET, mark};
+use common::wire::{Device, Inode, Path, UNSET, mark};
 
 use crate::{
     draft::{Draft, TEXT, kernel_read},
@@ -237,17 +237,6 @@ impl Subject {
             Subject::Place(place) => place.identity::<M>(),
             Subject::Name(..) | Subject::Kept(..) | Subject::Nothing => (Inode::default(), Device(UNSET)),
         }
-    }
-
-    /// Type and permissions of an open file; null when there is only a name.
-    #[inline(always)]
-    pub fn mode<M: Memory>(self) -> Mode {
-        let inode = match self {
-            Subject::File(file) => load!(M, usize, file, file.inode),
-            Subject::Place(place) => place.inode::<M>(),
-            Subject::Name(..) | Subject::Kept(..) | Subject::Nothing => return Mode(UNSET),
-        };
-        Mode(u32::from(load!(M, u16, inode, inode.mode)))
     }
 }
 

@@ -3,13 +3,13 @@
 use common::{
     Call, Kind,
     event::Chmod,
-    wire::{Mode, mark},
+    wire::{Device, Inode, Mode, UNSET},
 };
 
 use crate::{
-    kernel::Memory,
+    kernel::{Memory, load},
     notes,
-    path::{self, CWD, EMPTY_PATH, Subject},
+    path::{self, CWD, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
 
@@ -22,30 +22,33 @@ fn chmod<M: Memory>(it: &Return) {
     it.send::<M, Chmod>(Kind::Chmod, |draft, it| {
         let at = it.is(Call::Fchmodat) || it.is(Call::Fchmodat2);
         draft.body.mode = Mode((if at { it.arg::<2>() } else { it.arg::<1>() }) as u32 & 0o7777);
-        let may_be_empty = it.is(Call::Fchmodat2) && it.arg::<3>() & EMPTY_PATH != 0;
-        let name = if at { it.arg::<1>() } else { it.arg::<0>() };
-        let subject = if it.is(Call::Fchmod) {
-            Subject::descriptor::<M>(it.task, it.arg::<0>() as u32)
+        draft.body.inode = Inode::default();
+        draft.body.dev = Device(UNSET);
+        draft.body.result_mode = Mode(UNSET);
+        let file = if it.is(Call::Fchmod) { file_of::<M>(it.task, it.arg::<0>() as u32) } else { 0 };
+        if file != 0 {
+            let inode = load!(M, usize, file, file.inode);
+            draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
+            draft.body.result_mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
+            draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
+        }
+        let subject = if file != 0 {
+            Subject::File(file)
+        } else if it.is(Call::Fchmod) {
+            Subject::Nothing
         } else if at {
-            Subject::at::<M>(it.task, it.arg::<0>() as i32, name, may_be_empty)
+            Subject::Name(it.arg::<0>() as i32, it.arg::<1>())
         } else {
-            Subject::Name(CWD, name)
+            Subject::Name(CWD, it.arg::<0>())
         };
-        (draft.body.inode, draft.body.dev) = subject.identity::<M>();
-        draft.body.result_mode = subject.mode::<M>();
-        draft.body.path = match note {
-            Some(note) if !it.is(Call::Fchmod) => {
+        draft.body.path = match (note, subject) {
+            (Some(note), Subject::Name(_, name)) => {
                 draft.body.inode = note.body.inode;
                 draft.body.dev = note.body.dev;
                 notes::path(draft, note, note.body.path, name)
             }
-            _ => path::of::<M, _, _>(draft, it.task, subject),
+            (_, subject) => path::of::<M, _, _>(draft, it.task, subject),
         };
-        // whether there was a name is what the caller's memory says now
-        let is_said = note.is_none() && may_be_empty && name != 0;
-        if is_said && draft.body.path.marks & mark::ABSENT == 0 {
-            draft.body.path.marks |= mark::USER;
-        }
     });
 }
 on_return!(chmod_fast, chmod_base, chmod_perf, chmod);

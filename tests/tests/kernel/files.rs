@@ -319,11 +319,6 @@ fn attributes() {
         let expected = with(named("chmod", "fchmodat2", name), mode("0644"));
         it.check("fchmodat2", FCHMODAT2, args![dir, "file", 0o644, 0], expected);
 
-        // whether the name is empty is known from the caller's memory
-        let more = json!({ "mode": "0640", "result_mode": "100640", "user_copy": ["path"] });
-        let expected = with(by_fd("chmod", "fchmodat2"), more);
-        it.check("fchmodat2, AT_EMPTY_PATH", FCHMODAT2, args![fd, "", 0o640, libc::AT_EMPTY_PATH], expected);
-
         let length = |length: i64| json!({ "length": length });
         // numbers of i386: truncate64, ftruncate64, truncate
         let expected = with(named("truncate", "truncate", name), length((1 << 33) + 5));
@@ -370,9 +365,6 @@ fn owners() {
         it.check("fchown, EBADF", libc::SYS_fchown, args![-1, 0, 0], expected);
         let expected = with(named("chown", "fchownat", name), owner(json!(0), json!(0)));
         it.check("fchownat", libc::SYS_fchownat, args![dir, "file", 0, 0, 0], expected);
-        let expected =
-            with(by_fd("chown", "fchownat"), with(owner(json!(7), json!(0)), json!({ "user_copy": ["path"] })));
-        it.check("fchownat, AT_EMPTY_PATH", libc::SYS_fchownat, args![fd, "", 7, 0, libc::AT_EMPTY_PATH], expected);
         // numbers of i386 for ids of 16 bits
         let expected = with(named("chown", "chown", name), owner(Value::Null, json!(8)));
         it.check_compat("chown, 16 bits", 182, args![&file, 65535, 65536 + 8], expected);

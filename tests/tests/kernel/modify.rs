@@ -30,7 +30,8 @@ fn open(it: &mut Stage, path: &Path, flags: i32) -> i64 {
 }
 
 fn writes(it: &mut Stage, descriptor: i64, text: &str) {
-    assert_eq!(it.quiet(libc::SYS_write, args![descriptor, text, text.len() as i64]), text.len() as i64);
+    let len = i64::try_from(text.len()).unwrap();
+    assert_eq!(it.quiet(libc::SYS_write, args![descriptor, text, len]), len);
 }
 
 /// The records of a kind about a file, of all processes, since the last look.
@@ -42,7 +43,7 @@ fn told(it: &mut Stage, path: &Path) -> Vec<Value> {
 
 /// Demands one record about a file, with these fields.
 #[track_caller]
-fn check(it: &mut Stage, name: &str, path: &Path, expected: Value) -> Value {
+fn check(it: &mut Stage, name: &str, path: &Path, expected: &Value) -> Value {
     let records = told(it, path);
     assert_eq!(records.len(), 1, "{name}: one record expected, not {records:#?}");
     for (field, value) in expected.as_object().unwrap() {
@@ -82,13 +83,13 @@ fn calls_that_close() {
         it.quiet(libc::SYS_pwrite64, args![fd, "hello", 5, 100]);
         let null = open(&mut it, Path::new("/dev/null"), libc::O_RDONLY);
         it.quiet(libc::SYS_dup2, args![null, fd]);
-        check(&mut it, "dup2", &file, json!({ "call": "dup2", "bytes": "5", "size": "105" }));
+        check(&mut it, "dup2", &file, &json!({ "call": "dup2", "bytes": "5", "size": "105" }));
         it.quiet(libc::SYS_close, args![fd]);
 
         let fd = open(&mut it, &file, WRITE);
         writes(&mut it, fd, "x");
         it.quiet(libc::SYS_dup3, args![null, fd, libc::O_CLOEXEC]);
-        check(&mut it, "dup3", &file, json!({ "call": "dup3", "bytes": "1" }));
+        check(&mut it, "dup3", &file, &json!({ "call": "dup3", "bytes": "1" }));
 
         let (low, other) = (open(&mut it, &file, WRITE), it.path("other"));
         let high = open(&mut it, &other, WRITE);
@@ -117,7 +118,7 @@ fn calls_that_close() {
         assert!(it.actor.call(libc::SYS_close_range, args![fd, fd, 8]).ret < 0);
         assert!(told(&mut it, &file).is_empty(), "{family}: it is still open");
         it.quiet(libc::SYS_close, args![fd]);
-        check(&mut it, "after calls that failed", &file, json!({ "call": "close", "bytes": "3" }));
+        check(&mut it, "after calls that failed", &file, &json!({ "call": "close", "bytes": "3" }));
     }
 }
 
@@ -133,14 +134,14 @@ fn more_than_one_descriptor() {
         assert!(told(&mut it, &file).is_empty(), "{family}: another descriptor is open");
         writes(&mut it, second, "bc");
         it.quiet(libc::SYS_close, args![second]);
-        check(&mut it, "two descriptors", &file, json!({ "bytes": "3", "writes": 2, "still_open": false }));
+        check(&mut it, "two descriptors", &file, &json!({ "bytes": "3", "writes": 2, "still_open": false }));
 
         // a mapping holds it
         let fd = open(&mut it, &file, libc::O_RDWR);
         writes(&mut it, fd, "abc");
         it.quiet(libc::SYS_mmap, args![0, 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0]);
         it.quiet(libc::SYS_close, args![fd]);
-        check(&mut it, "a mapping", &file, json!({ "bytes": "3", "still_open": true }));
+        check(&mut it, "a mapping", &file, &json!({ "bytes": "3", "still_open": true }));
 
         // threads have one table of descriptors: one writes, the other closes
         let mut shared = File::create(&file).unwrap();
@@ -149,7 +150,7 @@ fn more_than_one_descriptor() {
             shared
         });
         drop(shared.join().unwrap());
-        check(&mut it, "threads", &file, json!({ "bytes": "11", "pid": std::process::id() }));
+        check(&mut it, "threads", &file, &json!({ "bytes": "11", "pid": std::process::id() }));
 
         // a child writes by what it inherits: each tells its own
         let script = "exec 9>\"$0\"; (echo child >&9); echo parent >&9";
@@ -180,7 +181,7 @@ fn ends_without_a_close() {
                 other.last(libc::SYS_exit_group, args![0]);
             }
             let expected = json!({ "pid": pid, "bytes": "3", "still_open": false, "call": null });
-            let record = check(&mut it, "exit", &file, expected);
+            let record = check(&mut it, "exit", &file, &expected);
             assert_eq!(record["evidence"]["hook"], "sched_process_exit");
             assert!(record["process"]["exe"].as_str().unwrap().ends_with("/act"), "{record}");
         }
@@ -210,7 +211,7 @@ fn ends_without_a_close() {
         assert!(about(&kept).is_empty(), "{family}: it has no close-on-exec");
         writes(&mut it, stays, "345");
         it.quiet(libc::SYS_close, args![stays]);
-        check(&mut it, "kept over an exec", &kept, json!({ "bytes": "5", "writes": 2 }));
+        check(&mut it, "kept over an exec", &kept, &json!({ "bytes": "5", "writes": 2 }));
     }
 }
 
@@ -228,12 +229,12 @@ fn ways_to_write() {
         let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
         it.quiet(libc::SYS_mmap, args![MEMORY, 4096, libc::PROT_READ | libc::PROT_WRITE, anonymous, -1, 0]);
         let from = open(&mut it, &source, libc::O_RDONLY);
-        it.quiet(libc::SYS_read, args![from, MEMORY, memory.len() as i64]);
+        it.quiet(libc::SYS_read, args![from, MEMORY, i64::try_from(memory.len()).unwrap()]);
         it.quiet(libc::SYS_pipe, args![Arg::Kept(0)]);
         let mut pipe = [0; 2];
         for (at, end) in pipe.iter_mut().enumerate() {
             // the descriptors of a new pipe are the next ones
-            *end = from + 1 + at as i64;
+            *end = from + 1 + i64::try_from(at).unwrap();
         }
         writes(&mut it, pipe[1], "splice");
         // each time it is the lowest one that is free
@@ -252,7 +253,7 @@ fn ways_to_write() {
             assert_eq!(open(&mut it, &file, libc::O_RDWR), fd);
             assert_eq!(it.quiet(number, args), bytes, "{name}");
             it.quiet(libc::SYS_close, args![fd]);
-            check(&mut it, name, &file, json!({ "bytes": bytes.to_string(), "writes": 1, "call": "close" }));
+            check(&mut it, name, &file, &json!({ "bytes": bytes.to_string(), "writes": 1, "call": "close" }));
         }
 
         // as a 32-bit program does it
@@ -260,19 +261,19 @@ fn ways_to_write() {
         assert_eq!(it.actor.compat(WRITE_32, args![fd, "narrow", 6]).ret, 6);
         assert_eq!(it.actor.compat(PWRITE64_32, args![fd, "narrow", 4, 0, 0]).ret, 4);
         assert_eq!(it.actor.compat(CLOSE_32, args![fd]).ret, 0);
-        check(&mut it, "32 bits", &file, json!({ "bytes": "10", "writes": 2, "call": "close" }));
+        check(&mut it, "32 bits", &file, &json!({ "bytes": "10", "writes": 2, "call": "close" }));
 
         // removed, and renamed, before the close
         let fd = open(&mut it, &file, WRITE);
         writes(&mut it, fd, "gone");
         fs::remove_file(&file).unwrap();
         it.quiet(libc::SYS_close, args![fd]);
-        check(&mut it, "removed", &file, json!({ "bytes": "4", "deleted": true }));
+        check(&mut it, "removed", &file, &json!({ "bytes": "4", "deleted": true }));
         let (fd, renamed) = (open(&mut it, &file, WRITE), it.path("renamed"));
         writes(&mut it, fd, "elsewhere");
         fs::rename(&file, &renamed).unwrap();
         it.quiet(libc::SYS_close, args![fd]);
-        check(&mut it, "renamed", &renamed, json!({ "bytes": "9", "deleted": false }));
+        check(&mut it, "renamed", &renamed, &json!({ "bytes": "9", "deleted": false }));
 
         // nothing: what is only read, a write that fails, a write of nothing, what is no regular file
         it.gather();
