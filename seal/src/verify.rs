@@ -174,12 +174,8 @@ impl Verifier {
         if self.report.batches == 0 && self.report.findings.is_empty() {
             self.find(None, What::Empty);
         }
-        let end = self.expected.unwrap_or(0);
         for head in mem::take(&mut self.trust.heads) {
-            let ours = self.report.origin.as_deref() == Some(&*head.origin);
-            if !ours || head.size > end {
-                self.find(Some(end), What::Truncated { head: head.size });
-            }
+            self.find(Some(self.expected.unwrap_or(0)), What::Unshown { head: head.size });
         }
         self.report
     }
@@ -251,17 +247,7 @@ impl Verifier {
         for what in continuity::arithmetic(&batch.header.facts) {
             self.find(Some(number), what);
         }
-        for head in &self.trust.heads {
-            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root
-            {
-                self.report.found(Finding {
-                    batch: Some(number),
-                    input: self.input,
-                    line: self.line,
-                    what: What::Head,
-                });
-            }
-        }
+        self.known_heads(&batch);
 
         let good = self.report.tampered == told;
         // a number that nothing vouches for must not make all that follows look old
@@ -271,6 +257,19 @@ impl Verifier {
         if good {
             self.host = host;
             self.take(batch, &open, before.as_ref(), cpus);
+        }
+    }
+
+    /// The heads known from elsewhere that have the size of the log before or after this batch.
+    fn known_heads(&mut self, batch: &Batch) {
+        let (header, after) = (&batch.header, &batch.proof.checkpoint);
+        let roots = [(header.batch, header.prev), (after.size, after.root)];
+        let heads = mem::take(&mut self.trust.heads).into_iter();
+        let (heads, others): (Vec<_>, _) =
+            heads.partition(|head| head.origin == header.origin && roots.iter().any(|(size, _)| *size == head.size));
+        self.trust.heads = others;
+        if heads.iter().any(|head| !roots.contains(&(head.size, head.root))) {
+            self.find(Some(header.batch), What::Head);
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Input {
     /// `None` is standard input.
     path: Option<PathBuf>,
     first: Option<u64>,
-    /// Whether it begins as a sealed log does, with a `{`. Nothing at all, or unreadable, is left to the verifier.
+    /// Whether it begins with a `{` or has a seal. Nothing at all, or unreadable, is left to the verifier.
     pub(super) is_log: bool,
 }
 
@@ -82,12 +82,13 @@ impl Input {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
+            // a log whose first byte was changed is a log
             if !begun && !line.starts_with(b"{") {
                 self.is_log = false;
-                return;
             }
             begun = true;
             if SealLine::is_one(&line) {
+                self.is_log = true;
                 let batch = Batch::parse(line.strip_suffix(b"\n").unwrap_or(&line));
                 self.first = batch.ok().map(|batch| batch.header.batch);
             }

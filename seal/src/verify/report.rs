@@ -156,9 +156,9 @@ pub enum What {
         /// The input ends in the middle of a line.
         inside: bool,
     },
-    /// A known head is beyond the end.
-    #[error("a known head has {head} batches, the log ends before")]
-    Truncated {
+    /// A known head is beyond the end, within a hole, or of another log.
+    #[error("a known head has {head} batches, the log does not show it")]
+    Unshown {
         /// The size of the head.
         head: u64,
     },
@@ -217,7 +217,7 @@ impl What {
             | Self::Absent { .. }
             | Self::Redacted { .. }
             | Self::Unsealed { .. }
-            | Self::Truncated { .. }
+            | Self::Unshown { .. }
             | Self::Empty
             | Self::Cpu { .. }
             | Self::CpuLost(_)
