@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod link;
 pub mod lsm;
 pub mod make;
+pub mod modify;
 pub mod mount;
 pub mod open;
 pub mod rename;

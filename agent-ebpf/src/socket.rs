@@ -51,6 +51,12 @@ impl Sock {
         Some(Sock { at, family, protocol: Protocol(u32::from(protocol)), kind: SocketType(u32::from(kind)) })
     }
 
+    /// Its address family.
+    #[inline(always)]
+    pub fn family(self) -> u32 {
+        u32::from(self.family)
+    }
+
     /// Whether it carries IPv4 or IPv6.
     #[inline(always)]
     pub fn is_internet(self) -> bool {

@@ -82,6 +82,7 @@ kinds! {
     26 = pivot_root::PivotRoot,
     27 = chroot::Chroot,
     28 = swap::Swap,
+    29 = modify::Modify,
     30 = setid::Setid,
     31 = capset::Capset,
     32 = ptrace::Ptrace,
@@ -154,6 +155,7 @@ impl Kind {
             | Kind::Socket
             | Kind::Dns
             | Kind::Capability
+            | Kind::Modify
             | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }

@@ -52,12 +52,17 @@ layout! {
     files: Files = "files_struct" { fdt = "fdt", }
     fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
-    file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data", }
+    file: File = "file" {
+        path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data",
+        count = "f_count|", references = "f_ref|",
+    }
     dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
     path: StructPath = "path" { mnt = "mnt", }
     mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", source = "mnt_devname", }
     vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", sb = "mnt_sb", }
-    inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", }
+    inode: Inode = "inode" {
+        ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", size = "i_size",
+    }
     sb: SuperBlock = "super_block" { dev = "s_dev", kind = "s_type", magic = "s_magic", }
     fs_type: FsType = "file_system_type" { name = "name", }
     fs_context: FsContext = "fs_context" { fs_type = "fs_type", }

@@ -14,7 +14,7 @@ use crate::{
     program::{
         on_return,
         send::{self, is_datagram},
-        sys_exit::Return,
+        sys_exit::{Return, SocketArguments},
     },
     socket::{Given, Sock, given},
 };
@@ -42,18 +42,18 @@ struct Message {
 impl Message {
     /// A message of a call, by number.
     #[inline(always)]
-    fn of(it: &Return, number: u32) -> Message {
+    fn of(it: &Return, asked: &SocketArguments, number: u32) -> Message {
         if it.is(Call::Sendto) {
-            let whole = Some([it.arg::<1>(), it.arg::<2>()]);
-            return Message { name: [it.arg::<4>(), it.arg::<5>()], whole, parts: [0; 2] };
+            let whole = Some([asked.at[1], asked.at[2]]);
+            return Message { name: [asked.at[4], asked.at[5]], whole, parts: [0; 2] };
         }
         // struct msghdr { void *name; int namelen; struct iovec *iov; size_t iovlen; … }; in struct mmsghdr a length behind
         let (name, parts) = if it.is_compat() {
-            let at = it.arg::<1>() + u64::from(number) * 32;
+            let at = asked.at[1] + u64::from(number) * 32;
             let [name, len, iov, count] = kernel::read_user::<[u32; 4]>(at).unwrap_or_default().map(u64::from);
             ([name, len], [iov, count])
         } else {
-            let at = it.arg::<1>().wrapping_add(u64::from(number) * 64);
+            let at = asked.at[1].wrapping_add(u64::from(number) * 64);
             let [name, len, iov, count] = kernel::read_user::<[u64; 4]>(at).unwrap_or_default();
             ([name, len & 0xffff_ffff], [iov, count])
         };
@@ -95,11 +95,11 @@ const NUMBER: usize = 2;
 
 /// Goes on here, for good, when a call may have asked a name server and somebody wants to know.
 #[inline(always)]
-pub fn look<M: Memory>(it: &Return, sock: Sock) {
+pub fn look<M: Memory>(it: &Return, asked: &SocketArguments, sock: Sock) {
     if filter::is_wanted(Kind::Dns as u32, filter::class_of(it.ret))
         && sock.protocol.0 == UDP
         // of sendmmsg(2) any message may be one
-        && (it.is(Call::Sendmmsg) || Message::of(it, 0).port::<M>(sock) == PORT)
+        && (it.is(Call::Sendmmsg) || Message::of(it, asked, 0).port::<M>(sock) == PORT)
         && let Some(draft) = it.draft::<Dns>()
     {
         draft.state[NUMBER] = 0;
@@ -110,14 +110,15 @@ pub fn look<M: Memory>(it: &Return, sock: Sock) {
 /// Looks at one message, and jumps here again for the next: the verifier follows one, and not sixteen.
 #[inline(always)]
 fn dns<M: Memory>(it: &Return) {
-    let Some(sock) = Sock::of::<M>(it.task, it.arg::<0>() as u32) else { return };
+    let asked = it.socket_arguments();
+    let Some(sock) = Sock::of::<M>(it.task, asked.at[0] as u32) else { return };
     if !is_datagram(sock) {
         return;
     }
     let Some(draft) = it.draft::<Dns>() else { return };
     let sent = if it.is(Call::Sendmmsg) && !it.is_error() { it.ret as u32 } else { 1 };
     let number = clamp::<LAST>(kernel_read(&draft.state[NUMBER])) as u32;
-    let message = Message::of(it, number);
+    let message = Message::of(it, &asked, number);
     if message.port::<M>(sock) == PORT && it.pass(Kind::Dns) {
         let untold = if number == LAST as u32 && sent > number + 1 { sent - number - 1 } else { UNSET };
         tell::<M>(it, sock, &message, untold);
@@ -126,7 +127,7 @@ fn dns<M: Memory>(it: &Return) {
         draft.state[NUMBER] = u64::from(number) + 1;
         it.go_on(Kind::Dns);
     }
-    send::tell::<M>(it, sock);
+    send::tell::<M>(it, &asked, sock);
 }
 on_return!(dns_fast, dns_base, dns_perf, dns);
 

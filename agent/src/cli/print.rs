@@ -107,6 +107,11 @@ impl Printer {
                 self.line.push(':');
                 self.field(event, "new_group");
             }
+            Body::Modify(_) => {
+                self.field(event, "path");
+                self.line.push_str(", bytes ");
+                self.field(event, "bytes");
+            }
             Body::Truncate(_) => self.with(event, "path", "length"),
             Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
             Body::Utimes(_) => self.with(event, "path", "times"),

@@ -4,8 +4,8 @@ use common::{
     Kind,
     event::{
         Acct, Bpf, Capability, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill,
-        Landlock, Lsm, MemfdCreate, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd,
-        Prctl, ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
+        Landlock, Lsm, MemfdCreate, Modify, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality,
+        Pidfd, Prctl, ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
     },
     names::{
         BpfCommand, Capabilities, Capability as CapabilityName, Family, NamespaceFlags, PersonalityFlags, PrctlOption,
@@ -64,6 +64,7 @@ pub fn body(it: &Draft, path: Path) -> Vec<u8> {
         Syslog {}
         Mprotect {}
         Capability { capability: CapabilityName(it.named("capability", CapabilityName::NAMES)) }
+        Modify { path: path }
         CredChange { old_euid: it.id("old_euid") }
     }
 }

@@ -13,6 +13,7 @@ mod guard;
 mod host;
 mod load;
 mod lossless;
+mod modify;
 mod mounts;
 mod network;
 mod privileges;
