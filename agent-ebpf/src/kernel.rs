@@ -1,6 +1,6 @@
 //! Every read of kernel or user memory, and the tricks that the verifier asks for.
 
-use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
+use core::{arch::asm, ffi::c_void, marker::PhantomData, mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::{EbpfContext, helpers::generated as helper};
 use common::{
@@ -8,7 +8,10 @@ use common::{
     wire::Name16,
 };
 
-use crate::path::Walk;
+use crate::{
+    path::{self, Walk},
+    program::sys_exit,
+};
 
 /// Where the running kernel keeps what we read. Set by the user half before load.
 #[unsafe(no_mangle)]
@@ -75,10 +78,8 @@ pub trait Memory {
     fn walk(walk: Walk);
 }
 
-/// Most turns of a walk in the base family: the verifier follows each. A deeper path is marked as truncated.
-const BASE_TURNS: usize = 256;
-/// Most turns of a walk in the fast family: a path of `PATH_MAX` bytes has no more components, and some mounts.
-const FAST_TURNS: u32 = 4096;
+/// Most turns of a walk: a path of `PATH_MAX` bytes has no more components, and some mounts.
+const TURNS: u32 = 4096;
 
 /// A turn, as `bpf_loop` (5.17) calls it. Returns 1 at the end.
 #[inline(never)]
@@ -89,8 +90,42 @@ extern "C" fn fast_turn(_turn: u64, walk: *mut c_void) -> i64 {
 
 /// Typed loads that the kernel checks: no call for each field.
 pub struct Fast;
-/// A helper call for each field, as all kernels have it.
-pub struct Base;
+/// A helper call for each field, as all kernels have it. `H`: where its drafts are.
+pub struct Base<H = sys_exit::Drafts>(PhantomData<H>);
+
+/// The drafts that a program of the base family walks paths into.
+///
+/// The verifier follows a global function once, and not at each call; before Linux 5.12 such a function takes numbers
+/// only. So a part of a walk is one, and finds the draft by itself.
+pub trait Home {
+    /// Takes [`path::PART`] turns of the walk in the draft that is being written. `at`: see [`Walk::at`]. Returns
+    /// whether the walk is over.
+    fn turns(at: u64) -> bool;
+}
+
+/// Declares a [`Home`]: its name, its function, and how the draft is found.
+macro_rules! home {
+    ($(#[$doc:meta])* $home:ident, $turns:ident, $draft:expr) => {
+        $(#[$doc])*
+        pub struct $home;
+
+        impl $crate::kernel::Home for $home {
+            #[inline(always)]
+            fn turns(at: u64) -> bool {
+                $turns(at) != 0
+            }
+        }
+
+        /// See [`crate::kernel::Home`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $turns(at: u64) -> u64 {
+            // SAFETY: a draft of the current program.
+            $draft.map_or(1, |draft| u64::from(unsafe { $crate::path::turns(draft.cast(), at) }))
+        }
+    };
+}
+pub(crate) use home;
 
 impl Memory for Fast {
     #[inline(always)]
@@ -114,11 +149,11 @@ impl Memory for Fast {
     #[inline(always)]
     fn walk(mut walk: Walk) {
         // SAFETY: the walk lives until the loop ends.
-        unsafe { helper::bpf_loop(FAST_TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
+        unsafe { helper::bpf_loop(TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
     }
 }
 
-impl Memory for Base {
+impl<H: Home> Memory for Base<H> {
     #[inline(always)]
     fn load<T: Copy>(at: usize, _id: u32, offset: u32) -> T {
         if offset == MISSING {
@@ -140,8 +175,8 @@ impl Memory for Base {
     }
     #[inline(always)]
     fn walk(walk: Walk) {
-        for _ in 0..BASE_TURNS {
-            if walk.turn::<Base>() {
+        for _ in 0..TURNS / path::PART {
+            if H::turns(walk.at) {
                 break;
             }
         }
@@ -246,6 +281,13 @@ pub fn argument<const AT: i32>(ctx: &impl EbpfContext) -> u64 {
         asm!("{0} = *(u64 *)({1} + {2})", out(reg) value, in(reg) ctx.as_ptr(), const AT, options(pure, readonly, nostack))
     };
     value
+}
+
+/// The number of the current thread.
+#[inline(always)]
+pub fn thread() -> u32 {
+    // SAFETY: takes nothing, returns a number: the process in the upper half.
+    unsafe { helper::bpf_get_current_pid_tgid() as u32 }
 }
 
 /// The CPU that runs us.

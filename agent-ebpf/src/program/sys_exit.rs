@@ -16,7 +16,7 @@ use common::{Call, Hook, Kind, Record, filter::KINDS};
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
     filter::{self, Table, call_of},
-    kernel::{Base, Fast, Memory, Registers, load},
+    kernel::{Base, Fast, Memory, Registers, home, load},
     program::{file_setattr, open},
 };
 
@@ -30,6 +30,11 @@ const JUDGE: u32 = 0;
 /// Drafts of calls: only one call returns at a time on a CPU.
 #[map]
 pub static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
+
+home! {
+    /// [`DRAFT`].
+    Drafts, call_turns, DRAFT.get_ptr_mut(0)
+}
 
 /// Whether a task is in a call of a 32-bit program.
 #[inline(always)]
