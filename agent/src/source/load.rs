@@ -468,7 +468,8 @@ fn no_lsm() -> Option<String> {
 fn is_needed(program: &Program, family: Family, wanted: &Wanted) -> bool {
     let classes = |kind: Kind| wanted.classes[kind as usize];
     match (program.entry, program.name) {
-        (Entry::Tracepoint(_, "sys_exit") | Entry::Judge, _) => !wanted.calls.is_empty(),
+        (Entry::Tracepoint(_, "sys_exit"), _) => !wanted.calls.is_empty(),
+        (Entry::Judge, _) => !wanted.matchers.is_empty(),
         (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(|kind| classes(*kind) != 0),
         (Entry::Tracepoint(..), _) if matches!(program.hook, Hook::IoUring | Hook::IoUringSubmit) => {
             program.kinds.iter().chain(URING).any(|kind| classes(*kind) != 0)
