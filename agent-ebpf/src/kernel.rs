@@ -230,7 +230,9 @@ pub unsafe fn copy_user(to: *mut u8, len: u64, from: u64) -> bool {
 #[inline(always)]
 pub unsafe fn copy_user_str(to: *mut u8, room: u32, from: u64) -> i64 {
     // SAFETY: the caller's room, the verifier checks it.
-    unsafe { helper::bpf_probe_read_user_str(to.cast(), room, from as *const c_void) }
+    let len = unsafe { helper::bpf_probe_read_user_str(to.cast(), room, from as *const c_void) };
+    // 5.10 to 6.12 do not count the NUL of an empty string, 6.18 does (`strncpy_from_user_nofault`)
+    if len == 0 { 1 } else { len }
 }
 
 /// Copies a string of kernel memory. `to` must have room for `room` bytes. Returns bytes with the NUL, or an error.
