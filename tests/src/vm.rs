@@ -123,7 +123,7 @@ impl Report {
             let said =
                 said.split("\n---- ").next().and_then(|it| it.split("\nfailures:\n").next()).unwrap_or(said).trim();
             let from = said.char_indices().map(|(at, _)| at).find(|at| said.len() - at <= KEPT);
-            test.said = said[from.unwrap_or(said.len())..].to_owned();
+            said[from.unwrap_or(said.len())..].clone_into(&mut test.said);
         }
         if let Some(name) = self.names.get(self.tests.len()) {
             let said = status.to_owned();
