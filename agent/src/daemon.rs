@@ -107,10 +107,12 @@ pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 /// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
 pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
-    let policy = guarded(config, file)?;
+    // keys are not made for a policy that makes no sense
+    policy(config)?;
     if enrol_if_new(config)? {
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
+    let policy = guarded(config, file)?;
     let now = Now::read()?;
     let mut log = Log::open(translate::log_options(config), now)?;
     let boot = boot_id()?;
@@ -341,7 +343,7 @@ fn harden() -> Result<(), Errno> {
 
 /// The policy of the config behind the rules that protect the agent itself.
 fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
-    Policy::load_behind(&guard::rules(config, file), &config.policy)
+    Policy::load_behind(Some(&guard::rules(config, file)), &config.policy)
 }
 
 /// The policy of the config, or the built-in one.

@@ -127,6 +127,7 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
                 checked = now.boot;
             }
             if now.boot >= published + PUBLISH {
+                front.refresh()?;
                 front.publish(&log, None, ties.status);
                 published = now.boot;
             }

@@ -254,6 +254,11 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What all agents of this host have said.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap()

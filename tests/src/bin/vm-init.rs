@@ -44,6 +44,9 @@ const SKIPPED: &[(&str, &str)] = &[
     ("cases::three", "needs strace and auditd; the guest has `cases::the_actor_agrees`"),
     ("differential::", "needs strace and perl"),
     ("flood::", "needs bash and setpriv"),
+    ("mounts::roots", "an initramfs is a root that pivot_root(2) cannot move"),
+    ("mounts::swap", "a tmpfs holds no swap file"),
+    ("privileges::no_lawful", "needs python3"),
 ];
 
 /// Emulation without acceleration is about this much slower.
