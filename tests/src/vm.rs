@@ -341,7 +341,9 @@ mod tests {
     fn what_a_test_binary_prints_is_read() {
         let check = |printed: &[&str], told: &[&str], ended: &[&str]| {
             let mut report = Report::of(&["a", "b::c", "d"]);
-            printed.iter().for_each(|it| report.add(it.as_bytes(), 2.0));
+            for part in printed {
+                report.add(part.as_bytes(), 2.0);
+            }
             let shown = |tests: &[Test]| -> Vec<String> {
                 tests.iter().map(|it| format!("{} {} {}", it.outcome.name(), it.name, it.said)).collect()
             };
