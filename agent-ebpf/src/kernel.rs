@@ -1,6 +1,6 @@
 //! Every read of kernel or user memory, and the tricks that the verifier asks for.
 
-use core::{arch::asm, ffi::c_void, mem::MaybeUninit, ptr::read_volatile};
+use core::{arch::asm, ffi::c_void, marker::PhantomData, mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::{EbpfContext, helpers::generated as helper};
 use common::{
@@ -8,7 +8,11 @@ use common::{
     wire::Name16,
 };
 
-use crate::{path::Walk, program::modify::Sweep, written::FILES};
+use crate::{
+    path::{self, Walk},
+    program::{modify::Sweep, sys_exit},
+    written::FILES,
+};
 
 /// Where the running kernel keeps what we read. Set by the user half before load.
 #[unsafe(no_mangle)]
@@ -77,10 +81,8 @@ pub trait Memory {
     fn sweep(sweep: Sweep);
 }
 
-/// Most turns of a walk in the base family: the verifier follows each. A deeper path is marked as truncated.
-const BASE_TURNS: usize = 256;
-/// Most turns of a walk in the fast family: a path of `PATH_MAX` bytes has no more components, and some mounts.
-const FAST_TURNS: u32 = 4096;
+/// Most turns of a walk: a path of `PATH_MAX` bytes has no more components, and some mounts.
+const TURNS: u32 = 4096;
 /// Most files of a sweep in the base family: the verifier follows the walk of each.
 const BASE_FILES: usize = 4;
 
@@ -100,8 +102,42 @@ extern "C" fn fast_file(_turn: u64, sweep: *mut c_void) -> i64 {
 
 /// Typed loads that the kernel checks: no call for each field.
 pub struct Fast;
-/// A helper call for each field, as all kernels have it.
-pub struct Base;
+/// A helper call for each field, as all kernels have it. `H`: where its drafts are.
+pub struct Base<H = sys_exit::Drafts>(PhantomData<H>);
+
+/// The drafts that a program of the base family walks paths into.
+///
+/// The verifier follows a global function once, and not at each call; before Linux 5.12 such a function takes numbers
+/// only. So a part of a walk is one, and finds the draft by itself.
+pub trait Home {
+    /// Takes [`path::PART`] turns of the walk in the draft that is being written. `at`: see [`Walk::at`]. Returns
+    /// whether the walk is over.
+    fn turns(at: u64) -> bool;
+}
+
+/// Declares a [`Home`]: its name, its function, and how the draft is found.
+macro_rules! home {
+    ($(#[$doc:meta])* $home:ident, $turns:ident, $draft:expr) => {
+        $(#[$doc])*
+        pub struct $home;
+
+        impl $crate::kernel::Home for $home {
+            #[inline(always)]
+            fn turns(at: u64) -> bool {
+                $turns(at) != 0
+            }
+        }
+
+        /// See [`crate::kernel::Home`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $turns(at: u64) -> u64 {
+            // SAFETY: a draft of the current program.
+            $draft.map_or(1, |draft| u64::from(unsafe { $crate::path::turns(draft.cast(), at) }))
+        }
+    };
+}
+pub(crate) use home;
 
 impl Memory for Fast {
     #[inline(always)]
@@ -125,7 +161,7 @@ impl Memory for Fast {
     #[inline(always)]
     fn walk(mut walk: Walk) {
         // SAFETY: the walk lives until the loop ends.
-        unsafe { helper::bpf_loop(FAST_TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
+        unsafe { helper::bpf_loop(TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
     }
     #[inline(always)]
     fn sweep(mut sweep: Sweep) {
@@ -134,7 +170,7 @@ impl Memory for Fast {
     }
 }
 
-impl Memory for Base {
+impl<H: Home> Memory for Base<H> {
     #[inline(always)]
     fn load<T: Copy>(at: usize, _id: u32, offset: u32) -> T {
         if offset == MISSING {
@@ -156,8 +192,8 @@ impl Memory for Base {
     }
     #[inline(always)]
     fn walk(walk: Walk) {
-        for _ in 0..BASE_TURNS {
-            if walk.turn::<Base>() {
+        for _ in 0..TURNS / path::PART {
+            if H::turns(walk.at) {
                 break;
             }
         }
@@ -165,7 +201,7 @@ impl Memory for Base {
     #[inline(always)]
     fn sweep(sweep: Sweep) {
         for _ in 0..BASE_FILES {
-            if sweep.turn::<Base>() {
+            if sweep.turn::<Self>() {
                 break;
             }
         }
@@ -219,7 +255,9 @@ pub unsafe fn copy_user(to: *mut u8, len: u64, from: u64) -> bool {
 #[inline(always)]
 pub unsafe fn copy_user_str(to: *mut u8, room: u32, from: u64) -> i64 {
     // SAFETY: the caller's room, the verifier checks it.
-    unsafe { helper::bpf_probe_read_user_str(to.cast(), room, from as *const c_void) }
+    let len = unsafe { helper::bpf_probe_read_user_str(to.cast(), room, from as *const c_void) };
+    // 5.10 to 6.12 do not count the NUL of an empty string, 6.18 does (`strncpy_from_user_nofault`)
+    if len == 0 { 1 } else { len }
 }
 
 /// Copies a string of kernel memory. `to` must have room for `room` bytes. Returns bytes with the NUL, or an error.
@@ -277,6 +315,13 @@ pub fn argument<const AT: i32>(ctx: &impl EbpfContext) -> u64 {
         asm!("{0} = *(u64 *)({1} + {2})", out(reg) value, in(reg) ctx.as_ptr(), const AT, options(pure, readonly, nostack))
     };
     value
+}
+
+/// The number of the current thread.
+#[inline(always)]
+pub fn thread() -> u32 {
+    // SAFETY: takes nothing, returns a number: the process in the upper half.
+    unsafe { helper::bpf_get_current_pid_tgid() as u32 }
 }
 
 /// The CPU that runs us.

@@ -13,7 +13,7 @@ use common::{
 use crate::{
     draft::{CallDraft, Draft, TEXT, kernel_read},
     filter::{Table, call_of},
-    kernel::{Memory, clamp, copy, copy_user_str, load},
+    kernel::{Memory, clamp, copy, copy_user_str, home, load, thread},
     path::{self, Place},
     program::sys_exit::{Return, is_compat, kind_of},
 };
@@ -24,6 +24,11 @@ pub type Note = CallDraft<Noted>;
 /// Notes by thread. Its size is set at load: more threads than that are in no call of this sort at once.
 #[map]
 static NOTES: LruHashMap<u32, Note> = LruHashMap::with_max_entries(1, 0);
+
+home! {
+    /// The note of the current thread.
+    Notes, note_turns, NOTES.get_ptr_mut(&thread())
+}
 
 /// What a new note is made of. It is written in place: a program of a security hook may be preempted, so it has no
 /// memory of its CPU.

@@ -4,8 +4,9 @@
 use common::wire::{Device, Inode, Path, UNSET, mark};
 
 use crate::{
-    draft::{Draft, TEXT, kernel_read},
-    kernel::{self, Memory, clamp, copy, copy_str, copy_user_str, layout, load, mask},
+    draft::{CallDraft, Draft, TEXT, kernel_read},
+    kernel::{self, Base, Memory, clamp, copy, copy_str, copy_user_str, layout, load, mask},
+    notes::Note,
 };
 use common::Record;
 
@@ -127,6 +128,33 @@ const MARKS: usize = 4;
 pub struct Walk {
     state: *mut u64,
     tail: *mut u8,
+    /// Where the components go, in bytes from the start of the draft.
+    pub at: u64,
+}
+
+/// Turns of a walk that [`turns`] takes.
+pub const PART: u32 = 8;
+
+/// The last place in a draft where components start: behind it, every draft has room for a path and one more name.
+const LAST: usize = size_of::<Note>() - TEXT - 256;
+
+/// Goes on with the walk of a draft, see [`crate::kernel::Home::turns`].
+///
+/// # Safety
+/// `draft` must be a [`CallDraft`], or a longer one.
+#[inline(always)]
+pub unsafe fn turns(draft: *mut u8, at: u64) -> bool {
+    let at = clamp::<{ LAST as i32 }>(at);
+    // SAFETY: within the draft; the verifier checks each access.
+    let walk = unsafe {
+        Walk { state: draft.add(core::mem::offset_of!(CallDraft<()>, state)).cast(), tail: draft.add(at as usize), at }
+    };
+    for _ in 0..PART {
+        if walk.turn::<Base>() {
+            return true;
+        }
+    }
+    false
 }
 
 impl Walk {
@@ -173,9 +201,10 @@ impl Walk {
 /// Appends the components of a place, leaf first.
 #[inline(always)]
 pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROOM>, place: Place) -> Path {
-    const { assert!(ROOM >= 5 * TEXT) };
+    const { assert!(ROOM >= 5 * TEXT && core::mem::offset_of!(Draft<R, ROOM>, tail) + 3 * TEXT <= LAST) };
 
     let start = clamp::<{ 3 * TEXT as i32 }>(kernel_read(&draft.used));
+    let at = start + core::mem::offset_of!(Draft<R, ROOM>, tail) as u64;
     // SAFETY: the state and the tail are parts of the draft; the verifier checks each access.
     unsafe {
         let tail = (&raw mut draft.tail).cast::<u8>().add(start as usize);
@@ -185,7 +214,7 @@ pub fn resolve<M: Memory, R: Record, const ROOM: usize>(draft: &mut Draft<R, ROO
         state.add(MOUNT).write_volatile(place.mount.wrapping_sub(layout!(mount.mnt) as usize) as u64);
         state.add(ROOT).write_volatile(load!(M, u64, place.mount, vfsmount.root));
         state.add(MARKS).write_volatile(u64::from(mark::TRUNCATED));
-        M::walk(Walk { state, tail });
+        M::walk(Walk { state, tail, at });
         let len = clamp::<{ TEXT as i32 }>(state.add(POS).read_volatile());
         let marks = state.add(MARKS).read_volatile() as u32;
         draft.used = start + len;

@@ -52,7 +52,15 @@ impl Outcome {
     }
 }
 
+/// How much of what a failed test printed is kept, from its end.
+const KEPT: usize = 8 << 10;
+
 impl Test {
+    /// One that was not run.
+    pub fn skipped(name: &str, why: &str) -> Self {
+        Self { name: name.to_owned(), outcome: Outcome::Skip, seconds: 0.0, said: why.to_owned() }
+    }
+
     /// The line of the guest's console that tells of it; `xtask` reads it.
     pub fn line(&self) -> String {
         match self.outcome {
@@ -65,6 +73,64 @@ impl Test {
 /// The names that a test binary prints with `--list --format terse`: `files::open: test`.
 pub fn names(list: &str) -> Vec<&str> {
     list.lines().filter_map(|line| line.strip_suffix(": test")).collect()
+}
+
+/// What a test binary prints while it runs one test after the other, as its default format has it.
+#[derive(Debug)]
+pub struct Report {
+    /// Those that it was asked for, in order.
+    names: Vec<String>,
+    tests: Vec<Test>,
+    text: String,
+    /// What stands before this in the text is told.
+    read: usize,
+}
+
+impl Report {
+    /// Nothing yet.
+    pub fn of(names: &[&str]) -> Self {
+        let names = names.iter().map(|it| (*it).to_owned()).collect();
+        Self { names, tests: Vec::new(), text: String::new(), read: 0 }
+    }
+
+    /// The tests that have ended.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Adds what was printed. `seconds`: since the last test ended.
+    pub fn add(&mut self, bytes: &[u8], seconds: f64) {
+        self.text += &String::from_utf8_lossy(bytes);
+        while let Some(len) = self.text[self.read..].find('\n') {
+            let line = &self.text[self.read..self.read + len];
+            self.read += len + 1;
+            let Some((name, said)) = line.strip_prefix("test ").and_then(|it| it.split_once(" ... ")) else { continue };
+            let outcome = match said {
+                "ok" => Outcome::Pass,
+                "FAILED" => Outcome::Fail,
+                _ => continue,
+            };
+            self.tests.push(Test { name: name.to_owned(), outcome, seconds, said: String::new() });
+        }
+    }
+
+    /// All that is known when no more comes. The test that ran when the binary was ended has failed; of those after it
+    /// nothing is told. `status`: how it ended.
+    pub fn end(mut self, status: &str, seconds: f64) -> Vec<Test> {
+        for test in self.tests.iter_mut().filter(|it| it.outcome == Outcome::Fail) {
+            let head = format!("\n---- {} stdout ----\n", test.name);
+            let said = self.text.split_once(&head).map_or("", |(_, said)| said);
+            let said =
+                said.split("\n---- ").next().and_then(|it| it.split("\nfailures:\n").next()).unwrap_or(said).trim();
+            let from = said.char_indices().map(|(at, _)| at).find(|at| said.len() - at <= KEPT);
+            said[from.unwrap_or(said.len())..].clone_into(&mut test.said);
+        }
+        if let Some(name) = self.names.get(self.tests.len()) {
+            let said = status.to_owned();
+            self.tests.push(Test { name: name.clone(), outcome: Outcome::Fail, seconds, said });
+        }
+        self.tests
+    }
 }
 
 const HEAD: &str = "# Kernels
@@ -97,9 +163,9 @@ pub fn page(runs: &[Run]) -> String {
     section("Tests by name", "test", by_name(runs));
     section("System", "what", facts(runs));
     let mut notes = Notes::default();
-    for family in families(runs) {
-        section(&format!("Programs of the family `{family}`"), "hook: kinds", programs(runs, &family, &mut notes));
-    }
+    section("Kinds, and the hooks that tell them", "kind", kinds(runs, &mut notes));
+    section("Programs that load, by family", "family", families(runs));
+    section("Programs that do not", "program", refused(runs, &mut notes));
     for (number, note) in notes.0.iter().enumerate() {
         writeln!(page, "{}{}. {note}", if number == 0 { "\n" } else { "" }, number + 1).ok();
     }
@@ -181,25 +247,68 @@ fn all_programs(run: &Run) -> impl Iterator<Item = &Value> {
     run.probe["programs"].as_array().into_iter().flatten()
 }
 
-fn families(runs: &[Run]) -> Vec<String> {
-    distinct(runs.iter().flat_map(all_programs).filter_map(|program| program["family"].as_str()))
+/// What is told of each kind by the family that the kernel uses.
+fn kinds(runs: &[Run], notes: &mut Notes) -> Vec<(String, Vec<String>)> {
+    let names = distinct(runs.iter().flat_map(all_programs).flat_map(kinds_of));
+    let mut rows = Vec::new();
+    for name in names {
+        let mut cell = |run: &Run| {
+            let used = &run.probe["family"];
+            let tells = all_programs(run).filter(|it| it["family"] == *used && kinds_of(it).any(|kind| kind == name));
+            let mut hooks: Vec<String> = Vec::new();
+            for program in tells {
+                let hook = program["at"].as_str().and_then(|at| at.split(',').next()).unwrap_or_default();
+                let hook = match program["degraded"].as_str() {
+                    None => hook.to_owned(),
+                    Some(why) => format!("~~{hook}~~ ({})", notes.number(why)),
+                };
+                if !hooks.contains(&hook) {
+                    hooks.push(hook);
+                }
+            }
+            if hooks.is_empty() { "–".to_owned() } else { hooks.join(", ") }
+        };
+        let cells = runs.iter().map(&mut cell).collect();
+        rows.push((format!("`{name}`"), cells));
+    }
+    rows
 }
 
-fn programs(runs: &[Run], family: &str, notes: &mut Notes) -> Vec<(String, Vec<String>)> {
-    let title = |program: &Value| {
-        let kinds: Vec<_> = program["kinds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let what = if kinds.is_empty() { "(for the others)".to_owned() } else { kinds.join(", ") };
-        format!(
-            "`{}` {}: {what}",
-            program["program"].as_str().unwrap_or_default(),
-            program["at"].as_str().unwrap_or_default()
-        )
+fn kinds_of(program: &Value) -> impl Iterator<Item = &str> {
+    program["kinds"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn families(runs: &[Run]) -> Vec<(String, Vec<String>)> {
+    let names = distinct(runs.iter().flat_map(all_programs).filter_map(|program| program["family"].as_str()));
+    let row = |name: String| {
+        let cell = |run: &Run| {
+            let all: Vec<_> = all_programs(run).filter(|it| it["family"] == name.as_str()).collect();
+            format!("{} of {}", all.iter().filter(|it| it["degraded"].is_null()).count(), all.len())
+        };
+        let cells = runs.iter().map(cell).collect();
+        (format!("`{name}`"), cells)
     };
-    let of = |run: &Run| all_programs(run).filter(|it| it["family"] == family).cloned().collect::<Vec<_>>();
-    let titles: Vec<String> = runs.iter().flat_map(of).map(|program| title(&program)).collect();
+    names.into_iter().map(row).collect()
+}
+
+/// Programs that some kernel refuses, unless it refuses their whole family.
+fn refused(runs: &[Run], notes: &mut Notes) -> Vec<(String, Vec<String>)> {
+    let title = |program: &Value| {
+        let word = |name: &str| program[name].as_str().unwrap_or_default().to_owned();
+        format!("`{}` {}, {}", word("program"), word("at"), word("family"))
+    };
+    let lacks = |run: &Run, family: &Value| {
+        all_programs(run).filter(|it| it["family"] == *family).all(|it| !it["degraded"].is_null())
+    };
+    let is_refused = |run: &Run, it: &Value| !it["degraded"].is_null() && !lacks(run, &it["family"]);
+    let titles: Vec<String> = runs
+        .iter()
+        .flat_map(|run| all_programs(run).filter(|it| is_refused(run, it)).map(title).collect::<Vec<_>>())
+        .collect();
     let mut rows = Vec::new();
     for name in distinct(titles.iter().map(String::as_str)) {
-        let mut cell = |run: &Run| match of(run).iter().find(|it| title(it) == name).map(|it| it["degraded"].clone()) {
+        let mut cell = |run: &Run| match all_programs(run).find(|it| title(it) == name).map(|it| it["degraded"].clone())
+        {
             None => "–".to_owned(),
             Some(Value::String(why)) => format!("no ({})", notes.number(&why)),
             Some(_) => "ok".to_owned(),
@@ -229,6 +338,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_test_binary_prints_is_read() {
+        let check = |printed: &[&str], told: &[&str], ended: &[&str]| {
+            let mut report = Report::of(&["a", "b::c", "d"]);
+            for part in printed {
+                report.add(part.as_bytes(), 2.0);
+            }
+            let shown = |tests: &[Test]| -> Vec<String> {
+                tests.iter().map(|it| format!("{} {} {}", it.outcome.name(), it.name, it.said)).collect()
+            };
+            assert_eq!(shown(report.tests()), told, "{printed:?}");
+            assert_eq!(shown(&report.end("exit status: 9", 1.0)), ended, "{printed:?}");
+        };
+        check(&[], &[], &["fail a exit status: 9"]);
+        check(
+            &["\nrunning 3 tests\ntest a ... ok\ntest b::c ", "... "],
+            &["pass a "],
+            &["pass a ", "fail b::c exit status: 9"],
+        );
+        let end = "\nfailures:\n\n---- b::c stdout ----\nthread 'b::c' panicked\nleft\n\n\nfailures:\n    b::c\n";
+        check(
+            &["test a ... ok\ntest b::c ... FAI", "LED\ntest d ... ok\n", end],
+            &["pass a ", "fail b::c ", "pass d "],
+            &["pass a ", "fail b::c thread 'b::c' panicked\nleft", "pass d "],
+        );
+    }
+
+    #[test]
     fn the_list_of_a_test_binary_is_read() {
         let check = |list: &str, expected: &[&str]| assert_eq!(names(list), expected);
         check("", &[]);
@@ -238,28 +374,36 @@ mod tests {
 
     #[test]
     fn the_page_tells_of_each_kernel() {
-        let program = |degraded: Value| json!([{ "program": "open", "at": "sys_exit", "family": "base", "kinds": ["open"], "degraded": degraded }]);
+        let program = |name: &str, at: &str, degraded: Value| json!({ "program": name, "at": at, "family": "base", "kinds": ["unlink"], "degraded": degraded });
         let old = Run {
             release: "5.10.0".into(),
             tests: vec![test("a", Outcome::Fail, "x"), test("b", Outcome::Skip, "no strace")],
-            probe: json!({ "programs": program(json!("too large")), "counts_skips": false, "lsm": [] }),
+            probe: json!({
+                "programs": [program("unlink", "sys_exit, unlink", json!("too large")), program("lsm_unlink", "path_unlink", Value::Null)],
+                "counts_skips": false, "lsm": [], "family": "base",
+            }),
         };
         let new = Run {
             release: "6.1.0".into(),
             tests: vec![test("a", Outcome::Pass, "")],
-            probe: json!({ "programs": program(Value::Null), "counts_skips": true, "lsm": ["yama", "bpf"], "family": "base" }),
+            probe: json!({
+                "programs": [program("unlink", "sys_exit, unlink", Value::Null), program("unlink", "sys_exit, rmdir", Value::Null)],
+                "counts_skips": true, "lsm": ["yama", "bpf"], "family": "base",
+            }),
         };
         let page = page(&[old, new]);
         for line in [
-            "| hook: kinds | 5.10.0 | 6.1.0 |",
+            "| kind | 5.10.0 | 6.1.0 |",
             "| pass | 0 | 1 |",
             "| fail | 1 | 0 |",
             "| `a` | **fail** | pass |",
             "| `b` | skip | – |",
-            "| family that is used | – | base |",
+            "| family that is used | base | base |",
             "| security modules | – | yama bpf |",
             "| skipped programs are counted (`recursion_misses`) | no | yes |",
-            "| `open` sys_exit: open | no (1) | ok |",
+            "| `unlink` | ~~sys_exit~~ (1), path_unlink | sys_exit |",
+            "| `base` | 1 of 2 | 2 of 2 |",
+            "| `unlink` sys_exit, unlink, base | no (1) | ok |",
             "1. too large",
             "- `b`: no strace",
         ] {

@@ -14,6 +14,7 @@ use crate::{
     rights::{Consent, as_root, is_root},
     setup::{self, Scope},
     tree::Tree,
+    vm,
 };
 
 /// Which tests run.
@@ -21,6 +22,7 @@ use crate::{
 pub enum Length {
     /// All but those marked `#[ignore]`.
     Short,
+    /// Also those, and the kernel tests on other kernels.
     Long,
 }
 
@@ -38,7 +40,8 @@ struct Tally {
 
 /// The verb. A broken rule does not hide the result of the tests; the last line counts them all.
 pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
-    build::run(tree, Profile::Release, Scope::Tests, consent)?;
+    let scope = if length == Length::Long { Scope::Vm } else { Scope::Tests };
+    build::run(tree, Profile::Release, scope, consent)?;
     if length == Length::Long {
         setup::programs(STRESS.iter().copied(), consent)?;
     }
@@ -52,9 +55,11 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     let outside = outside(tree, length, consent)
         .and_then(|mut outside| run_tests("the tests from outside", &mut outside, &mut tally));
     println!("\n{tally}");
+    let elsewhere = if length == Length::Long { vm::run_built(tree, &vm::Options::all()) } else { Ok(()) };
     rules?;
     inside?;
     outside?;
+    elsewhere?;
     if tally.failed == 0 { Ok(()) } else { Err(Error::Tests(tally.failed)) }
 }
 

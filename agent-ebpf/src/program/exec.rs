@@ -17,7 +17,7 @@ use common::{
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
     executable, filter,
-    kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
+    kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, home, load},
     notes,
     path::{self, CWD, Place, Subject},
 };
@@ -30,6 +30,11 @@ const ROOM: usize = 5 * TEXT + ARGV;
 /// Drafts, by CPU: values of per-CPU maps are at most 32 KiB. The number of CPUs is set at load.
 #[map]
 static EXEC_DRAFT: Array<Draft<Exec, ROOM>> = Array::with_max_entries(1, 0);
+
+home! {
+    /// [`EXEC_DRAFT`].
+    Drafts, exec_turns, EXEC_DRAFT.get_ptr_mut(kernel::cpu())
+}
 
 /// Credentials before the exec, by thread.
 #[map]
@@ -155,7 +160,7 @@ pub fn exec_fast(ctx: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_base(ctx: BtfTracePointContext) -> i32 {
-    exec::<Base>(&ctx, ctx.arg(0), ctx.arg(2));
+    exec::<Base<Drafts>>(&ctx, ctx.arg(0), ctx.arg(2));
     0
 }
 

@@ -59,8 +59,12 @@ enum Answer {
 const LAST: i32 = 8 * 4096 - 16;
 /// Bytes of a name that are looked at: a longer one may be anything.
 const NAME: u64 = 256;
+/// And bytes that are looked at together.
+const PART: u64 = 16;
 /// Offsets of numbers in an event end here.
 const FIXED: i32 = 0x7fc;
+/// Texts start before this place in an event.
+const HEAD: i32 = 0x7ff;
 
 /// The draft as bytes.
 #[derive(Clone, Copy)]
@@ -199,36 +203,70 @@ impl Subject {
 
 /// Whether a name has neither empty components nor such of dots, and ends within [`NAME`].
 #[inline(always)]
-fn is_plain(bytes: Bytes, name: u64, answers: *mut Answers) -> bool {
-    const DOT: u8 = b'.';
-    const SLASH: u8 = b'/';
+fn is_plain(name: u64, answers: *mut Answers) -> bool {
     // SAFETY: the answers of this CPU.
-    unsafe {
-        (&raw mut (*answers).before).write_volatile(0);
-        for at in 0..NAME {
-            let before = (&raw const (*answers).before).read_volatile() as u8;
-            let it = bytes.byte(name + at);
-            if it == 0 {
-                return at != 0 && before != SLASH;
-            }
-            if it == SLASH && before == SLASH {
-                return false;
-            }
-            if it == DOT && (at == 0 || before == SLASH) {
-                let next = bytes.byte(name + at + 1);
-                if next == DOT || next == SLASH || next == 0 {
-                    return false;
-                }
-            }
-            (&raw mut (*answers).before).write_volatile(u64::from(it));
+    unsafe { (&raw mut (*answers).before).write_volatile(0) };
+    for at in 0..NAME / PART {
+        let answer = judge_plain(name + at * PART);
+        if answer != Answer::May as u64 {
+            return answer == Answer::Yes as u64;
         }
     }
     false
 }
 
+/// Goes on with [`is_plain`]; [`Answer::May`] when nothing is known yet. Like [`judge_place`] a global function: the
+/// verifier follows it once, and not at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_plain(from: u64) -> u64 {
+    const DOT: u8 = b'.';
+    const SLASH: u8 = b'/';
+    let (Some(draft), Some(answers)) = (DRAFT.get_ptr_mut(0), ANSWERS.get_ptr_mut(0)) else { return 0 };
+    let bytes = Bytes(draft.cast());
+    for at in from..from + PART {
+        // SAFETY: the answers of this CPU.
+        let previous = unsafe { &raw mut (*answers).before };
+        // 0 is the start of the name
+        // SAFETY: the same.
+        let before = unsafe { previous.read_volatile() } as u8;
+        let it = bytes.byte(at);
+        if it == 0 {
+            return if before == 0 || before == SLASH { Answer::No } else { Answer::Yes } as u64;
+        }
+        if it == SLASH && before == SLASH {
+            return Answer::No as u64;
+        }
+        if it == DOT && (before == 0 || before == SLASH) {
+            let next = bytes.byte(at + 1);
+            if next == DOT || next == SLASH || next == 0 {
+                return Answer::No as u64;
+            }
+        }
+        // SAFETY: the same.
+        unsafe { previous.write_volatile(u64::from(it)) };
+    }
+    Answer::May as u64
+}
+
+/// What a place of a matcher says of a path at this offset in the event: an [`Answer`]. `plain`: the name that the caller
+/// gave needs no folding.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_place(matcher: u64, place: u64, offset: u64, fixed: u64, plain: u64) -> u64 {
+    let (Some(draft), Some(matcher)) = (DRAFT.get_ptr_mut(0), MATCHERS.get(matcher as u32)) else {
+        return Answer::May as u64;
+    };
+    // SAFETY: the verifier checks that it is one of the places.
+    let place =
+        unsafe { &*(&raw const matcher.places).cast::<Place>().add(clamp::<{ PLACES as i32 - 1 }>(place) as usize) };
+    let bytes = Bytes(draft.cast());
+    Subject::of(bytes, offset as u32, mask::<HEAD>(fixed)).is_at(bytes, place, plain != 0) as u64
+}
+
 /// What becomes of an event: one of [`outcome`].
 #[inline(always)]
-fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> u32 {
+fn outcome_of(bytes: Bytes, fixed: u64, index: u32, matcher: &Matcher, answers: *mut Answers) -> u32 {
     // SAFETY: parts of a matcher and the answers of this CPU; the verifier checks each access.
     unsafe {
         let yes = &raw mut (*answers).yes;
@@ -262,7 +300,7 @@ fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers
             (&raw mut (*offsets)[path]).write_volatile(u64::from(matcher.paths[path]));
             if matcher.paths[path] != 0 {
                 let subject = Subject::of(bytes, matcher.paths[path], fixed);
-                let plain = !subject.is_resolved() && is_plain(bytes, subject.name, answers);
+                let plain = !subject.is_resolved() && is_plain(subject.name, answers);
                 (&raw mut (*answers).plain[path]).write_volatile(u64::from(plain));
             }
         }
@@ -274,12 +312,12 @@ fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers
             let path = mask::<3>(u64::from(place.path)) as usize;
             let offset = offsets.cast::<u64>().add(path).read_volatile();
             let plain = (&raw const (*answers).plain).cast::<u64>().add(path).read_volatile();
-            let answer = Subject::of(bytes, offset as u32, fixed).is_at(bytes, place, plain != 0);
+            let answer = judge_place(u64::from(index), at as u64, offset, fixed, plain);
             let bit = 1 << mask::<63>(u64::from(place.bit));
-            if answer == Answer::Yes {
+            if answer == Answer::Yes as u64 {
                 yes.write_volatile(yes.read_volatile() | bit);
             }
-            if answer != Answer::No {
+            if answer != Answer::No as u64 {
                 may.write_volatile(may.read_volatile() | bit);
             }
         }
@@ -323,12 +361,13 @@ fn judge() {
             filter::count(Hook::SysExit, |counts| counts.seen -= 1);
             return;
         }
-        let fixed = mask::<0x7ff>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));
+        let fixed = mask::<HEAD>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));
         let kind = mask::<127>(u64::from((*draft).prefix.kind)) as u32;
-        let matcher = MATCHERS.get(filter::index() * KINDS as u32 + kind);
+        let index = filter::index() * KINDS as u32 + kind;
+        let matcher = MATCHERS.get(index);
         let mut outcome = outcome::SEND;
         if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0)) {
-            outcome = outcome_of(bytes, fixed, matcher, answers);
+            outcome = outcome_of(bytes, fixed, index, matcher, answers);
         }
         if outcome == outcome::DISCARD {
             filter::count(Hook::SysExit, |counts| counts.filtered += 1);

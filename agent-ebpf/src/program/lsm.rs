@@ -9,7 +9,7 @@ use common::{
 
 use crate::{
     kernel::{Base, Fast, Memory, load},
-    notes::{self, Note},
+    notes::{self, Note, Notes},
     path::Place,
 };
 
@@ -25,7 +25,7 @@ macro_rules! asked {
         #[lsm(hook = $hook)]
         #[doc = concat!("Helper calls, see [`", stringify!($body), "`].")]
         pub fn $base(ctx: LsmContext) -> i32 {
-            $body::<Base>(&ctx);
+            $body::<Base<Notes>>(&ctx);
             0
         }
     };

@@ -22,7 +22,7 @@ use common::{
 use crate::{
     draft::{CallDraft, TAIL, TEXT, lose},
     filter,
-    kernel::{Base, Fast, Memory, load},
+    kernel::{Base, Fast, Memory, home, load},
     path::{self, Subject, file_of},
     program::{
         on_return,
@@ -38,6 +38,11 @@ const UNSHARE: u64 = 2;
 /// Drafts: only one file is closed at a time on a CPU.
 #[map]
 static CLOSE_DRAFT: PerCpuArray<CallDraft<Modify>> = PerCpuArray::with_max_entries(1, 0);
+
+home! {
+    /// [`CLOSE_DRAFT`].
+    Drafts, close_turns, CLOSE_DRAFT.get_ptr_mut(0)
+}
 
 #[inline(always)]
 fn modify<M: Memory>(it: &Return) {
@@ -197,7 +202,7 @@ pub fn close_fast(ctx: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn close_base(ctx: BtfTracePointContext) -> i32 {
-    close::<Base>(&ctx);
+    close::<Base<Drafts>>(&ctx);
     0
 }
 
@@ -218,7 +223,7 @@ pub fn close_on_exec_fast(_: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn close_on_exec_base(_: BtfTracePointContext) -> i32 {
-    close_on_exec::<Base>();
+    close_on_exec::<Base<Drafts>>();
     0
 }
 
@@ -239,7 +244,7 @@ pub fn close_at_exit_fast(_: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn close_at_exit_base(_: BtfTracePointContext) -> i32 {
-    close_at_exit::<Base>();
+    close_at_exit::<Base<Drafts>>();
     0
 }
 

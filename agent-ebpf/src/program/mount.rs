@@ -28,7 +28,7 @@ const CLONE: u64 = 1;
 
 /// What a call asks for, and what the kernel has made of it.
 struct Asked {
-    subject: Subject,
+    place: Spot,
     source: Words,
     fstype: Words,
     options: u64,
@@ -40,11 +40,49 @@ struct Asked {
     context: usize,
 }
 
+/// What becomes a [`Subject`]. All of it is always set: an enum leaves parts open, and the verifier of Linux 6.1 refuses
+/// a copy of these.
+#[derive(Clone, Copy)]
+struct Spot {
+    file: usize,
+    name: u64,
+    dir: i32,
+    is_name: bool,
+    may_be_empty: bool,
+}
+
+impl Spot {
+    const NONE: Spot = Spot { file: 0, name: 0, dir: 0, is_name: false, may_be_empty: false };
+
+    /// An open file, if it is one.
+    #[inline(always)]
+    fn file(file: usize) -> Spot {
+        Spot { file, ..Self::NONE }
+    }
+
+    /// See [`Subject::at`].
+    #[inline(always)]
+    fn name(dir: i32, name: u64, may_be_empty: bool) -> Spot {
+        Spot { name, dir, is_name: true, may_be_empty, ..Self::NONE }
+    }
+
+    #[inline(always)]
+    fn subject<M: Memory>(self, task: usize) -> Subject {
+        if self.is_name {
+            Subject::at::<M>(task, self.dir, self.name, self.may_be_empty)
+        } else if self.file != 0 {
+            Subject::File(self.file)
+        } else {
+            Subject::Nothing
+        }
+    }
+}
+
 impl Asked {
     #[inline(always)]
     fn of<M: Memory>(it: &Return) -> Asked {
         let mut asked = Asked {
-            subject: Subject::Nothing,
+            place: Spot::NONE,
             source: Words::NONE,
             fstype: Words::NONE,
             options: 0,
@@ -55,7 +93,7 @@ impl Asked {
         let made = if it.is_error() { 0 } else { file_of::<M>(it.task, it.ret as u32) };
         let dir = it.arg::<0>() as i32;
         if it.is(Call::Mount) {
-            asked.subject = Subject::Name(CWD, it.arg::<1>());
+            asked.place = Spot::name(CWD, it.arg::<1>(), false);
             asked.source = Words::user(it.arg::<0>());
             asked.fstype = Words::user(it.arg::<2>());
             asked.options = it.arg::<4>();
@@ -64,14 +102,13 @@ impl Asked {
         } else if it.is(Call::MoveMount) {
             let from_file = it.arg::<4>() & FROM_EMPTY != 0;
             asked.source = Words::user(it.arg::<1>());
-            asked.subject =
-                Subject::at::<M>(it.task, it.arg::<2>() as i32, it.arg::<3>(), it.arg::<4>() & TO_EMPTY != 0);
+            asked.place = Spot::name(it.arg::<2>() as i32, it.arg::<3>(), it.arg::<4>() & TO_EMPTY != 0);
             if from_file && !it.is_error() {
                 // the mount hangs where it was to go: its own place is the evidence
                 asked.mount = file_of::<M>(it.task, dir as u32);
             }
             if asked.mount != 0 {
-                asked.subject = Subject::File(asked.mount);
+                asked.place = Spot::file(asked.mount);
             }
         } else if it.is(Call::Fsopen) {
             asked.fstype = Words::user(it.arg::<0>());
@@ -84,15 +121,15 @@ impl Asked {
             asked.mount = made;
             asked.bits[1] = it.arg::<2>() as u32;
         } else if it.is(Call::Fspick) {
-            asked.subject = Subject::at::<M>(it.task, dir, it.arg::<1>(), it.arg::<2>() & PICK_EMPTY != 0);
+            asked.place = Spot::name(dir, it.arg::<1>(), it.arg::<2>() & PICK_EMPTY != 0);
             asked.context = made;
         } else {
             // open_tree, open_tree_attr, mount_setattr
             let is_tree = !it.is(Call::MountSetattr);
-            asked.subject = Subject::at::<M>(it.task, dir, it.arg::<1>(), it.arg::<2>() & EMPTY_PATH != 0);
+            asked.place = Spot::name(dir, it.arg::<1>(), it.arg::<2>() & EMPTY_PATH != 0);
             asked.mount = if is_tree { made } else { 0 };
             if is_tree && made != 0 && it.arg::<2>() & CLONE == 0 {
-                asked.subject = Subject::File(made);
+                asked.place = Spot::file(made);
             }
             if !it.is(Call::OpenTree) {
                 // struct mount_attr { u64 attr_set; u64 attr_clr; u64 propagation; u64 userns_fd; }
@@ -143,9 +180,9 @@ fn mount<M: Memory>(it: &Return) {
             if command == STRING {
                 value = Words::user(it.arg::<3>());
             } else if command == FD {
-                asked.subject = Subject::descriptor::<M>(it.task, it.arg::<4>() as u32);
+                asked.place = Spot::file(file_of::<M>(it.task, it.arg::<4>() as u32));
             } else if command >= PATH && command < FD {
-                asked.subject = Subject::at::<M>(it.task, it.arg::<4>() as i32, it.arg::<3>(), command != PATH);
+                asked.place = Spot::name(it.arg::<4>() as i32, it.arg::<3>(), command != PATH);
             }
         }
         draft.body.flags = MountFlags(asked.bits[0]);
@@ -157,7 +194,7 @@ fn mount<M: Memory>(it: &Return) {
         draft.body.value = text::of::<{ text::NAME }, _>(draft, value);
         draft.body.options = text::of::<OPTIONS, _>(draft, Words::user(asked.options));
         // the path comes last: the verifier follows the walk for each state that is needed behind it
-        draft.body.path = path::of::<M, _, _>(draft, it.task, asked.subject);
+        draft.body.path = path::of::<M, _, _>(draft, it.task, asked.place.subject::<M>(it.task));
     });
 }
 on_return!(mount_fast, mount_base, mount_perf, mount);

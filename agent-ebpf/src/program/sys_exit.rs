@@ -22,7 +22,7 @@ use crate::{
     draft::{CallDraft, TAIL, TEXT},
     executable,
     filter::{self, Table, call_of},
-    kernel::{Base, Fast, Memory, Registers, clamp, copy_user, load},
+    kernel::{Base, Fast, Memory, Registers, clamp, copy_user, home, load},
     program::{file_setattr, open},
 };
 
@@ -36,6 +36,11 @@ const JUDGE: u32 = 0;
 /// Drafts of calls: only one call returns at a time on a CPU.
 #[map]
 pub static DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
+
+home! {
+    /// [`DRAFT`].
+    Drafts, call_turns, DRAFT.get_ptr_mut(0)
+}
 
 /// Whether a task is in a call of a 32-bit program.
 #[inline(always)]

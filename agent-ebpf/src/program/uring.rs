@@ -36,7 +36,7 @@ use self::kept::{Done, Kept};
 use crate::{
     draft::{CallDraft, NO_TEXT, TAIL, TEXT, kernel_read},
     filter,
-    kernel::{self, Base, Fast, Memory, argument, layout, load},
+    kernel::{self, Base, Fast, Memory, argument, home, layout, load},
     path::{self, Subject},
     socket::{Given, given},
 };
@@ -48,6 +48,14 @@ static COMPLETE: ProgramArray = ProgramArray::with_max_entries(KINDS as u32, 0);
 /// Drafts of operations: only one completes at a time on a CPU.
 #[map]
 static URING_DRAFT: PerCpuArray<[u64; 4096]> = PerCpuArray::with_max_entries(1, 0);
+
+home! {
+    /// [`URING_DRAFT`].
+    Drafts, uring_turns, URING_DRAFT.get_ptr_mut(0)
+}
+
+/// The base family of operations.
+type OperationBase = Base<Drafts>;
 
 /// Operations (`enum io_uring_op` in `include/uapi/linux/io_uring.h`).
 mod operation {
@@ -332,7 +340,10 @@ macro_rules! on_operation {
         #[doc = concat!("Helper calls, see [`", stringify!($body), "`].")]
         #[aya_ebpf::macros::btf_tracepoint(function = "io_uring_complete")]
         pub fn $base(ctx: aya_ebpf::programs::BtfTracePointContext) -> i32 {
-            $crate::program::uring::at_completion::<$crate::kernel::Base>(&ctx, $body::<$crate::kernel::Base>);
+            $crate::program::uring::at_completion::<$crate::program::uring::OperationBase>(
+                &ctx,
+                $body::<$crate::program::uring::OperationBase>,
+            );
             0
         }
         #[doc = concat!("Typed loads behind a perf event, see [`", stringify!($body), "`].")]
@@ -367,7 +378,7 @@ pub fn uring_submit_fast(ctx: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "io_uring_submit_req")]
 pub fn uring_submit_base(ctx: BtfTracePointContext) -> i32 {
-    submit::<Base>(&ctx);
+    submit::<OperationBase>(&ctx);
     0
 }
 
@@ -388,7 +399,7 @@ pub fn uring_complete_fast(ctx: BtfTracePointContext) -> i32 {
 /// Helper calls.
 #[btf_tracepoint(function = "io_uring_complete")]
 pub fn uring_complete_base(ctx: BtfTracePointContext) -> i32 {
-    complete::<Base>(&ctx);
+    complete::<OperationBase>(&ctx);
     0
 }
 

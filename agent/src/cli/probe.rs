@@ -25,6 +25,9 @@ pub struct Args {
     /// For a machine
     #[arg(long)]
     json: bool,
+    /// Load the programs of the other families too: whether they would run is good to know of a kernel
+    #[arg(long, requires = "json")]
+    families: bool,
 }
 
 /// What was found.
@@ -34,7 +37,7 @@ struct Report {
     facts: Vec<Fact>,
     /// How programs will read kernel memory.
     family: Option<&'static str>,
-    /// The programs of the family that is used; for a machine, those of the others too.
+    /// The programs of the family that is used; with `--families` those of the others too.
     programs: Vec<Fate>,
     /// Whether the kernel counts the times that it skips a program (`recursion_misses`, 5.12).
     counts_skips: bool,
@@ -83,8 +86,10 @@ struct Fact {
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     let mut report = probe();
-    if args.json {
+    if args.families {
         add_other_families(&mut report);
+    }
+    if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         show(&report);
@@ -173,7 +178,7 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
     })
 }
 
-/// Loads what is not used here, too: whether it would run is good to know of a kernel.
+/// Loads what is not used here, too.
 fn add_other_families(report: &mut Report) {
     for family in Family::ALL.iter().filter(|it| report.family.is_some_and(|used| used != it.name())) {
         report.programs.extend(match open(Some(*family)) {

@@ -368,17 +368,17 @@ impl Kernel {
         }
     }
 
-    /// Attaches the security tier, or says why there is none. It is no loss of events: without it some names are
-    /// copied from the caller's memory, and marked so.
+    /// Attaches the security tier, or says why there is none, or which part of it. It is no loss of events: without it
+    /// some names are copied from the caller's memory, and marked so.
     fn attach_lsm(&mut self, wanted: &Wanted, btf: &Btf, naming: &mut Naming<'_>) {
         self.lsm = no_lsm();
         let family = self.family;
         for program in LSM.iter().filter(|program| is_needed(program, family, wanted)) {
-            if let Err(why) = self.attach(program, btf, naming) {
-                self.lsm = Some(why);
-                return;
+            match self.attach(program, btf, naming) {
+                Ok(()) => self.attached.push(Attached { program: *program, failed: None }),
+                Err(why) if self.lsm.is_none() => self.lsm = Some(format!("{}: {why}", program.name)),
+                Err(_) => {}
             }
-            self.attached.push(Attached { program: *program, failed: None });
         }
     }
 
@@ -477,7 +477,8 @@ fn no_lsm() -> Option<String> {
 fn is_needed(program: &Program, family: Family, wanted: &Wanted) -> bool {
     let classes = |kind: Kind| wanted.classes[kind as usize];
     match (program.entry, program.name) {
-        (Entry::Tracepoint(_, "sys_exit") | Entry::Judge, _) => !wanted.calls.is_empty(),
+        (Entry::Tracepoint(_, "sys_exit"), _) => !wanted.calls.is_empty(),
+        (Entry::Judge, _) => !wanted.matchers.is_empty(),
         (Entry::Lsm(_), _) => is_lsm_on() && program.kinds.iter().any(|kind| classes(*kind) != 0),
         (Entry::Tracepoint(..), _) if matches!(program.hook, Hook::IoUring | Hook::IoUringSubmit) => {
             program.kinds.iter().chain(URING).any(|kind| classes(*kind) != 0)

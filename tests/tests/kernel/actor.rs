@@ -1,12 +1,15 @@
 //! A process that does system calls as it is told (`act.c`), and what must be true of each record about it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
+    ops::{Deref, DerefMut},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
+    thread,
 };
 
 use nix::{
@@ -190,9 +193,55 @@ impl Drop for Actor {
     }
 }
 
+/// An agent that watches. Starting one takes longer than most tests, so each leaves its own to the next one; the last
+/// of them ends when nobody reads what it prints.
+pub struct Watch {
+    family: String,
+    tail: Option<Tail>,
+}
+
+/// Those that nobody uses, by family.
+static WATCHING: Mutex<BTreeMap<String, Tail>> = Mutex::new(BTreeMap::new());
+
+impl Watch {
+    pub fn start(family: &str) -> Self {
+        let left = WATCHING.lock().unwrap().remove(family);
+        let tail = left.unwrap_or_else(|| Tail::start(&["--all", "--family", family]).unwrap());
+        Self { family: family.to_owned(), tail: Some(tail) }
+    }
+
+    /// It is for nobody else.
+    pub fn take(mut self) -> Tail {
+        self.tail.take().unwrap()
+    }
+}
+
+impl Deref for Watch {
+    type Target = Tail;
+
+    fn deref(&self) -> &Tail {
+        self.tail.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Watch {
+    fn deref_mut(&mut self) -> &mut Tail {
+        self.tail.as_mut().unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // after a failure nobody knows what is wrong with it
+        if let Some(tail) = self.tail.take().filter(|_| !thread::panicking()) {
+            WATCHING.lock().unwrap().insert(self.family.clone(), tail);
+        }
+    }
+}
+
 /// The agent that watches, a process that acts, and a directory for it.
 pub struct Stage {
-    pub tail: Tail,
+    pub tail: Watch,
     pub actor: Actor,
     pub dir: PathBuf,
     pub program: PathBuf,
@@ -209,7 +258,7 @@ impl Stage {
         let path = dir.path().canonicalize().unwrap();
         let program = path.join("act");
         compile("act", &program);
-        let tail = Tail::start(&["--all", "--family", family]).unwrap();
+        let tail = Watch::start(family);
         let actor = Actor::start(&program);
         Self { tail, actor, dir: path, program, _dir: dir, fences: 0, capabilities: false }
     }
@@ -284,7 +333,7 @@ impl Stage {
         let failed = done.ret < 0;
         let fields = body.as_object_mut().unwrap();
         let mut user_copy = fields.remove("user_copy").unwrap_or(json!([]));
-        if is_noted(&record) {
+        if is_asked(record["kind"].as_str().unwrap()) {
             // a security hook saw the objects, unless the call failed before it was asked
             let seen = &record["evidence"]["user_copy"];
             let is_copied = |field: &Value| failed && seen.as_array().is_some_and(|seen| seen.contains(field));
@@ -309,19 +358,17 @@ impl Stage {
     }
 }
 
-/// Whether the kernel asks our security hooks.
-pub fn is_asked() -> bool {
-    static ASKED: OnceLock<bool> = OnceLock::new();
-    *ASKED.get_or_init(|| {
+/// Whether the kernel asks our security hooks about the objects of a kind.
+pub fn is_asked(kind: &str) -> bool {
+    static ASKED: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let asked = ASKED.get_or_init(|| {
         let probe = Command::new(sigtrail()).args(["probe", "--json"]).output().unwrap();
-        serde_json::from_slice::<Value>(&probe.stdout).unwrap()["no_lsm"].is_null()
-    })
-}
-
-/// Whether a security hook was asked about the objects of a record's kind.
-fn is_noted(record: &Value) -> bool {
-    let kinds = ["unlink", "rmdir", "rename", "link", "symlink", "chmod", "chown", "truncate", "exec"];
-    kinds.contains(&record["kind"].as_str().unwrap()) && is_asked()
+        let probe: Value = serde_json::from_slice(&probe.stdout).unwrap();
+        let hooks = probe["programs"].as_array().unwrap().iter();
+        let hooks = hooks.filter(|it| it["program"].as_str().unwrap().starts_with("lsm_") && it["degraded"].is_null());
+        hooks.flat_map(|it| it["kinds"].as_array().unwrap()).map(|kind| kind.as_str().unwrap().to_owned()).collect()
+    });
+    asked.contains(kind)
 }
 
 pub fn ktime(record: &Value) -> u64 {

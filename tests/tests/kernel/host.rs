@@ -132,6 +132,9 @@ fn denied() {
 fn bpf() {
     for family in FAMILIES {
         let mut it = Stage::new(family);
+        // before Linux 5.11 the agent's maps and those of the actor have one limit, that of their user
+        let (memlock, unlimited) = (8, vec![0xff; 16]);
+        it.actor.call(libc::SYS_setrlimit, args![memlock, unlimited]);
         let map = [words(&[2, 4, 8, 1, 0, 0, 0]), b"some_map\0\0\0\0\0\0\0\0".to_vec()].concat();
         let (done, records) = it.act(libc::SYS_bpf, args![0, map, 44]);
         assert!(done.ret >= 0, "{done:?}");

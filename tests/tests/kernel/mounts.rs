@@ -108,8 +108,8 @@ fn mount_in_steps() {
         let expected =
             set("FSCONFIG_SET_STRING", json!({ "key": "source", "value": "a name", "user_copy": ["key", "value"] }));
         it.check("a text", fsconfig, args![context, 1, "source", "a name", 0], expected);
-        let expected = set("FSCONFIG_SET_FLAG", json!({ "key": "noswap", "user_copy": ["key"] }));
-        it.check("a flag", fsconfig, args![context, 0, "noswap", 0, 0], expected);
+        let expected = set("FSCONFIG_SET_FLAG", json!({ "key": "sync", "user_copy": ["key"] }));
+        it.check("a flag", fsconfig, args![context, 0, "sync", 0, 0], expected);
         it.check("create", fsconfig, args![context, 6, 0, 0, 0], set("FSCONFIG_CMD_CREATE", json!({})));
         let bad = |command: &str, more: Value| mounted("fsconfig", with(json!({ "command": command }), more));
         let expected = bad("FSCONFIG_SET_PATH", json!({ "key": "k", "path": at, "user_copy": ["path", "key"] }));

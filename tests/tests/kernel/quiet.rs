@@ -22,7 +22,7 @@ fn nothing_of_the_watcher() {
         }
         let pid = it.tail.pid();
         let Stage { tail, .. } = it;
-        let (lines, said) = tail.stop().unwrap();
+        let (lines, said) = tail.take().stop().unwrap();
         assert!(!said.contains("lost"), "{said}");
         let own: Vec<_> = lines.iter().filter(|line| line.contains(&format!("\"pid\":{pid},"))).collect();
         assert!(own.is_empty() && !lines.is_empty(), "{own:#?}");

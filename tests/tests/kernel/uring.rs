@@ -99,8 +99,12 @@ fn operations() {
             let local = said.iter().find(|(name, _)| name == "port").unwrap().1;
             let local = u16::try_from(local).unwrap();
             let is_told = |name: &str| name != "dir" && name != "port";
-            let done: Said = said.into_iter().filter(|(name, _)| is_told(name)).collect();
+            let mut done: Said = said.into_iter().filter(|(name, _)| is_told(name)).collect();
             let kinds: Vec<_> = records.iter().map(|record| record["kind"].clone()).collect();
+            if records.len() < done.len() {
+                // 5.10 refuses an operation that it does not have before it is submitted
+                done.retain(|(_, ret)| *ret != -22);
+            }
             assert_eq!(records.len(), done.len(), "{family} {mode}: {done:?} was done, {kinds:?} told");
             for ((name, ret), record) in done.iter().zip(&records) {
                 let what = format!("{family}, {mode}, {name}");

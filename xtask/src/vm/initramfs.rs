@@ -19,7 +19,8 @@ pub struct Initramfs {
 }
 
 /// The applets of busybox that tests and people type.
-const APPLETS: &[&str] = &["sh", "true", "cat", "ls", "ip", "mount", "ps", "dmesg", "poweroff", "grep", "head"];
+const APPLETS: &[&str] =
+    &["sh", "true", "cat", "ls", "ip", "mount", "ps", "dmesg", "poweroff", "grep", "head", "sleep"];
 
 impl Initramfs {
     /// Builds the tests, and packs them with the finished programs.
