@@ -100,11 +100,11 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_keeps_its_name() {
         let dir = tempfile::tempdir().unwrap();
-        let made = witness(dir.path(), "receiver.example/1").unwrap();
+        let first = witness(dir.path(), "receiver.example/1").unwrap();
         let mode = fs::metadata(dir.path().join(SECRET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = witness(dir.path(), "receiver.example/1").unwrap();
-        assert_eq!(again.key(), made.key());
+        assert_eq!(again.key(), first.key());
         assert!(matches!(witness(dir.path(), "other"), Err(KeyError::Name { .. })));
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(KeyError::InUse(_))));

@@ -260,7 +260,7 @@ fn add_checkpoint() -> impl Strategy<Value = AddCheckpoint> {
     (parts, vec(plain(), 0..3), vec(signature("log.example".to_owned()), 1..4)).prop_map(
         |((one, other, proof, origin, root), extensions, signatures)| {
             let checkpoint = Checkpoint { origin, size: one.max(other), root };
-            let extensions: String = extensions.iter().map(|line| format!("{line}\n")).collect();
+            let extensions = extensions.iter().map(|line| line.clone() + "\n").collect::<String>();
             let note = Note { text: checkpoint.text() + &extensions, signatures };
             AddCheckpoint { old: one.min(other), proof, note, checkpoint }
         },
@@ -271,8 +271,8 @@ fn add_checkpoint() -> impl Strategy<Value = AddCheckpoint> {
 fn policy() -> impl Strategy<Value = (String, usize, usize)> {
     (1..20_usize).prop_flat_map(|count| (Just(count), 1..=count)).prop_map(|(count, least)| {
         let key = |n: usize| Witness::new("w.example", &[n as u8 + 1; 32]).unwrap().key().to_string();
-        let lines: String = (0..count).map(|n| format!("witness w{n} {}\n", key(n))).collect();
-        let names: String = (0..count).map(|n| format!(" w{n}")).collect();
+        let lines = (0..count).map(|n| format!("witness w{n} {}\n", key(n))).collect::<Vec<_>>().concat();
+        let names = (0..count).map(|n| format!(" w{n}")).collect::<Vec<_>>().concat();
         (format!("{lines}group all {least}{names}\nquorum all\n"), count, least)
     })
 }
