@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Call, Kind};
+use common::{Call, Kind, call};
 use nix::{errno::Errno, libc};
 use serde_json::Value;
 use tests::agent::{Tail, patience};
@@ -108,12 +108,16 @@ struct Case {
     witnesses: Vec<(&'static str, Vec<Seen>)>,
 }
 
+/// Whether an event tells of each such call.
+fn is_audited(call: &&Call) -> bool {
+    call.kind() != Some(Kind::Modify)
+}
+
 /// Each audited call is done, and fails, in some case.
 fn is_complete(sections: &[Section]) {
     let steps = || sections.iter().flat_map(|it| &it.steps).filter(|it| it.quiet.is_none());
     let done: BTreeSet<&str> = steps().map(|it| it.call.as_str()).collect();
     let failed: BTreeSet<&str> = steps().filter(|it| !it.errors.is_empty()).map(|it| it.call.as_str()).collect();
-    let is_audited = |call: &&Call| call.kind() != Some(Kind::Modify);
     let all = || Call::ALL.iter().filter(is_audited).map(|it| it.name());
     let not_done: Vec<_> = all().filter(|it| !done.contains(it)).collect();
     assert!(not_done.is_empty(), "no case does {not_done:?}");
@@ -197,7 +201,11 @@ fn done(step: &Step, ret: i64) -> Option<Seen> {
         "fork" => "clone",
         // the new image says so
         "execveat" if ret >= 0 => "execve",
-        call => Call::ALL.iter().map(|it| it.name()).find(|it| *it == call)?,
+        table::SOCKETCALL => {
+            let asked = step.args.first()?.parse::<usize>().ok()?;
+            call::SOCKET_OPERATIONS.iter().find(|(operation, _)| *operation == asked)?.1.name()
+        }
+        call => Call::ALL.iter().filter(is_audited).map(|it| it.name()).find(|it| *it == call)?,
     };
     Some(Seen { call: call.to_owned(), ret, objects: Vec::new() })
 }
