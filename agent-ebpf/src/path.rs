@@ -248,10 +248,11 @@ impl Subject {
         }
     }
 
-    /// A name below a directory. `may_be_empty`: an empty name, or none, means the descriptor itself.
+    /// A name below a directory. `may_be_empty`: no name means the descriptor itself. An empty one means the same, but it
+    /// lies in the caller's memory, where it may have been another one: it stays a name.
     #[inline(always)]
     pub fn at<M: Memory>(task: usize, dir: i32, name: u64, may_be_empty: bool) -> Subject {
-        if may_be_empty && (name == 0 || kernel::read_user::<u8>(name) == Some(0)) {
+        if may_be_empty && name == 0 {
             if dir == CWD { Subject::Place(Place::working::<M>(task)) } else { Self::descriptor::<M>(task, dir as u32) }
         } else {
             Subject::Name(dir, name)

@@ -156,7 +156,7 @@ fn mount_in_steps() {
         let setattr = libc::SYS_mount_setattr;
         let args = args![AT_FDCWD, &at, 0, attr(0x11, 0x70, 1 << 20), 32];
         it.check("mount_setattr", setattr, args, mounted("mount_setattr", more));
-        let more = json!({ "path": at, "attributes": "MOUNT_ATTR_NOEXEC" });
+        let more = json!({ "path": at, "attributes": "MOUNT_ATTR_NOEXEC", "user_copy": ["path"] });
         let args = args![tree, "", libc::AT_EMPTY_PATH, attr(8, 0, 0), 32];
         it.check("of a descriptor", setattr, args, mounted("mount_setattr", more));
         let more = with(kept, json!({ "path": at, "attributes": "MOUNT_ATTR_NODEV", "user_copy": ["path"] }));
