@@ -2,6 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
+mod consistency;
+
+pub use consistency::{Consistency, is_consistent};
+
 /// A SHA-256 hash: of a leaf, a node, or a text.
 pub type Hash = [u8; 32];
 
@@ -139,14 +143,13 @@ pub fn root_by(path: &[Hash], leaf: Hash, index: u64, size: u64) -> Option<Hash>
     }
     siblings.next().is_none().then_some(hash)
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::hex;
 
     /// The leaves and roots of the reference implementation of RFC 6962 (certificate-transparency, merkle_tree_test).
-    const LEAVES: [&[u8]; 8] = [
+    pub(super) const LEAVES: [&[u8]; 8] = [
         b"",
         b"\x00",
         b"\x10",
@@ -179,7 +182,7 @@ mod tests {
     }
 
     /// RFC 6962 section 2.1 as it is written: split at the largest power of two below the size.
-    fn by_definition(leaves: &[Hash]) -> Hash {
+    pub(super) fn by_definition(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => sha256(b""),
             [one] => *one,
