@@ -9,7 +9,7 @@ pub mod http;
 use std::time::Duration;
 
 use crate::sealed::Batch;
-pub use file::{FileConfig, FileSink};
+pub use file::{FileConfig, FileSink, recipient};
 pub use http::{HttpConfig, HttpSink};
 
 /// A sink, ready to send.

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod consistency_proof;
 pub mod enrol;
 pub mod event_proof;
 pub mod frame;
@@ -36,6 +37,7 @@ pub mod verify;
 pub mod cli;
 
 pub use batch::{Batch, Lines};
+pub use consistency_proof::ConsistencyProof;
 pub use event_proof::EventProof;
 pub use header::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header};
 pub use key::{HostKey, Seed};

@@ -16,10 +16,9 @@ use crate::batch::{Batch, BatchError, Lines};
 use crate::enrol::{self, Enrolment};
 use crate::header::{BatchKind, Header};
 use crate::jcs::{self, JcsError};
-use crate::line::{MAX_SEAL_LINE, SealLine};
+use crate::line::{MAX_SEAL_LINE, SealLine, unredacted};
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
-use crate::text::unbase64_hash;
 use crate::tree::{Hash, Range, sha256};
 
 mod continuity;
@@ -39,6 +38,9 @@ pub struct Trust {
     pub heads: Vec<Checkpoint>,
     /// The batch the input is known to begin with; `None`: with batch 0.
     pub from: Option<u64>,
+    /// From when on the log is asked about, in nanoseconds since 1970: the first batch that was closed then or later, and
+    /// all behind it. What is before is checked for having been changed, but not counted, and may be incomplete.
+    pub since: Option<u64>,
 }
 
 /// The last batch that was good, as far as the next one has to agree with it.
@@ -79,6 +81,10 @@ pub struct Verifier {
     /// The good batches of late, by ascending number, each with what makes a copy of it the same.
     seen: VecDeque<(u64, Hash)>,
     no_key_told: bool,
+    /// Whether the batches are still those before [`Trust::since`].
+    older: bool,
+    /// The batches of late whose lines are not there, one after the other: first and last.
+    absent: Option<(u64, u64)>,
 }
 
 impl Verifier {
@@ -86,6 +92,8 @@ impl Verifier {
     pub fn new(trust: Trust) -> Self {
         let report = Report { pinned: !trust.pins.is_empty(), ..Report::default() };
         Self {
+            older: trust.since.is_some(),
+            absent: None,
             trust,
             report,
             open: Open::default(),
@@ -174,6 +182,7 @@ impl Verifier {
         if self.report.batches == 0 && self.report.findings.is_empty() {
             self.find(None, What::Empty);
         }
+        self.present();
         let end = self.expected.unwrap_or(0);
         for head in mem::take(&mut self.trust.heads) {
             let ours = self.report.origin.as_deref() == Some(&*head.origin);
@@ -185,12 +194,15 @@ impl Verifier {
     }
 
     fn find(&mut self, batch: Option<u64>, what: What) {
+        if self.older && what.is_of_its_batch() {
+            return;
+        }
         self.report.found(Finding { batch, input: self.input, line: self.line, what });
     }
 
     fn event(&mut self, line: &[u8]) {
         let open = &mut self.open;
-        if let Some(leaf) = redacted(line) {
+        if let Some(leaf) = unredacted(line) {
             open.redacted += 1;
             open.lines.add_leaf(leaf);
             return;
@@ -216,9 +228,14 @@ impl Verifier {
             let origin = batch.header.origin.clone();
             return self.find(Some(number), What::Origin(origin));
         }
+        self.older &= self.trust.since.is_some_and(|since| batch.header.facts.wall.1 < since);
         let told = self.report.tampered;
-        self.payload(&batch, &open);
-        if self.expected.is_some_and(|expected| number < expected) {
+        let again = self.expected.is_some_and(|expected| number < expected);
+        // the seals that are kept beside encrypted lines say again what stands under the lines
+        if !again || !open.lines.is_empty() {
+            self.payload(&batch, &open);
+        }
+        if again {
             return self.repeat(&batch);
         }
 
@@ -229,7 +246,7 @@ impl Verifier {
         }
         if number != expected {
             let what = if self.expected.is_none() { What::Begins } else { What::Missing { from: expected } };
-            if number > expected {
+            if number > expected && !self.older {
                 self.report.missing.push((expected, number - 1));
             }
             self.find(Some(number), what);
@@ -289,8 +306,10 @@ impl Verifier {
             self.report.found(Finding { batch: number, input: self.input, line, what: What::Event(error) });
         }
         if open.lines.is_empty() && batch.header.events > 0 {
-            self.report.absent += 1;
-            return self.find(number, What::Absent { events: batch.header.events });
+            return self.absent(batch.header.batch, batch.header.events);
+        }
+        if !open.lines.is_empty() {
+            self.present();
         }
         match batch.is_over(&open.lines) {
             // the bytes of redacted lines are gone, their leaves still hold the root
@@ -299,8 +318,31 @@ impl Verifier {
             Ok(()) => {}
         }
         if open.redacted > 0 {
-            self.report.redacted += open.redacted;
+            self.report.redacted += if self.older { 0 } else { open.redacted };
             self.find(number, What::Redacted { lines: open.redacted });
+        }
+    }
+
+    /// A batch without its lines: told once for all that follow each other.
+    fn absent(&mut self, number: u64, events: u64) {
+        if self.older {
+            return;
+        }
+        self.report.absent += 1;
+        match &mut self.absent {
+            Some((_, last)) if self.expected == Some(number) => *last = number,
+            _ => {
+                self.present();
+                self.absent = Some((number, number));
+                self.find(Some(number), What::Absent { events });
+            }
+        }
+    }
+
+    /// Ends a range of batches without their lines.
+    fn present(&mut self) {
+        if let Some(range) = self.absent.take() {
+            self.report.absent_ranges.push(range);
         }
     }
 
@@ -389,7 +431,13 @@ impl Verifier {
         self.seen.push_back((header.batch, identity));
         log.push(leaf);
         self.log = log;
-        self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
+        if self.older {
+            self.report.older += 1;
+            self.report.last = Some(proof.checkpoint);
+            self.report.last_kind = Some(header.facts.kind);
+        } else {
+            self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
+        }
         // after a crash a CPU may be silent for a while, and then begin anew
         let anew = header.facts.load.is_none() && header.facts.kind == BatchKind::Recovered;
         if anew || !before.is_some_and(|before| continuity::go_on(&before.header.facts, &header.facts)) {
@@ -413,10 +461,4 @@ fn identify(batch: &Batch) -> Hash {
         text.push_str(&signature.to_string());
     }
     sha256(&[&batch.leaf, text.as_bytes()].concat())
-}
-
-/// The leaf of a line that was taken out: `{"sigtrail":"redacted/v1","leaf":"<base64>"}`.
-fn redacted(line: &[u8]) -> Option<Hash> {
-    let leaf = line.strip_prefix(b"{\"sigtrail\":\"redacted/v1\",\"leaf\":\"")?.strip_suffix(b"\"}")?;
-    unbase64_hash(std::str::from_utf8(leaf).ok()?)
 }

@@ -71,20 +71,16 @@ impl Consistency {
     }
 }
 
-/// Whether the path proves that the tree of the old size and root is the beginning of that of the new ones (RFC 9162
-/// section 2.1.4.2). An empty tree is the beginning of all, by an empty path.
-pub fn is_consistent(path: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> bool {
-    let ((old_size, old_root), (new_size, new_root)) = (old, new);
-    if old_size == 0 {
-        return path.is_empty() && old_root == Range::new().root();
+/// Whether the proof shows that a tree begins with all leaves of an older one (RFC 9162 section 2.1.4.2).
+///
+/// Every tree begins with that of no leaves; the proof of it is empty.
+pub fn is_consistent(old: u64, old_root: Hash, size: u64, root: Hash, proof: &[Hash]) -> bool {
+    if old == 0 || old >= size {
+        return proof.is_empty() && (old == 0 || (old, old_root) == (size, root));
     }
-    if old_size >= new_size {
-        return old == new && path.is_empty();
-    }
-    let (mut at, mut end) = (old_size - 1, new_size - 1);
-    let up = at.trailing_ones();
-    (at, end) = (at >> up, end >> up);
-    let mut siblings = path.iter();
+    let up = (old - 1).trailing_ones();
+    let (mut at, mut end) = ((old - 1) >> up, (size - 1) >> up);
+    let mut siblings = proof.iter();
     // the last perfect subtree of the old tree is that tree itself when its size is a power of two
     let Some(first) = (if at == 0 { Some(&old_root) } else { siblings.next() }) else { return false };
     let (mut as_old, mut as_new) = (*first, *first);
@@ -99,7 +95,7 @@ pub fn is_consistent(path: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> bool 
         }
         (at, end) = (at / 2, end / 2);
     }
-    siblings.next().is_none() && as_old == old_root && as_new == new_root
+    siblings.next().is_none() && as_old == old_root && as_new == root
 }
 
 #[cfg(test)]
@@ -137,6 +133,10 @@ mod tests {
             proof.push(*leaf);
         }
         proof.finish().unwrap()
+    }
+
+    fn passes(proof: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> bool {
+        is_consistent(old.0, old.1, new.0, new.1, proof)
     }
 
     fn leaves(count: usize) -> Vec<Hash> {
@@ -183,7 +183,7 @@ mod tests {
             let made = prove(&all[..new], old);
             assert_eq!(made.iter().map(|hash| hex(hash)).collect::<Vec<_>>(), proof, "{old} to {new}");
             let path: Vec<Hash> = proof.iter().map(|text| unhex(text).unwrap()).collect();
-            assert!(is_consistent(&path, root(&all[..old]), root(&all[..new])));
+            assert!(passes(&path, root(&all[..old]), root(&all[..new])));
         }
     }
 
@@ -195,21 +195,20 @@ mod tests {
                 let (before, after) = (root(&all[..old]), root(&all[..new]));
                 let proof = prove(&all[..new], old);
                 assert_eq!(proof, subproof(old, &all[..new], true), "{old} to {new}");
-                assert!(is_consistent(&proof, before, after), "{old} to {new}");
+                assert!(passes(&proof, before, after), "{old} to {new}");
                 for at in 0..proof.len() {
                     let mut other = proof.clone();
                     other[at][7] ^= 1;
-                    assert!(!is_consistent(&other, before, after), "{old} to {new}: hash {at}");
+                    assert!(!passes(&other, before, after), "{old} to {new}: hash {at}");
                 }
-                assert!(!is_consistent(&[&proof[..], &[leaf(b"")]].concat(), before, after), "{old} to {new}");
-                assert!(proof.is_empty() || !is_consistent(&proof[..proof.len() - 1], before, after));
-                assert!(!is_consistent(&proof, before, (after.0, leaf(b""))));
-                assert!(!is_consistent(&proof, (before.0, leaf(b"")), after));
+                assert!(!passes(&[&proof[..], &[leaf(b"")]].concat(), before, after), "{old} to {new}");
+                assert!(proof.is_empty() || !passes(&proof[..proof.len() - 1], before, after));
+                assert!(!passes(&proof, before, (after.0, leaf(b""))));
+                assert!(!passes(&proof, (before.0, leaf(b"")), after));
             }
         }
-        assert!(is_consistent(&[], (0, Range::new().root()), root(&all)));
-        assert!(!is_consistent(&[], (0, leaf(b"")), root(&all)));
-        assert!(!is_consistent(&[], root(&all), root(&all[..39])));
+        assert!(passes(&[], (0, Range::new().root()), root(&all)));
+        assert!(!passes(&[], root(&all), root(&all[..39])));
         assert!(Consistency::new(Range::new(), 3).is_none());
     }
 
@@ -222,9 +221,9 @@ mod tests {
             let mut forged = all.clone();
             forged[(old as f64 * change) as usize] = leaf(b"forged");
             let (before, after) = (root(&all[..old]), root(&forged));
-            prop_assert!(is_consistent(&prove(&all, old), before, root(&all)));
-            prop_assert!(!is_consistent(&prove(&all, old), before, after));
-            prop_assert!(!is_consistent(&prove(&forged, old), before, after));
+            prop_assert!(passes(&prove(&all, old), before, root(&all)));
+            prop_assert!(!passes(&prove(&all, old), before, after));
+            prop_assert!(!passes(&prove(&forged, old), before, after));
         }
 
         /// A leaf that the old head has is in the new one too: both proofs speak of the same tree.
@@ -234,7 +233,7 @@ mod tests {
             let old = 1 + ((new - 1) as f64 * cut) as usize;
             let at = (old as f64 * at) as usize;
             let found = root_by(&inclusion(&all[..old], at).unwrap(), all[at], at as u64, old as u64).unwrap();
-            prop_assert!(is_consistent(&prove(&all, old), (old as u64, found), root(&all)));
+            prop_assert!(passes(&prove(&all, old), (old as u64, found), root(&all)));
         }
     }
 }

@@ -76,8 +76,8 @@ pub enum Severity {
     Tampered,
 }
 
-/// The last word on a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The last word on a log, the worst one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// All there is was checked and nothing was found.
     Verified,
@@ -193,6 +193,9 @@ pub enum What {
     /// The input could not be read to its end.
     #[error("the input cannot be read further: {0}")]
     Unreadable(String),
+    /// The input is encrypted, and there is no identity for it.
+    #[error("the input is encrypted (age), its lines were not checked: give --identity")]
+    Encrypted,
 }
 
 impl What {
@@ -224,8 +227,26 @@ impl What {
             | Self::Account(_)
             | Self::Lost { .. }
             | Self::NotALog
-            | Self::Unreadable(_) => Severity::Incomplete,
+            | Self::Unreadable(_)
+            | Self::Encrypted => Severity::Incomplete,
         }
+    }
+
+    /// Whether it says that something of one batch is not there: of a batch before the time that is asked about, that is
+    /// no news.
+    pub(super) fn is_of_its_batch(&self) -> bool {
+        matches!(
+            self,
+            Self::Begins
+                | Self::Missing { .. }
+                | Self::Late
+                | Self::Absent { .. }
+                | Self::Redacted { .. }
+                | Self::Cpu { .. }
+                | Self::CpuLost(_)
+                | Self::Account(_)
+                | Self::Lost { .. }
+        )
     }
 }
 
@@ -259,6 +280,12 @@ impl fmt::Display for Finding {
 pub struct Report {
     /// The identity of the log.
     pub origin: Option<String>,
+    /// The node name in the last good header.
+    pub host: Option<String>,
+    /// The version of the agent in the last good header.
+    pub agent: Option<String>,
+    /// Good batches before [`super::Trust::since`]; nothing else of this report is about them.
+    pub older: u64,
     /// Good batches, each counted once.
     pub batches: u64,
     /// Batches that were there again, the same.
@@ -269,6 +296,8 @@ pub struct Report {
     pub redacted: u64,
     /// Batches without their payload.
     pub absent: u64,
+    /// The ranges of those: first and last.
+    pub absent_ranges: Capped<(u64, u64)>,
     /// The wall clock at the first opening and the last closing, in nanoseconds since 1970.
     pub wall: Option<(u64, u64)>,
     /// Events lost, by the `lost` lines.
@@ -289,6 +318,8 @@ pub struct Report {
     pub policies: Capped<(u64, Hash)>,
     /// Changes of the host key: the batch.
     pub rotations: Capped<u64>,
+    /// The last receipt in a header: the batch and the line.
+    pub receipt: Option<(u64, String)>,
     /// The head of the log after the last good batch.
     pub last: Option<Checkpoint>,
     /// The kind of the last good batch: an end other than `stop` is a log that goes on, or was cut.
@@ -356,6 +387,15 @@ impl Report {
         }
         if header.hostkey.is_some() {
             self.rotations.push(number);
+        }
+        if let Some(receipt) = facts.receipts.last() {
+            self.receipt = Some((number, receipt.clone()));
+        }
+        if self.host.as_deref() != Some(&*facts.host) {
+            self.host = Some(facts.host.clone());
+        }
+        if self.agent.as_deref() != Some(&*facts.agent.version) {
+            self.agent = Some(facts.agent.version.clone());
         }
         self.last = Some(head.clone());
         self.last_kind = Some(facts.kind);
