@@ -115,11 +115,14 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         let text = if args.json { checked.json() } else { checked.human() };
         tell(text, checked.verdict())?;
     }
-    let logs = by_log(logs);
+    let logs = by_log(logs, &trust.heads);
     let many = logs.len() > 1;
     let mut verdicts = BTreeMap::<Verdict, usize>::new();
-    for inputs in &logs {
-        let (report, names) = report(inputs, &trust);
+    for (origin, inputs) in &logs {
+        let mut trust = trust.clone();
+        trust.heads.retain(|head| !many || Some(&*head.origin) == *origin);
+        let (mut report, names) = report(inputs, trust);
+        report.origin = report.origin.or(origin.map(str::to_owned));
         let text = match (args.json, many) {
             (true, _) => print::json(&report, &names),
             (false, false) => print::human(&report, &names),
@@ -134,24 +137,27 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
     Ok(worst)
 }
 
-/// The inputs of each log. What belongs to none that can be told belongs to the only one, or stands for itself.
-fn by_log(inputs: Vec<&Input>) -> Vec<Vec<&Input>> {
+/// The inputs of each log, by its origin. What belongs to none that can be told belongs to the only one, or stands for
+/// itself. Among many, a log of which only a head is known has no inputs.
+fn by_log<'a>(inputs: Vec<&'a Input>, heads: &'a [Checkpoint]) -> Vec<(Option<&'a str>, Vec<&'a Input>)> {
     let mut logs = BTreeMap::<Option<&str>, Vec<&Input>>::new();
     for input in &inputs {
         logs.entry(input.origin.as_deref()).or_default().push(input);
     }
-    // the only log, and what is of none: together, in the order they have
-    if logs.len() == 2 && logs.contains_key(&None) { vec![inputs] } else { logs.into_values().collect() }
+    if logs.len() == 2 && logs.contains_key(&None) {
+        // the only log, and what is of none: together, in the order they have
+        return vec![(logs.into_keys().flatten().next(), inputs)];
+    }
+    if logs.len() > 1 {
+        for head in heads {
+            logs.entry(Some(&head.origin)).or_default();
+        }
+    }
+    logs.into_iter().collect()
 }
 
 /// Verifies one log; the names are those of the inputs by the numbers in the findings.
-fn report(inputs: &[&Input], trust: &Trust) -> (Report, Vec<String>) {
-    let mut trust = trust.clone();
-    // a head of another log is not one that this log does not reach
-    if let Some(origin) = inputs.iter().find_map(|input| input.origin.as_ref()) {
-        let ours = trust.heads.iter().any(|head| head.origin == *origin);
-        trust.heads.retain(|head| !ours || head.origin == *origin);
-    }
+fn report(inputs: &[&Input], trust: Trust) -> (Report, Vec<String>) {
     let mut verifier = Verifier::new(trust);
     let mut extra = Vec::new();
     let mut names = Vec::new();

@@ -19,6 +19,8 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The beginning of `age-encryption.org/v1` (C2SP `age.md`).
 const AGE: [u8; 4] = *b"age-";
+/// How it is told that no identity fits.
+const NO_IDENTITY: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
 /// How many bytes of an input are searched for its first seal line: more than the longest batch of the defaults.
 const PEEK: u64 = 32 << 20;
@@ -85,7 +87,15 @@ impl Input {
         let identities = identities.clone();
         let mut input =
             Self { path, kind: Kind::Log, origin: None, first: None, identities, once: RefCell::new(None) };
-        let Ok(mut reader) = input.open() else { return input };
+        let mut reader = match input.open() {
+            Ok(reader) => reader,
+            Err(error) => {
+                if error.kind() == NO_IDENTITY {
+                    input.kind = Kind::Encrypted;
+                }
+                return input;
+            }
+        };
         if let Ok(bytes) = reader.fill_buf() {
             input.kind = match bytes.first() {
                 Some(b'{') | None => Kind::Log,
@@ -279,7 +289,10 @@ pub(super) fn decoded(
         AGE if !identities.is_empty() => {
             let keys = identities.iter().map(|identity| identity as &dyn age::Identity);
             let plain = age::Decryptor::new_buffered(raw).and_then(|age| age.decrypt(keys));
-            let plain = plain.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            let plain = plain.map_err(|error| match error {
+                age::DecryptError::NoMatchingKeys => io::Error::new(NO_IDENTITY, error.to_string()),
+                _ => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+            })?;
             (decoded(Box::new(BufReader::with_capacity(64 << 10, plain)), &[])?.0, Packing::Age)
         }
         AGE => (Box::new(raw), Packing::Age),

@@ -230,8 +230,12 @@ fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colo
     };
     write!(out, "{}", painted(verdict, colour))?;
     match worst {
-        Some(finding) => writeln!(out, ": first at {}", place(finding, names)),
-        None if verdict == Verdict::Verified => writeln!(out, ": every line of every batch is as it was sealed"),
+        Some(finding) if finding.input < names.len() => writeln!(out, ": first at {}", place(finding, names)),
+        Some(finding) => writeln!(out, ": {}", place(finding, names)),
+        None if verdict == Verdict::Verified => {
+            let since = if report.older > 0 { " since then" } else { "" };
+            writeln!(out, ": every line of every batch{since} is as it was sealed")
+        }
         None => writeln!(out),
     }
 }
@@ -247,8 +251,11 @@ fn list(out: &mut fmt::Formatter<'_>, name: &str, count: u64, entries: impl Iter
 }
 
 fn place(finding: &Finding, names: &[String]) -> String {
-    let name = names.get(finding.input).map_or("-", String::as_str);
-    shown(&format!("{name}: {finding}"))
+    match names.get(finding.input) {
+        Some(name) => shown(&format!("{name}: {finding}")),
+        // found at the end of all inputs
+        None => shown(&finding.to_string()),
+    }
 }
 
 /// The text without control characters: what a log says must not move the cursor of who reads it.

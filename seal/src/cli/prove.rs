@@ -24,19 +24,13 @@ const LONGEST: usize = crate::frame::MAX_PAYLOAD;
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ProveArgs {
-    #[command(flatten)]
-    event: Option<EventArgs>,
-    #[command(subcommand)]
-    other: Option<Other>,
-}
-
-#[derive(Args, Clone, Debug)]
-struct EventArgs {
     /// The event: the `seq` of its record
-    #[arg(value_name = "EVENT")]
-    event: u64,
+    #[arg(value_name = "EVENT", required = true)]
+    event: Option<u64>,
     #[command(flatten)]
     log: LogArgs,
+    #[command(subcommand)]
+    other: Option<Other>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -105,10 +99,11 @@ fn held(events: &Option<(u64, u64)>) -> String {
 
 /// Makes a proof and prints it; the exit code is 0, or 1 if it cannot be made, or 3 for a wrong call.
 pub fn prove(args: &ProveArgs) -> ExitCode {
-    let made = match args {
-        ProveArgs { other: Some(Other::Consistency { old, new, log }), .. } => consistency(*old, *new, log),
-        ProveArgs { event: Some(EventArgs { event, log }), .. } => one_event(*event, log),
-        ProveArgs { .. } => Ok(String::new()),
+    let made = match (&args.other, args.event) {
+        (Some(Other::Consistency { old, new, log }), _) => consistency(*old, *new, log),
+        (None, Some(event)) => one_event(event, &args.log),
+        // clap has asked for it
+        (None, None) => Ok(String::new()),
     };
     let written = made.and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(ProveError::Write));
     match written {

@@ -165,6 +165,12 @@ pub enum What {
     /// There is no seal at all.
     #[error("no sealed batch")]
     Empty,
+    /// There is no batch of the time that is asked about.
+    #[error("nothing was sealed since then: the last batch is {last}")]
+    Silent {
+        /// The last batch before.
+        last: u64,
+    },
     /// Events of a CPU are missing between batches, or there twice.
     #[error("cpu {cpu}: event {first} follows event {after}")]
     Cpu {
@@ -194,7 +200,7 @@ pub enum What {
     #[error("the input cannot be read further: {0}")]
     Unreadable(String),
     /// The input is encrypted, and there is no identity for it.
-    #[error("the input is encrypted (age), its lines were not checked: give --identity")]
+    #[error("the input is encrypted (age), and there is no --identity for it: its lines were not checked")]
     Encrypted,
 }
 
@@ -222,6 +228,7 @@ impl What {
             | Self::Unsealed { .. }
             | Self::Truncated { .. }
             | Self::Empty
+            | Self::Silent { .. }
             | Self::Cpu { .. }
             | Self::CpuLost(_)
             | Self::Account(_)
