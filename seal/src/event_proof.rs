@@ -65,12 +65,7 @@ impl EventProof {
     }
 
     /// The same from the hashes of the lines, of which others may be redacted.
-    pub fn from_leaves(
-        event: &[u8],
-        leaves: &[Hash],
-        index: usize,
-        seal_line: &[u8],
-    ) -> Result<Self, EventProofError> {
+    pub fn from_leaves(event: &[u8], leaves: &[Hash], index: usize, seal_line: &[u8]) -> Result<Self, EventProofError> {
         let path = tree::path(leaves, index).ok_or(EventProofError::Form("index"))?;
         let event = std::str::from_utf8(event).map_err(|error| JcsError::Utf8(error.valid_up_to()))?;
         let seal = SealLine::parse(seal_line).map_err(BatchError::Line)?;

@@ -63,7 +63,8 @@ fn make(path: &Path) -> String {
     files.sort_unstable();
     let texts: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
     let lines: Vec<&[u8]> = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n')).collect();
-    let mut lines = lines.into_iter().filter(|line| line.starts_with(b"{") && !line.starts_with(b"{\"sigtrail\"")).cycle();
+    let mut lines =
+        lines.into_iter().filter(|line| line.starts_with(b"{") && !line.starts_with(b"{\"sigtrail\"")).cycle();
     let mut maker = common::Maker::new(common::ORIGIN, 1);
     maker.add(&[br#"{"kind":"agent.start"}"#], &common::facts(BatchKind::Start, 1));
     let mut file = BufWriter::new(File::create(path).unwrap());

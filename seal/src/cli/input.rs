@@ -85,8 +85,7 @@ impl Input {
     fn new(path: Option<PathBuf>, identities: &Identities) -> Self {
         let once = !path.as_ref().is_some_and(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file()));
         let identities = identities.clone();
-        let mut input =
-            Self { path, kind: Kind::Log, origin: None, first: None, identities, once: RefCell::new(None) };
+        let mut input = Self { path, kind: Kind::Log, origin: None, first: None, identities, once: RefCell::new(None) };
         let mut reader = match input.open() {
             Ok(reader) => reader,
             Err(error) => {
@@ -145,7 +144,9 @@ impl Input {
     /// Looks for the first seal line. What cannot be read is told when the input is verified.
     fn peek(&mut self, reader: Box<dyn BufRead>) {
         let looked = lines(reader.take(PEEK), |line| {
-            let Some(batch) = SealLine::is_one(line).then(|| Batch::parse(line)) else { return ControlFlow::Continue(()) };
+            let Some(batch) = SealLine::is_one(line).then(|| Batch::parse(line)) else {
+                return ControlFlow::Continue(());
+            };
             ControlFlow::Break(batch.ok().map(|batch| (batch.header.origin, batch.header.batch)))
         });
         if let Ok(ControlFlow::Break(Some((origin, first)))) = looked {

@@ -114,7 +114,10 @@ pub(super) fn line(report: &Report, names: &[String]) -> String {
         text.push_str(&format!("           {}\n", place(finding, names)));
     }
     if report.findings.count() > FEW as u64 {
-        text.push_str(&format!("           and {} more: verify this log alone\n", report.findings.count() - FEW as u64));
+        text.push_str(&format!(
+            "           and {} more: verify this log alone\n",
+            report.findings.count() - FEW as u64
+        ));
     }
     text
 }

@@ -107,11 +107,12 @@ impl Checked {
     }
 
     pub(super) fn json(&self) -> String {
-        let findings = self.wrong.iter().map(|(severity, what)| {
-            json!({ "severity": word(Verdict::Found(*severity)), "input": self.name, "what": what })
-        });
+        let findings = self.wrong.iter().map(
+            |(severity, what)| json!({ "severity": word(Verdict::Found(*severity)), "input": self.name, "what": what }),
+        );
         let findings: Vec<_> = findings.collect();
-        let mut value = json!({ "verdict": word(self.verdict()), "findings": { "count": findings.len(), "list": findings } });
+        let mut value =
+            json!({ "verdict": word(self.verdict()), "findings": { "count": findings.len(), "list": findings } });
         match &self.shown {
             Some(Shown::Event(proof)) => {
                 let header = &proof.batch().header;
@@ -160,7 +161,9 @@ impl Checked {
         };
         let verdict = painted(self.verdict(), colour());
         match self.wrong.iter().max_by_key(|(severity, _)| *severity) {
-            Some((_, what)) => text.write_fmt(format_args!("{verdict}: {}\n", shown(&format!("{}: {what}", self.name)))),
+            Some((_, what)) => {
+                text.write_fmt(format_args!("{verdict}: {}\n", shown(&format!("{}: {what}", self.name))))
+            }
             None => text.write_fmt(format_args!("{verdict}: {said}\n")),
         }
         .unwrap_or_default();

@@ -167,7 +167,11 @@ fn one_event(event: u64, log: &LogArgs) -> Result<String, ProveError> {
             if !SealLine::is_one(line) {
                 open.add(line);
                 let long = open.bytes.len() > LONGEST;
-                return if long { ControlFlow::Break(Err(ProveError::Long { name: name.clone() })) } else { ControlFlow::Continue(()) };
+                return if long {
+                    ControlFlow::Break(Err(ProveError::Long { name: name.clone() }))
+                } else {
+                    ControlFlow::Continue(())
+                };
             }
             let batch = match Batch::parse(line) {
                 Ok(batch) => batch,

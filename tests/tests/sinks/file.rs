@@ -63,7 +63,8 @@ async fn files_are_rotated_at_batches_and_compressed() {
     assert_eq!(names(&dir), [kept.as_str(), rotated[1], "audit.ndjson", "notes.txt"]);
     assert_eq!(text(&unpack(&dir.join(&kept))), text(&seals(0..3)));
     // What is kept is not written again, and a number that comes again gets a name of its own.
-    let mut sink = FileSink::new("file".to_owned(), FileConfig { keep_files: Some(0), compress: false, ..files(&host) });
+    let mut sink =
+        FileSink::new("file".to_owned(), FileConfig { keep_files: Some(0), compress: false, ..files(&host) });
     write(&mut sink, [9]).await;
     sink.tidied().await.unwrap();
     let seconds = rotated[1].replace(".ndjson.zst", ".seals");
@@ -116,7 +117,8 @@ async fn rotated_files_are_encrypted_and_their_seals_stay() {
         sink.tidied().await.unwrap();
         assert_eq!(names(&dir), [kept.as_str(), "audit.ndjson"]);
     }
-    let mut sink = FileSink::new("file".to_owned(), FileConfig { recipients: vec!["age1nobody".into()], ..files(&host) });
+    let mut sink =
+        FileSink::new("file".to_owned(), FileConfig { recipients: vec!["age1nobody".into()], ..files(&host) });
     fs::create_dir(host.path("log")).unwrap();
     fs::write(host.path("log").join("audit-a-b.ndjson"), batches(0..1)).unwrap();
     write(&mut sink, [1]).await;
