@@ -1,12 +1,15 @@
-//! The two clocks of a record: time since boot, which the kernel half reads, and wall clock time.
+//! The two clocks of a record: time since boot, which the kernel half reads, and wall clock time, and how far that one
+//! is to be trusted.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::{
     errno::Errno,
+    libc::STA_UNSYNC,
     time::{ClockId, clock_gettime},
 };
+use rtime_clock::adjtime::{Timex, adjtimex};
 
 /// Both clocks at one moment, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,24 @@ impl Now {
     /// How far the wall clock is ahead of the time since boot. A change of it is a step of the wall clock.
     pub fn offset(self) -> i64 {
         self.wall.wrapping_sub(self.boot).cast_signed()
+    }
+}
+
+/// The largest error that the kernel ever states (`NTP_PHASE_LIMIT`, 16 s): it stands for "unknown".
+const UNKNOWN_ERROR: u64 = 16_000_000;
+
+/// What the kernel says of the wall clock (adjtimex(2)), for a header; `step`: how far it moved against the time since
+/// boot, in nanoseconds. A kernel that does not answer makes a clock that is not synchronised, which claims less.
+pub fn state(step: i64) -> seal::Clock {
+    // no modes: a question
+    let mut told = Timex::new();
+    match adjtimex(&mut told) {
+        Ok(_) => seal::Clock {
+            sync: told.0.status & STA_UNSYNC == 0,
+            maxerr_us: u64::try_from(told.0.maxerror).unwrap_or(UNKNOWN_ERROR),
+            step_ns: step,
+        },
+        Err(_) => seal::Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: step },
     }
 }
 

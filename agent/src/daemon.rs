@@ -23,12 +23,15 @@ use std::{
 
 use nix::{
     errno::Errno,
+    libc::MCL_ONFAULT,
     sys::{
+        mman::{MlockAllFlags, mlockall},
         prctl,
         resource::{Resource, setrlimit},
         stat::{Mode, umask},
     },
 };
+use seal::Vkey;
 use thiserror::Error;
 use tokio::{
     runtime,
@@ -322,11 +325,16 @@ fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<
     Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
 }
 
-/// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
-/// for root alone say so themselves.
+/// No core dumps, no swap and no ptrace by others: the memory holds the chain key. Files are not for the world; those
+/// that are for root alone say so themselves.
 fn harden() -> Result<(), Errno> {
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // pages are locked when they are first used (nix has no name for that), so that nothing more is held than before
+    let lock = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
+    if let Err(error) = mlockall(lock | MlockAllFlags::from_bits_retain(MCL_ONFAULT)) {
+        tracing::warn!(%error, "the memory cannot be locked (CAP_IPC_LOCK): swap may come to hold a key");
+    }
     umask(Mode::from_bits_truncate(0o027));
     Ok(())
 }
@@ -367,19 +375,30 @@ pub fn boot_id() -> Result<String, DaemonError> {
 
 /// Makes keys and the first batch when there are none. Returns whether it did.
 pub fn enrol_if_new(config: &Config) -> Result<bool, DaemonError> {
-    match enrol(config) {
+    match enrol(config, false) {
         Ok(_) => Ok(true),
         Err(DaemonError::Log(LogError::Keys(KeysError::Enrolled(_)))) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Makes keys and the first batch. Returns the enrolment note.
-pub fn enrol(config: &Config) -> Result<String, DaemonError> {
+/// Makes keys and the first batch. Returns the enrolment note. `again`: a log that is there ends, and another begins.
+pub fn enrol(config: &Config, again: bool) -> Result<String, DaemonError> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.map_err(|source| DaemonError::System { doing: "reading the host name".into(), source })?;
-    let origin = config.origin.clone().unwrap_or_else(|| format!("{}/sigtrail", host.trim()));
-    Ok(Log::enrol(translate::log_options(config), &origin, Now::read()?)?)
+    let mut origin = config.origin.clone().unwrap_or_else(|| format!("{}/sigtrail", host.trim()));
+    if again
+        && let Some(before) = Keys::origin(&config.state_dir).map_err(LogError::Keys)?
+        && (config.origin.is_none() || before == origin)
+    {
+        origin = pipeline::following(&before);
+    }
+    Ok(Log::enrol(translate::log_options(config), &origin, again, Now::read()?)?)
+}
+
+/// Makes a host key that takes the place of the one in use with the next batch of the running agent.
+pub fn rotate(config: &Config) -> Result<Vkey, DaemonError> {
+    Ok(Keys::make_next(&config.state_dir).map_err(LogError::Keys)?)
 }
 
 /// How far all required sinks are: the spool may release up to there.

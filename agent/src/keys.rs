@@ -1,15 +1,18 @@
 //! The secret files of the log, in the state directory: the host key, and the state of the chain.
 //!
 //! ```text
-//! keys/host   the host key: 32 bytes in base64, mode 0600
-//! chain       two slots of 4096 bytes, overwritten in place (see `seal::state`), mode 0600; locked while in use
-//! origin      the name of the log; host.vkey: the public half of the host key
+//! keys/host        the host key: 32 bytes in base64, mode 0600
+//! keys/host.next   the one that takes its place with the next batch, if there is one
+//! chain            two slots of 4096 bytes, overwritten in place (see `seal::state`), mode 0600; locked while in use
+//! origin           the name of the log
+//! host.vkey        the public halves of all host keys that the log had, a line each
+//! enrolment        the enrolment note
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -19,8 +22,9 @@ use nix::{
     fcntl::{Flock, FlockArg, OFlag},
 };
 use seal::{
-    HostKey, Seed, Slot, State,
+    HostKey, Seed, Slot, State, Vkey,
     note::NoteError,
+    proof::Checkpoint,
     state::{SLOT, StateError},
 };
 use thiserror::Error;
@@ -30,6 +34,14 @@ use crate::disk;
 
 /// The secret host key, in the state directory.
 const HOST: &str = "keys/host";
+/// The secret host key that is to take its place, in the state directory.
+const NEXT: &str = "keys/host.next";
+/// The name of the log, in the state directory.
+const ORIGIN: &str = "origin";
+/// The public host keys, in the state directory.
+const VKEYS: &str = "host.vkey";
+/// The enrolment note, in the state directory.
+const NOTE: &str = "enrolment";
 /// The state of the chain, in the state directory.
 const CHAIN: &str = "chain";
 
@@ -40,8 +52,11 @@ pub enum KeysError {
     #[error("{0} holds no keys: run `sigtrail enroll` first")]
     NotEnrolled(PathBuf),
     /// There are some already.
-    #[error("{0} holds keys already; to begin a new log, move the directory away first")]
+    #[error("{0} holds keys already; `sigtrail enroll --again` ends their log and begins another one")]
     Enrolled(PathBuf),
+    /// A new host key waits already.
+    #[error("{0} waits already to take the place of the host key: it does with the next batch of a running agent")]
+    Waiting(PathBuf),
     /// Another process holds the lock: two that sign with one state would fork the log.
     #[error("another agent uses {0}")]
     InUse(PathBuf),
@@ -77,19 +92,19 @@ pub enum KeysError {
 /// The secret files of one log. While they are open, nobody else can open them.
 #[derive(Debug)]
 pub struct Keys {
-    path: PathBuf,
+    dir: PathBuf,
     chain: Flock<File>,
     slot: Slot,
 }
 
 impl Keys {
-    /// Makes new keys. The log begins with the state that comes with them.
-    pub fn make(dir: &Path, origin: &str) -> Result<(HostKey, Seed, State), KeysError> {
+    /// Makes new keys. The log begins with the state that comes with them. `again`: those that are there go.
+    pub fn make(dir: &Path, origin: &str, again: bool) -> Result<(HostKey, Seed, State), KeysError> {
         let secret = dir.join("keys");
         disk::make_dir(&secret, 0o700).map_err(failed("creating", &secret))?;
         let host_path = dir.join(HOST);
         // asked before the lock, so that a running agent is told as what it is, and again after it
-        let is_enrolled = || if host_path.exists() { Err(KeysError::Enrolled(dir.into())) } else { Ok(()) };
+        let is_enrolled = || if !again && host_path.exists() { Err(KeysError::Enrolled(dir.into())) } else { Ok(()) };
         is_enrolled()?;
         let chain_path = dir.join(CHAIN);
         let chain = lock(dir, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
@@ -101,13 +116,30 @@ impl Keys {
         slots[..SLOT].copy_from_slice(&*state.encode());
         let written = chain.write_all_at(&slots, 0).and_then(|()| chain.sync_all());
         written.map_err(failed("writing", &chain_path))?;
-        write(&dir.join("origin"), format!("{origin}\n").as_bytes())?;
-        write(&dir.join("host.vkey"), format!("{}\n", host.vkey()).as_bytes())?;
+        write(&dir.join(ORIGIN), format!("{origin}\n").as_bytes())?;
+        write(&dir.join(VKEYS), format!("{}\n", host.vkey()).as_bytes())?;
         disk::sync_dir(dir).map_err(failed("syncing", dir))?;
+        disk::remove_if_there(&dir.join(NEXT)).map_err(failed("removing", &dir.join(NEXT)))?;
         // last: with it the directory counts as enrolled
-        let text = Zeroizing::new(Base64::encode_string(&*host.secret()) + "\n");
-        disk::replace(&secret, "host", text.as_bytes()).map_err(failed("writing", &host_path))?;
+        write_host(dir, HOST, &host)?;
         Ok((host, seed, state))
+    }
+
+    /// The head of the log that the chain stands at; none before its first batch, or if the chain cannot be read. No
+    /// agent may run.
+    pub fn head(dir: &Path) -> Result<Option<Checkpoint>, KeysError> {
+        let state = match Self::open(dir) {
+            Ok((_, _, state)) => state,
+            Err(KeysError::NotEnrolled(_) | KeysError::HostKey(_) | KeysError::Chain { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let head = Checkpoint { origin: state.origin().into(), size: state.batch(), root: state.log().root() };
+        Ok((head.size > 0).then_some(head))
+    }
+
+    /// The public files, which belong to the log: other keys are for another log.
+    pub fn public(dir: &Path) -> [PathBuf; 2] {
+        [dir.join(VKEYS), dir.join(NOTE)]
     }
 
     /// Opens the keys that are there.
@@ -122,22 +154,61 @@ impl Keys {
         chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &chain_path))?;
         let (state, slot) = State::newest(&slots[..SLOT], &slots[SLOT..])
             .map_err(|source| KeysError::Chain { path: chain_path.clone(), source })?;
-        let text = Zeroizing::new(fs::read(&host_path).map_err(failed("reading", &host_path))?);
-        let bad = || KeysError::HostKey(host_path.clone());
-        let mut secret = Zeroizing::new([0; 32]);
-        let text = text.strip_suffix(b"\n").unwrap_or(&text);
-        if Base64::decode(text, &mut *secret).map_err(|_| bad())?.len() != 32 {
-            return Err(bad());
+        let host = read_host(&host_path, state.origin())?;
+        Ok((Self { dir: dir.into(), chain, slot }, host, state))
+    }
+
+    /// Makes a host key that waits to take the place of the one in use. A running agent seals with both in its next
+    /// batch, and from then on with the new one. Returns its public half.
+    pub fn make_next(dir: &Path) -> Result<Vkey, KeysError> {
+        let origin = Self::origin(dir)?.ok_or_else(|| KeysError::NotEnrolled(dir.into()))?;
+        if dir.join(NEXT).exists() {
+            return Err(KeysError::Waiting(dir.join(NEXT)));
         }
-        let host = HostKey::new(state.origin(), &secret)?;
-        Ok((Self { path: chain_path, chain, slot }, host, state))
+        let next = HostKey::new(&origin, &*random()?)?;
+        write_host(dir, NEXT, &next)?;
+        Ok(next.vkey().clone())
+    }
+
+    /// The host key that waits, if there is one.
+    pub fn next(&self, origin: &str) -> Result<Option<HostKey>, KeysError> {
+        let path = self.dir.join(NEXT);
+        if path.exists() { read_host(&path, origin).map(Some) } else { Ok(None) }
+    }
+
+    /// The host key that waited is in force: it takes its place. May be done again after a crash in between.
+    pub fn turn(&self, new: &Vkey) -> Result<(), KeysError> {
+        let (path, line) = (self.dir.join(VKEYS), format!("{new}\n"));
+        let known = fs::read_to_string(&path).map_err(failed("reading", &path))?;
+        if !known.ends_with(&line) {
+            disk::replace(&self.dir, VKEYS, (known + &line).as_bytes()).map_err(failed("writing", &path))?;
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed("writing", &path))?;
+        }
+        let (from, to) = (self.dir.join(NEXT), self.dir.join(HOST));
+        let renamed = fs::rename(&from, &to).and_then(|()| disk::sync_dir(&self.dir.join("keys")));
+        renamed.map_err(failed("renaming", &from))
+    }
+
+    /// Keeps the enrolment note.
+    pub fn keep_note(&self, note: &str) -> Result<(), KeysError> {
+        write(&self.dir.join(NOTE), note.as_bytes())
+    }
+
+    /// The enrolment note, if it was kept.
+    pub fn note(&self) -> Result<Option<String>, KeysError> {
+        read_if_there(&self.dir.join(NOTE))
+    }
+
+    /// The name of the log of a state directory, if it has one.
+    pub fn origin(dir: &Path) -> Result<Option<String>, KeysError> {
+        Ok(read_if_there(&dir.join(ORIGIN))?.map(|text| text.trim_end().to_owned()))
     }
 
     /// Writes the state over the older slot, then wipes the one before: the old seed is gone.
     pub fn save(&mut self, state: &State) -> Result<(), KeysError> {
         let put = |slot: Slot, bytes: &[u8]| {
             let at = if slot == Slot::A { 0 } else { SLOT as u64 };
-            self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.path))
+            self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.dir.join(CHAIN)))
         };
         let next = self.slot.other();
         put(next, &*state.encode())?;
@@ -166,6 +237,32 @@ fn lock(dir: &Path, options: &mut OpenOptions) -> Result<Flock<File>, KeysError>
     })
 }
 
+/// Writes a secret host key.
+fn write_host(dir: &Path, name: &str, host: &HostKey) -> Result<(), KeysError> {
+    let text = Zeroizing::new(Base64::encode_string(&*host.secret()) + "\n");
+    disk::replace(dir, name, text.as_bytes()).map_err(failed("writing", &dir.join(name)))?;
+    disk::sync_dir(&dir.join("keys")).map_err(failed("syncing", dir))
+}
+
+/// Reads a secret host key of this log.
+fn read_host(path: &Path, origin: &str) -> Result<HostKey, KeysError> {
+    let text = Zeroizing::new(fs::read(path).map_err(failed("reading", path))?);
+    let bad = || KeysError::HostKey(path.into());
+    let mut secret = Zeroizing::new([0; 32]);
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    if Base64::decode(text, &mut *secret).map_err(|_| bad())?.len() != 32 {
+        return Err(bad());
+    }
+    Ok(HostKey::new(origin, &secret)?)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, KeysError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(failed("reading", path)),
+    }
+}
+
 /// Writes a file that is no secret.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
     let mut options = OpenOptions::new();
@@ -181,8 +278,6 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysErr
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use seal::state::WIPED;
     use tempfile::TempDir;
 
@@ -190,7 +285,7 @@ mod tests {
 
     fn made() -> (TempDir, HostKey, State) {
         let dir = tempfile::tempdir().unwrap();
-        let (host, _, state) = Keys::make(dir.path(), "log.example/a").unwrap();
+        let (host, _, state) = Keys::make(dir.path(), "log.example/a", false).unwrap();
         (dir, host, state)
     }
 
@@ -219,7 +314,7 @@ mod tests {
     #[test]
     fn keys_are_made_once() {
         let (dir, host, _) = made();
-        let check = || assert!(matches!(Keys::make(dir.path(), "log.example/b"), Err(KeysError::Enrolled(_))));
+        let check = || assert!(matches!(Keys::make(dir.path(), "log.example/b", false), Err(KeysError::Enrolled(_))));
         check();
         let open = Keys::open(dir.path()).unwrap();
         check();
@@ -231,7 +326,7 @@ mod tests {
         let (dir, old, _) = made();
         fs::remove_file(dir.path().join(HOST)).unwrap();
         assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))));
-        let (new, _, state) = Keys::make(dir.path(), "log.example/b").unwrap();
+        let (new, _, state) = Keys::make(dir.path(), "log.example/b", false).unwrap();
         assert_ne!(new.secret(), old.secret());
         assert_eq!(Keys::open(dir.path()).unwrap().2, state);
     }
@@ -240,7 +335,7 @@ mod tests {
     fn names_that_no_log_can_have_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         for origin in ["", "a b", "a+b", "a\nb"] {
-            assert!(matches!(Keys::make(dir.path(), origin), Err(KeysError::Origin(_))), "{origin:?}");
+            assert!(matches!(Keys::make(dir.path(), origin, false), Err(KeysError::Origin(_))), "{origin:?}");
             assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))), "{origin:?}");
         }
     }

@@ -26,7 +26,7 @@ use seal::{BatchKind, Gap};
 use thiserror::Error;
 
 pub use front::{Front, Opened};
-pub use log::{Log, LogError, LogOptions};
+pub use log::{Log, LogError, LogOptions, following};
 pub use shed::Shed;
 pub use status::{HookStatus, Status, place};
 pub use tally::{Closed, Tally};

@@ -11,6 +11,12 @@ pub struct Args {
     /// Name of the log; also in the configuration, as `origin`
     #[arg(long)]
     origin: Option<String>,
+    /// End the log that is there and begin another one, which names the last head of the old one
+    #[arg(long)]
+    again: bool,
+    /// Make another host key for the same log; the running agent takes it with its next batch, which both keys sign
+    #[arg(long, conflicts_with_all = ["again", "origin"])]
+    rotate: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
@@ -18,7 +24,12 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     if args.origin.is_some() {
         config.origin.clone_from(&args.origin);
     }
-    print!("{}", daemon::enrol(&config)?);
+    if args.rotate {
+        println!("{}", daemon::rotate(&config)?);
+        eprintln!("sigtrail: the key above signs from the next batch on; keep it beside the one before");
+        return Ok(());
+    }
+    print!("{}", daemon::enrol(&config, args.again)?);
     eprintln!("sigtrail: keys are in {}; keep the note above where an auditor finds it", config.state_dir.display());
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Clock, Facts, Gap, Lines, SealError, Sealer, State, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, SealError, Sealer, State, Vkey,
     batch::LineError,
     enrol::{self, EnrolError, Enrolment},
     state::RecoverError,
@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::{Status, tally::Closed};
 use crate::{
     batch::{Batch, Limits},
-    clock::Now,
+    clock::{self, Now},
     keys::{Keys, KeysError},
     record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
@@ -43,6 +43,20 @@ pub enum LogError {
          from a backup, or copied from another host? Enrol anew: no second batch of this number may be signed"
     )]
     Fork(RecoverError),
+    /// The state directory came from another machine.
+    #[error(
+        "{0} was enrolled on another machine: two that go on with one log would sign different batches of one number. \
+         `sigtrail enroll --again` begins a log of this machine's own"
+    )]
+    Clone(PathBuf),
+    /// What belongs to the log before cannot be put aside.
+    #[error("putting {path} aside: {source}")]
+    Aside {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The enrolment note cannot be made.
     #[error("making the enrolment note: {0}")]
     Enrol(#[from] EnrolError),
@@ -93,7 +107,10 @@ impl Log {
     /// Opens the log where it ended. After a crash between the append and the state of the chain, the chain follows
     /// the batch that is on disk.
     pub fn open(options: LogOptions, now: Now) -> Result<Self, LogError> {
-        let (mut keys, host_key, mut state) = Keys::open(&options.state_dir)?;
+        let (mut keys, mut host_key, mut state) = Keys::open(&options.state_dir)?;
+        if keys.note()?.is_some_and(|note| is_of_another_machine(&note)) {
+            return Err(LogError::Clone(options.state_dir));
+        }
         let (spool, recovery) = Spool::open(options.spool)?;
         let last = recovery.last.as_ref().and_then(|batch| parse(&batch.bytes));
         let mut clean = true;
@@ -115,6 +132,13 @@ impl Log {
                     cut_bytes: recovery.cut,
                 });
             }
+        }
+        if host_key.vkey() != state.host()
+            && let Some(next) = keys.next(state.origin())?
+        {
+            // a crash in the middle of a rotation, which is sealed
+            keys.turn(next.vkey())?;
+            host_key = next;
         }
         let sealer = Sealer::open(host_key, state)?;
         Ok(Self {
@@ -138,12 +162,29 @@ impl Log {
     }
 
     /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
-    pub fn enrol(options: LogOptions, origin: &str, now: Now) -> Result<String, LogError> {
-        let (host_key, seed, _) = Keys::make(&options.state_dir, origin)?;
-        let facts =
-            vec![("machine-id".to_owned(), machine()), ("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+    ///
+    /// `again`: a log that is there ends here. Its keys are gone then, its spool and public files get the number of
+    /// the enrolment behind their names, and the note names its head.
+    pub fn enrol(options: LogOptions, origin: &str, again: bool, now: Now) -> Result<String, LogError> {
+        let mut facts = vec![("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
+        facts.extend(machine().map(|id| (MACHINE.to_owned(), id)));
+        if again && let Some(head) = Keys::head(&options.state_dir)? {
+            let number = number(&head.origin);
+            for path in Keys::public(&options.state_dir).iter().chain([&options.spool.dir]) {
+                let aside = PathBuf::from(format!("{}.{number}", path.display()));
+                match fs::rename(path, aside) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(LogError::Aside { path: path.clone(), source });
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            facts.push(("previous".to_owned(), head.to_string()));
+        }
+        let (host_key, seed, _) = Keys::make(&options.state_dir, origin, again)?;
         let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
         let mut log = Self::open(options, now)?;
+        log.keys.keep_note(&note)?;
         let line = enrol::genesis_line(&note);
         log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
         log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), now)?;
@@ -236,14 +277,15 @@ impl Log {
     ) -> Result<(), LogError> {
         self.gaps.extend(gaps);
         let opened = self.batch.opened();
+        let new = if matches!(kind, BatchKind::Events | BatchKind::Heartbeat) { self.waiting() } else { None };
+        let kind = if new.is_some() { BatchKind::Rotate } else { kind };
         let facts = Facts {
             kind,
             boot: self.boot.clone(),
             host: self.host.clone(),
             mono: (opened.boot, now.boot),
             wall: (opened.wall, now.wall),
-            // adjtimex(2) has no safe wrapper yet: the clock counts as not synchronised, which claims less
-            clock: Clock { sync: false, maxerr_us: UNKNOWN_ERROR, step_ns: now.offset() - self.offset },
+            clock: clock::state(now.offset() - self.offset),
             agent: self.agent.clone(),
             policy,
             load: account.load,
@@ -254,7 +296,10 @@ impl Log {
             receipts: Vec::new(),
             extensions: Vec::new(),
         };
-        let sealed = self.sealer.seal(self.batch.lines(), &facts)?;
+        let sealed = match new {
+            Some(new) => self.sealer.rotate(self.batch.lines(), &facts, new)?,
+            None => self.sealer.seal(self.batch.lines(), &facts)?,
+        };
         let mut bytes = self.batch.take(now, std::mem::take(&mut self.spare));
         bytes.extend_from_slice(&sealed.line);
         self.sealed = Some(bytes);
@@ -273,6 +318,10 @@ impl Log {
                 }
             }
             self.keys.save(&pending.next)?;
+            if pending.next.host() != self.sealer.vkey() {
+                self.keys.turn(pending.next.host())?;
+                tracing::info!(key = %pending.next.host(), "another host key signs from now on");
+            }
             let checkpoint = &pending.checkpoint;
             self.last_sealed = Some((pending.number, text::time(Now::read().map_or(0, |now| now.wall))));
             self.head = Some(checkpoint.text().trim_end().replace('\n', " "));
@@ -280,6 +329,14 @@ impl Log {
         self.spare = self.sealed.take().unwrap_or_default();
         self.sealer.advance();
         Ok(())
+    }
+
+    /// The host key that is to take the place of the one in use.
+    fn waiting(&self) -> Option<HostKey> {
+        self.keys.next(self.origin()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the host key stays as it is");
+            None
+        })
     }
 
     /// The number of the last durable batch.
@@ -301,9 +358,6 @@ impl Log {
         status.spool_bytes = self.spool.used();
     }
 }
-
-/// The largest error the kernel ever reports (`NTP_PHASE_LIMIT`, 16 s): it stands for "unknown".
-const UNKNOWN_ERROR: u64 = 16_000_000;
 
 fn sorted(accounts: &[Account]) -> Vec<Account> {
     let mut accounts = accounts.to_vec();
@@ -362,11 +416,37 @@ fn read(path: &str) -> Result<String, LogError> {
     Ok(text.trim().to_owned())
 }
 
-/// An id of this machine that does not tell the machine id itself (machine-id(5) asks for that).
-fn machine() -> String {
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+/// The fact of the enrolment note with the id of the machine.
+const MACHINE: &str = "machine-id";
+
+/// An id of this machine that does not tell the machine id itself (machine-id(5) asks for that), if it has one.
+fn machine() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = id.trim();
+    if id.is_empty() || id == "uninitialized" {
+        return None;
+    }
     let mut hash = Sha256::new();
     hash.update(b"sigtrail/v1 machine ");
-    hash.update(id.trim());
-    text::hex(&hash.finalize()[..16])
+    hash.update(id);
+    Some(text::hex(&hash.finalize()[..16]))
+}
+
+/// Whether a note of this directory says that it was made on another machine.
+fn is_of_another_machine(note: &str) -> bool {
+    let Ok(enrolment) = Enrolment::verify(note) else { return false };
+    let then = enrolment.facts.iter().find_map(|(name, id)| (name == MACHINE).then_some(id));
+    then.is_some_and(|then| machine().is_some_and(|now| now != *then))
+}
+
+/// The number of an enrolment, which the name of its log ends with from the second on: `web1/sigtrail/e2`.
+fn number(origin: &str) -> u64 {
+    origin.rsplit_once("/e").and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
+}
+
+/// The name of the log that follows this one on the same host.
+pub fn following(origin: &str) -> String {
+    let number = number(origin);
+    let base = origin.strip_suffix(&format!("/e{number}")).unwrap_or(origin);
+    format!("{base}/e{}", number.saturating_add(1))
 }

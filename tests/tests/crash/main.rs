@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod handover;
+mod keys;
 mod kill;
 mod repair;
 mod state;

@@ -50,7 +50,7 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
         limits: play.limits,
     };
     let now = Now::read().unwrap();
-    Log::enrol(options.clone(), "test.example.org/sigtrail", now).unwrap();
+    Log::enrol(options.clone(), "test.example.org/sigtrail", false, now).unwrap();
     let log = Log::open(options, now).unwrap();
     let vkey = log.vkey().clone();
     let policy = Policy::parse(&[("test", play.policy)]).unwrap();

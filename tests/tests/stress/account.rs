@@ -34,6 +34,10 @@ impl Books {
         let mut books = Self::default();
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
+            // what the sink is still compressing is hidden
+            if path.file_name().unwrap().to_str().unwrap().starts_with('.') {
+                continue;
+            }
             let file = fs::File::open(&path).unwrap();
             let packed = path.extension().is_some_and(|it| it == "zst");
             let plain: Box<dyn Read> =

@@ -1,0 +1,108 @@
+//! The keys of a log are exchanged, carried to another machine, made anew.
+
+use std::{fs, process::Command};
+
+use seal::BatchKind;
+use tests::host::{Agent, Host, Sealed, run, until};
+
+/// Waits for a batch in which the host key changes.
+fn rotated(host: &Host) -> Sealed {
+    until("the rotation", || host.batches().into_iter().find(|batch| batch.header.facts.kind == BatchKind::Rotate))
+}
+
+fn stop(agent: Agent) {
+    let (code, said) = agent.stop();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn another_host_key_goes_on_with_the_log() {
+    let host = Host::new("");
+    let agent = host.start();
+    let first = fs::read_to_string(host.path("state/host.vkey")).unwrap();
+    let asked = run(host.command("enroll").arg("--rotate"));
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    let batch = rotated(&host);
+    assert_eq!(batch.header.hostkey.unwrap().to_string(), asked.out.trim_end());
+    // the public keys follow when the batch is durable
+    let both = first.clone() + &asked.out;
+    until("the public key", || (fs::read_to_string(host.path("state/host.vkey")).unwrap() == both).then_some(()));
+    host.touch("a");
+    stop(agent);
+    host.verified();
+    stop(host.start());
+
+    // whoever knows the first key alone follows the log to the end
+    let text = host.verified();
+    host.write("state/host.vkey", &first);
+    assert_eq!(host.verified()["batches"], text["batches"]);
+    // the key that signs the end is not that of the beginning
+    host.write("state/host.vkey", &asked.out);
+    assert_eq!(host.verify(&host.segments()).0, 1);
+}
+
+#[test]
+fn a_rotation_that_was_cut_off_is_ended() {
+    let host = Host::new("");
+    stop(host.start());
+    let old = fs::read(host.path("state/keys/host")).unwrap();
+    // asked for while no agent runs: the next one does it
+    assert_eq!(run(host.command("enroll").arg("--rotate")).code, Some(0));
+    let again = run(host.command("enroll").arg("--rotate"));
+    assert!(again.code == Some(3) && again.err.contains("waits already"), "{again:?}");
+    let agent = host.start();
+    rotated(&host);
+    stop(agent);
+    // as if it had ended between the batch and the exchange of the files
+    fs::rename(host.path("state/keys/host"), host.path("state/keys/host.next")).unwrap();
+    fs::write(host.path("state/keys/host"), &old).unwrap();
+    stop(host.start());
+    assert!(!host.path("state/keys/host.next").exists());
+    assert_ne!(fs::read(host.path("state/keys/host")).unwrap(), old);
+    host.verified();
+}
+
+#[test]
+fn another_log_names_the_head_of_the_one_before() {
+    let host = Host::new("");
+    let agent = host.start();
+    let refused = run(host.command("enroll").arg("--again"));
+    assert!(refused.code == Some(3) && refused.err.contains("another agent uses"), "{refused:?}");
+    stop(agent);
+    let head = host.verified()["last"]["line"].as_str().unwrap().to_owned();
+    let made = run(host.command("enroll").arg("--again"));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(made.out.contains(&format!("\nfact previous {head}\n")), "{head}: {made:?}");
+    assert!(made.out.contains("\norigin test.example.org/sigtrail/e2\n"), "{made:?}");
+    stop(host.start());
+    let report = host.verified();
+    assert_eq!((&report["origin"], &report["ends_with"]), (&"test.example.org/sigtrail/e2".into(), &"stop".into()));
+    // what was sealed before is where it says, and as it was
+    let spool = host.path("state/spool.1");
+    let key = host.path("state/host.vkey.1");
+    let old = run(Command::new(tests::host::verifier()).arg("--key").arg(key).arg(spool));
+    assert_eq!(old.code, Some(0), "{old:?}");
+}
+
+#[test]
+fn the_state_of_another_machine_is_refused() {
+    let host = Host::new("");
+    stop(host.start());
+    host.write("machine-id", "0123456789abcdef0123456789abcdef\n");
+    // in a mount namespace where this is the id of the machine
+    let there = |verb: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", r#"mount --bind "$0" /etc/machine-id && exec "$@""#]);
+        let inner = host.command(verb);
+        command.arg(host.path("machine-id")).arg(inner.get_program()).args(inner.get_args());
+        command
+    };
+    let refused = run(&mut there("run"));
+    assert!(refused.code != Some(0) && refused.err.contains("was enrolled on another machine"), "{refused:?}");
+    assert!(refused.err.contains("sigtrail enroll --again"), "{refused:?}");
+    let made = run(there("enroll").arg("--again"));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let agent = host.start_as(there("run"));
+    stop(agent);
+    host.verified();
+}
