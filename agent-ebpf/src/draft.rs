@@ -75,7 +75,7 @@ impl<R, const ROOM: usize> Draft<R, ROOM> {
 
 impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
     /// Where the tail starts in the event.
-    const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
+    pub const FIXED: usize = core::mem::offset_of!(Self, tail) - Self::START;
 
     /// Starts an event: fills the header from the task.
     #[inline(always)]
@@ -230,8 +230,19 @@ unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64, threshold: u64
     }
 }
 
-/// `BPF_RB_AVAIL_DATA`, `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP` (`include/uapi/linux/bpf.h`).
+/// Whether less than half of the room of the critical lane is taken.
+#[inline(always)]
+pub fn is_critical_lane_half_empty() -> bool {
+    // SAFETY: the helper only reads.
+    unsafe {
+        let ring = (&raw const CRITICAL).cast_mut().cast();
+        helper::bpf_ringbuf_query(ring, AVAILABLE) < helper::bpf_ringbuf_query(ring, SIZE) / 2
+    }
+}
+
+/// `BPF_RB_AVAIL_DATA`, `BPF_RB_RING_SIZE`, `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP` (`include/uapi/linux/bpf.h`).
 const AVAILABLE: u64 = 0;
+const SIZE: u64 = 1;
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 

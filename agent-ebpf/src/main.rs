@@ -12,9 +12,11 @@
 #![feature(asm_experimental_arch)]
 
 mod draft;
+mod executable;
 mod filter;
 mod kernel;
 mod notes;
+mod own;
 mod path;
 mod program;
 mod socket;

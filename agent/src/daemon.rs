@@ -42,7 +42,7 @@ use tokio::{
 use crate::{
     clock::Now,
     config::{self, Config},
-    deliver::{self, Gaps, Orders, Pace, Way},
+    deliver::{self, Gaps, Orders, Pace, Receipts, Way},
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
@@ -107,10 +107,12 @@ pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 /// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
 pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
-    let policy = guarded(config, file)?;
+    // keys are not made for a policy that makes no sense
+    policy(config)?;
     if enrol_if_new(config)? {
         tracing::info!(state = %config.state_dir.display(), "made new keys: this host's log begins");
     }
+    let policy = guarded(config, file)?;
     let now = Now::read()?;
     let mut log = Log::open(translate::log_options(config), now)?;
     let boot = boot_id()?;
@@ -122,7 +124,11 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
-    let parts = Parts { scratch: config.runtime_dir.as_path().into(), ..Parts::default() };
+    let parts = Parts {
+        scratch: config.runtime_dir.as_path().into(),
+        receipts: Receipts::open(&translate::spool_dir(config)),
+        ..Parts::default()
+    };
     let sinks = translate::sinks(config, log.origin())?;
     let required = required(config, &parts, &sinks);
     let runtime = runtime::Builder::new_current_thread()
@@ -158,6 +164,7 @@ struct Parts {
     /// Told when the hot half has ended.
     over: watch::Sender<bool>,
     gaps: Gaps,
+    receipts: Receipts,
     status: Arc<Mutex<Status>>,
     sinks: control::Sinks,
     /// A policy that shall hold from now on, with what it leaves to the kernel half.
@@ -174,6 +181,7 @@ impl Default for Parts {
             head: watch::Sender::new(None),
             over: watch::Sender::new(false),
             gaps: Gaps::default(),
+            receipts: Receipts::default(),
             status: Arc::default(),
             sinks: Arc::default(),
             policy: Arc::default(),
@@ -203,6 +211,7 @@ fn hot(
             parts.head.send_replace(Some(number));
         },
         gaps: &mut || parts.gaps.take(),
+        receipts: &mut || parts.receipts.take(),
         released: &mut released,
         shed,
         policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
@@ -234,6 +243,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
             orders: orders.subscribe(),
             status,
             gaps: parts.gaps.clone(),
+            receipts: parts.receipts.clone(),
             pace: Pace::default(),
         };
         deliveries.spawn(deliver::run(sink, way));
@@ -341,7 +351,7 @@ fn harden() -> Result<(), Errno> {
 
 /// The policy of the config behind the rules that protect the agent itself.
 fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
-    Policy::load_behind(&guard::rules(config, file), &config.policy)
+    Policy::load_behind(Some(&guard::rules(config, file)), &config.policy)
 }
 
 /// The policy of the config, or the built-in one.

@@ -6,6 +6,7 @@
 //! Delivery is at least once: the cursor moves after the receiver has the batch, so a crash between repeats it.
 
 mod pace;
+mod receipts;
 mod report;
 mod wait;
 
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seal::{Gap, GapReason};
+use seal::{Gap, GapReason, Receipt};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::sealed::Batch;
 use crate::sink::{Limit, Outcome, Sink};
 use crate::spool::{Cursor, Next, Position, Quarantine, Reader, SpoolError};
 pub use pace::Pace;
+pub use receipts::Receipts;
 pub use report::{Gaps, Report, Status};
 
 /// Bytes of refused batches that are kept for each sink.
@@ -49,6 +51,8 @@ pub struct Way {
     pub status: Arc<Status>,
     /// Where the sealer finds what sinks did not get.
     pub gaps: Gaps,
+    /// Where the sealer finds what receivers signed.
+    pub receipts: Receipts,
     /// Waiting times.
     pub pace: Pace,
 }
@@ -238,7 +242,10 @@ impl Delivery {
             }
         };
         match outcome {
-            Outcome::Delivered { note } => {
+            Outcome::Delivered { note, receipt } => {
+                if let Some(receipt) = receipt {
+                    self.keep(receipt).await;
+                }
                 self.delivered(&group, note).await;
             }
             Outcome::Retry { after, why } => {
@@ -274,6 +281,15 @@ impl Delivery {
             *at == 0 || bytes <= self.limit.bytes
         };
         self.queue.iter().take(most).enumerate().take_while(fits).map(|(_, batch)| batch.clone()).collect()
+    }
+
+    /// Keeps a receipt for the next header, also over a restart. When the disk does not take it, only that is lost.
+    async fn keep(&self, receipt: Receipt) {
+        let (receipts, spool, sink) = (self.way.receipts.clone(), self.way.spool.clone(), self.sink.name().to_owned());
+        let kept = spawn_blocking(move || receipts.keep(&spool, &sink, receipt)).await;
+        if let Err(error) = kept.map_err(std::io::Error::other).flatten() {
+            tracing::warn!(sink = self.sink.name(), %error, "a receipt could not be stored");
+        }
     }
 
     async fn delivered(&mut self, group: &[Batch], note: Option<String>) {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use nix::errno::Errno;
-use seal::{BatchKind, Gap};
+use seal::{BatchKind, Gap, Receipt};
 use thiserror::Error;
 
 pub use front::{Front, Opened};
@@ -69,6 +69,8 @@ pub struct Ties<'a> {
     pub announce: &'a mut dyn FnMut(u64),
     /// Asked for batches that sinks did not get.
     pub gaps: &'a mut dyn FnMut() -> Vec<Gap>,
+    /// Asked for what receivers signed.
+    pub receipts: &'a mut dyn FnMut() -> Vec<Receipt>,
     /// Asked how far all required sinks are.
     pub released: &'a mut dyn FnMut() -> Option<u64>,
     /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
@@ -127,6 +129,7 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
                 checked = now.boot;
             }
             if now.boot >= published + PUBLISH {
+                front.refresh()?;
                 front.publish(&log, None, ties.status);
                 published = now.boot;
             }
@@ -247,7 +250,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     for lost in account.lost_records() {
         log.own(&lost, now)?;
     }
-    log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), now)?;
+    log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), &(ties.receipts)(), now)?;
     front.closing(log.next());
     while let Err(error) = log.store() {
         tracing::error!(%error, "the log cannot be written; trying again");

@@ -41,6 +41,9 @@ use compile::{Compiler, KindRules};
 pub use eval::Scratch;
 pub use push::Share;
 
+/// How the ids of the agent's own rules begin, and no others: who reads the log must be able to trust them.
+pub const OWN_RULES: &str = "self.";
+
 /// How much a rule's match matters, in Sigma's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -125,11 +128,11 @@ impl Policy {
 
     /// Reads files, whose rules are asked in the order of the files; the built-in policy when there is none.
     pub fn load(paths: &[PathBuf]) -> Result<Self, PolicyError> {
-        Self::load_behind("", paths)
+        Self::load_behind(None, paths)
     }
 
-    /// Reads files as [`Policy::load`] does, behind a text whose rules are asked before.
-    pub fn load_behind(first: &str, paths: &[PathBuf]) -> Result<Self, PolicyError> {
+    /// Reads files as [`Policy::load`] does, behind the agent's own rules, which are asked before.
+    pub fn load_behind(own: Option<&str>, paths: &[PathBuf]) -> Result<Self, PolicyError> {
         let read = |path: &PathBuf| match document::read(path) {
             Ok(text) => Ok((path.display().to_string(), text)),
             Err(source) => Err(PolicyError::Read { path: path.clone(), source }),
@@ -139,27 +142,31 @@ impl Policy {
         if files.is_empty() {
             files.push(("policies/default.yaml", Self::default_text()));
         }
-        if !first.is_empty() {
-            files.insert(0, ("the agent's own rules", first));
-        }
-        Self::parse(&files).map_err(PolicyError::Wrong)
+        Self::parse_behind(own.map(|text| ("the agent's own rules", text)), &files).map_err(PolicyError::Wrong)
     }
 
     /// Reads texts with the names of their files. All problems of all files are found.
     pub fn parse(files: &[(&str, &str)]) -> Result<Self, Problems> {
+        Self::parse_behind(None, files)
+    }
+
+    /// Reads texts as [`Policy::parse`] does, behind the agent's own rules: they alone have ids that begin with
+    /// [`OWN_RULES`].
+    pub fn parse_behind(own: Option<(&str, &str)>, files: &[(&str, &str)]) -> Result<Self, Problems> {
         let mut compiler = Compiler::default();
         let mut rules: Vec<Rule> = Vec::new();
         let mut default = None;
         let mut text = String::new();
         let mut problems = Vec::new();
-        for (file, content) in files {
+        for (at, (file, content)) in own.iter().chain(files).enumerate() {
+            let is_own = own.is_some() && at == 0;
             let mut report = Report::new(file);
             let documents = document::parse(content, &mut report);
             if documents.is_empty() && report.is_clean() {
                 report.hint(document::Place::FIRST, "the file is empty", "start with \"version: 1\"");
             }
             for document in &documents {
-                let written = rule::read(document, &mut report);
+                let written = rule::read(document, is_own, &mut report);
                 compiler.add(&written, rules.len(), &mut report);
                 for rule in written.rules {
                     if rules.len() == rule::RULE_LIMIT {

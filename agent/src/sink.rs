@@ -8,6 +8,8 @@ pub mod http;
 
 use std::time::Duration;
 
+use seal::Receipt;
+
 use crate::sealed::Batch;
 pub use file::{FileConfig, FileSink, recipient};
 pub use http::{HttpConfig, HttpSink};
@@ -28,6 +30,8 @@ pub enum Outcome {
     Delivered {
         /// Something the operator should know all the same.
         note: Option<String>,
+        /// The receiver's signed word for it.
+        receipt: Option<Receipt>,
     },
     /// The receiver or the way there has trouble that passes: send again.
     Retry {

@@ -1,6 +1,7 @@
 //! Where events come from: the kernel half, a recorded stream, and the agent itself.
 
 mod backlog;
+mod claim;
 pub mod hooks;
 mod journal;
 mod jumps;

@@ -2,8 +2,11 @@
 
 mod matcher;
 
-use crate::call::TABLE;
-pub use matcher::{ATOMS, Atom, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step};
+use crate::{
+    call::TABLE,
+    wire::{Device, Inode},
+};
+pub use matcher::{ATOMS, Atom, EXECUTABLE, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step, outcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.
@@ -23,6 +26,16 @@ pub mod class {
 /// Kinds are numbered below this.
 pub const KINDS: usize = 96;
 
+/// Whether a [`Matcher`] has the last word about events of a kind.
+pub mod matched {
+    /// No.
+    pub const NO: u8 = 0;
+    /// Yes.
+    pub const YES: u8 = 1;
+    /// Yes, and it asks for the executable of the process.
+    pub const WITH_EXECUTABLE: u8 = 2;
+}
+
 /// What is wanted: one of two, so that a new one is written beside the one in use and then chosen by one number.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -33,7 +46,7 @@ pub struct Filter {
     pub i386: [u8; TABLE],
     /// The bits of [`class`] that are wanted, by [`crate::Kind`].
     pub wanted: [u8; KINDS],
-    /// 1 where a [`Matcher`] has the last word, by [`crate::Kind`].
+    /// One of [`matched`], by [`crate::Kind`].
     pub matched: [u8; KINDS],
 }
 
@@ -60,11 +73,32 @@ pub struct Control {
     pub wake_bytes: u32,
     /// Which of the filters holds: 0 or 1.
     pub chosen: u32,
-    /// Nothing.
-    pub reserved: u32,
+    /// Its process group, in the initial pid namespace.
+    pub agent_group: u32,
     /// The filters.
     pub filters: [Filter; 2],
 }
+
+/// The executable of processes, as the exec that started it named it: what the user half knows as `process.exe`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Executable {
+    /// Its inode.
+    pub inode: Inode,
+    /// The device of its file system.
+    pub dev: Device,
+    /// Bytes of `path`.
+    pub len: u32,
+    /// Its components as events have them: leaf first, each ended by a NUL.
+    pub path: [u8; EXECUTABLE_PATH],
+}
+
+/// Bytes of the path of an [`Executable`]: one with a longer path is not remembered.
+pub const EXECUTABLE_PATH: usize = 128;
+
+/// Something of the agent: a [`crate::names::Touched`], and its number in the kernel (a thread in the initial pid
+/// namespace).
+pub type Own = [u32; 2];
 
 /// What happened to the events of one hook on one CPU. `seen = filtered + sent + lost`.
 #[repr(C)]

@@ -44,12 +44,12 @@ layout! {
         last_child = "children.prev", sibling = "sibling", stack = "stack",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
-    signal: Signal = "signal_struct" { tty = "tty", live = "live", }
+    signal: Signal = "signal_struct" { tty = "tty", live = "live", numbers = "pids", }
     tty: Tty = "tty_struct" { name = "name", }
     files: Files = "files_struct" { fdt = "fdt", }
     fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
-    file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", private = "private_data", }
+    file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data", }
     dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
     path: StructPath = "path" { mnt = "mnt", }
     mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", source = "mnt_devname", }
@@ -71,6 +71,7 @@ layout! {
     ns_ops: NsOps = "proc_ns_operations" { name = "name", }
     number: PidStruct = "pid" { level = "level", numbers = "numbers", }
     bpf_map: BpfMap = "bpf_map" { number = "id", }
+    bpf_link: BpfLink = "bpf_link" { number = "id", }
     bpf_prog: BpfProg = "bpf_prog" { aux = "aux", }
     bpf_prog_aux: BpfProgAux = "bpf_prog_aux" { number = "id", }
     mnt_ns: MntNs = "mnt_namespace" { inum = "ns.inum", }

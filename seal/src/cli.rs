@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
+use crate::quorum::Policy;
 use crate::text::untime;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
@@ -43,6 +44,9 @@ pub struct VerifyArgs {
     /// The input is known to begin with this batch
     #[arg(long, value_name = "BATCH")]
     pub from: Option<u64>,
+    /// A policy in the form of C2SP tlog-policy: which logs, and which witnesses must have cosigned
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Report on what was sealed at this time (RFC 3339, in UTC) or later; what is before may be incomplete, but not changed
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<u64>,
@@ -73,6 +77,14 @@ pub enum UsageError {
         /// Why.
         why: String,
     },
+    /// No policy.
+    #[error("--policy {}: {why}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A path that cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -101,6 +113,7 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         heads: each(&args.heads, Checkpoint::from_line, UsageError::Head)?,
         from: args.from,
         since: args.since,
+        policy: args.policy.as_deref().map(policy).transpose()?,
     };
     let inputs = input::find(&args.inputs, &identities(&args.identities)?)?;
     let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
@@ -218,6 +231,12 @@ fn moment(text: &str) -> Result<u64, String> {
         },
     };
     untime(&whole).ok_or_else(|| "a time is `2026-11-22` or `2026-11-22T21:06:20Z`, in UTC".to_owned())
+}
+
+fn policy(path: &Path) -> Result<Policy, UsageError> {
+    let wrong = |why: String| UsageError::Policy { path: path.to_owned(), why };
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    Policy::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// Each text is a value itself, or names a file with one value a line.

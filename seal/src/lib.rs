@@ -12,12 +12,14 @@
 //! ```
 //!
 //! Standards, as they are: RFC 6962 section 2.1 (trees), RFC 8032 (Ed25519), RFC 8785 (canonical JSON),
-//! C2SP signed-note, tlog-checkpoint and tlog-proof.
+//! C2SP signed-note, tlog-checkpoint, tlog-proof, tlog-cosignature, tlog-witness and tlog-policy.
 
 #![forbid(unsafe_code)]
 
+pub mod add_checkpoint;
 pub mod batch;
 pub mod consistency_proof;
+pub mod cosign;
 pub mod enrol;
 pub mod event_proof;
 pub mod frame;
@@ -27,6 +29,7 @@ pub mod key;
 pub mod line;
 pub mod note;
 pub mod proof;
+pub mod quorum;
 pub mod sealer;
 pub mod state;
 pub mod text;
@@ -38,6 +41,7 @@ pub mod cli;
 
 pub use batch::{Batch, Lines};
 pub use consistency_proof::ConsistencyProof;
+pub use cosign::Receipt;
 pub use event_proof::EventProof;
 pub use header::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header};
 pub use key::{HostKey, Seed};

@@ -57,32 +57,18 @@ impl Vkey {
         if !is_name(name) {
             return Err(NoteError::Name);
         }
-        // RECOMMENDED key id of signed-note.md: the first four bytes of SHA-256(name, LF, type, key)
-        let hash = sha256(&[name.as_bytes(), &[b'\n', ED25519], key.as_bytes()].concat());
-        Ok(Self { name: name.to_owned(), id: [hash[0], hash[1], hash[2], hash[3]], key })
+        Ok(Self { name: name.to_owned(), id: key_id(name, ED25519, key.as_bytes()), key })
     }
 
     /// Names the 32 bytes of a public key (RFC 8032); a key of small order is none.
     pub fn from_bytes(name: &str, key: &[u8; 32]) -> Result<Self, NoteError> {
-        let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
-        if key.is_weak() {
-            return Err(NoteError::Vkey);
-        }
-        Self::from_key(name, key)
+        Self::from_key(name, public(key)?)
     }
 
     /// Reads `name+id+key`; the id must be the key's own, the key must not be of small order.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Vkey);
-        };
-        let id = unhex::<4>(id).ok_or(NoteError::Vkey)?;
-        let key = unbase64(key).ok_or(NoteError::Vkey)?;
-        let Some((&ED25519, key)) = key.split_first() else { return Err(NoteError::Vkey) };
-        let key: [u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
-        let vkey = Self::from_bytes(name, &key)?;
-        if vkey.id == id { Ok(vkey) } else { Err(NoteError::Vkey) }
+        let (name, key) = parse_key(text, ED25519)?;
+        Self::from_key(name, key)
     }
 
     /// The name.
@@ -111,9 +97,43 @@ impl Vkey {
 
 impl fmt::Display for Vkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ED25519], self.key.as_bytes().as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, hex(&self.id), base64(&key))
+        f.write_str(&write_key(&self.name, self.id, ED25519, self.key.as_bytes()))
     }
+}
+
+/// The RECOMMENDED key id of signed-note.md: the first four bytes of SHA-256(name, LF, type, key).
+pub(crate) fn key_id(name: &str, kind: u8, key: &[u8; 32]) -> [u8; 4] {
+    let hash = sha256(&[name.as_bytes(), &[b'\n', kind], key].concat());
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+/// A public key (RFC 8032); one of small order is none.
+pub(crate) fn public(key: &[u8; 32]) -> Result<VerifyingKey, NoteError> {
+    VerifyingKey::from_bytes(key).ok().filter(|key| !key.is_weak()).ok_or(NoteError::Vkey)
+}
+
+/// Reads `name+id+key` of an Ed25519 key that makes signatures of this type; the id must be the key's own.
+pub(crate) fn parse_key(text: &str, kind: u8) -> Result<(&str, VerifyingKey), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::Vkey);
+    };
+    let id = unhex::<4>(id).ok_or(NoteError::Vkey)?;
+    let key = unbase64(key).ok_or(NoteError::Vkey)?;
+    let (_, key) = key.split_first().filter(|(first, _)| **first == kind).ok_or(NoteError::Vkey)?;
+    let key: [u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
+    if !is_name(name) {
+        return Err(NoteError::Name);
+    }
+    if key_id(name, kind, &key) != id {
+        return Err(NoteError::Vkey);
+    }
+    Ok((name, public(&key)?))
+}
+
+/// Writes what [`parse_key`] reads.
+pub(crate) fn write_key(name: &str, id: [u8; 4], kind: u8, key: &[u8; 32]) -> String {
+    format!("{name}+{}+{}", hex(&id), base64(&[&[kind], key.as_slice()].concat()))
 }
 
 /// One line under a note: who signed, and the bytes of the signature, of whatever type.

@@ -143,6 +143,7 @@ pub fn root_by(path: &[Hash], leaf: Hash, index: u64, size: u64) -> Option<Hash>
     }
     siblings.next().is_none().then_some(hash)
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

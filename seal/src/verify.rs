@@ -18,30 +18,21 @@ use crate::header::{BatchKind, Header};
 use crate::jcs::{self, JcsError};
 use crate::line::{MAX_SEAL_LINE, SealLine, unredacted};
 use crate::note::Vkey;
-use crate::proof::Checkpoint;
 use crate::tree::{Hash, Range, sha256};
 
 mod continuity;
+mod receipts;
 mod report;
+mod stand;
+mod trust;
 
-pub use report::{Capped, Finding, Report, Severity, Verdict, What};
+use receipts::Witnessed;
+pub use report::{Capped, Finding, Report, Severity, Told, Verdict, What};
+pub use stand::Stand;
+pub use trust::Trust;
 
 /// How many batches back a repeated one is recognised (32 bytes each).
 pub const REMEMBERED: usize = 65_536;
-
-/// What the auditor knows before he reads the log.
-#[derive(Clone, Debug, Default)]
-pub struct Trust {
-    /// Host keys that are known to be right.
-    pub pins: Vec<Vkey>,
-    /// Heads of the log known from elsewhere: syslog, a witness, a ticket.
-    pub heads: Vec<Checkpoint>,
-    /// The batch the input is known to begin with; `None`: with batch 0.
-    pub from: Option<u64>,
-    /// From when on the log is asked about, in nanoseconds since 1970: the first batch that was closed then or later, and
-    /// all behind it. What is before is checked for having been changed, but not counted, and may be incomplete.
-    pub since: Option<u64>,
-}
 
 /// The last batch that was good, as far as the next one has to agree with it.
 #[derive(Clone, Debug)]
@@ -78,8 +69,10 @@ pub struct Verifier {
     log: Range,
     /// The host key in force.
     host: Option<Vkey>,
-    /// The good batches of late, by ascending number, each with what makes a copy of it the same.
-    seen: VecDeque<(u64, Hash)>,
+    /// The good batches of late, by ascending number.
+    seen: VecDeque<Seen>,
+    /// What witnesses say.
+    witnessed: Witnessed,
     no_key_told: bool,
     /// Whether the batches are still those before [`Trust::since`].
     older: bool,
@@ -87,9 +80,21 @@ pub struct Verifier {
     absent: Option<(u64, u64)>,
 }
 
+/// A good batch, as far as it is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    number: u64,
+    /// What makes a copy of it the same.
+    identity: Hash,
+    /// The root of the log that ends with it, if it was read.
+    root: Option<Hash>,
+}
+
 impl Verifier {
     /// Nothing read yet.
-    pub fn new(trust: Trust) -> Self {
+    pub fn new(mut trust: Trust) -> Self {
+        let witnessed = Witnessed::new(trust.policy.as_ref());
+        trust.pins = trust.keys();
         let report = Report { pinned: !trust.pins.is_empty(), ..Report::default() };
         Self {
             older: trust.since.is_some(),
@@ -104,6 +109,7 @@ impl Verifier {
             log: Range::new(),
             host: None,
             seen: VecDeque::new(),
+            witnessed,
             no_key_told: false,
         }
     }
@@ -186,11 +192,13 @@ impl Verifier {
             }
         }
         self.present();
-        let end = self.expected.unwrap_or(0);
         for head in mem::take(&mut self.trust.heads) {
-            let ours = self.report.origin.as_deref() == Some(&*head.origin);
-            if !ours || head.size > end {
-                self.find(Some(end), What::Truncated { head: head.size });
+            self.find(Some(self.expected.unwrap_or(0)), What::Unshown { head: head.size });
+        }
+        if let Some(policy) = self.trust.policy.take() {
+            self.report.witnessed = self.witnessed.size(&policy);
+            if self.report.batches > 0 && self.report.witnessed.is_none() && !policy.is_met(|_| false) {
+                self.find(None, What::Quorum);
             }
         }
         self.report
@@ -233,12 +241,8 @@ impl Verifier {
         }
         self.older &= self.trust.since.is_some_and(|since| batch.header.facts.wall.1 < since);
         let told = self.report.tampered;
-        let again = self.expected.is_some_and(|expected| number < expected);
-        // the seals that are kept beside encrypted lines say again what stands under the lines
-        if !again || !open.lines.is_empty() {
-            self.payload(&batch, &open);
-        }
-        if again {
+        self.payload(&batch, &open);
+        if self.expected.is_some_and(|expected| number < expected) {
             return self.repeat(&batch);
         }
 
@@ -271,17 +275,7 @@ impl Verifier {
         for what in continuity::arithmetic(&batch.header.facts) {
             self.find(Some(number), what);
         }
-        for head in &self.trust.heads {
-            if head.origin == batch.header.origin && head.size == number + 1 && head.root != batch.proof.checkpoint.root
-            {
-                self.report.found(Finding {
-                    batch: Some(number),
-                    input: self.input,
-                    line: self.line,
-                    what: What::Head,
-                });
-            }
-        }
+        self.known_heads(&batch);
 
         let good = self.report.tampered == told;
         // a number that nothing vouches for must not make all that follows look old
@@ -291,6 +285,19 @@ impl Verifier {
         if good {
             self.host = host;
             self.take(batch, &open, before.as_ref(), cpus);
+        }
+    }
+
+    /// The heads known from elsewhere that have the size of the log before or after this batch.
+    fn known_heads(&mut self, batch: &Batch) {
+        let (header, after) = (&batch.header, &batch.proof.checkpoint);
+        let roots = [(header.batch, header.prev), (after.size, after.root)];
+        let heads = mem::take(&mut self.trust.heads).into_iter();
+        let (heads, others): (Vec<_>, _) =
+            heads.partition(|head| head.origin == header.origin && roots.iter().any(|(size, _)| *size == head.size));
+        self.trust.heads = others;
+        if heads.iter().any(|head| !roots.contains(&(head.size, head.root))) {
+            self.find(Some(header.batch), What::Head);
         }
     }
 
@@ -328,7 +335,8 @@ impl Verifier {
 
     /// A batch without its lines: told once for all that follow each other.
     fn absent(&mut self, number: u64, events: u64) {
-        if self.older {
+        // the seals that are kept beside encrypted lines say again what stands under the lines
+        if self.older || self.expected.is_some_and(|expected| number < expected) {
             return;
         }
         self.report.absent += 1;
@@ -352,12 +360,16 @@ impl Verifier {
     /// A batch with a number that was there already: the same again (delivery is at least once), or a fork.
     fn repeat(&mut self, batch: &Batch) {
         let number = batch.header.batch;
-        let seen = self.seen.binary_search_by_key(&number, |(seen, _)| *seen).ok();
-        match seen.and_then(|at| self.seen.get(at)) {
-            Some((_, identity)) if *identity == identify(batch) => self.report.duplicates += 1,
+        match self.seen(number) {
+            Some(seen) if seen.identity == identify(batch) => self.report.duplicates += 1,
             Some(_) => self.find(Some(number), What::Fork),
             None => self.find(Some(number), What::Late),
         }
+    }
+
+    fn seen(&self, number: u64) -> Option<&Seen> {
+        let at = self.seen.binary_search_by_key(&number, |seen| seen.number).ok()?;
+        self.seen.get(at)
     }
 
     /// The enrolment in batch 0, if it is one and signed by the key it names.
@@ -426,12 +438,13 @@ impl Verifier {
 
     /// A good batch enters the report, and is what the next one must follow.
     fn take(&mut self, batch: Batch, open: &Open, before: Option<&Before>, mut cpus: BTreeMap<u32, u64>) {
-        let identity = identify(&batch);
+        self.receipts(&batch);
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }
+        let (identity, root) = (identify(&batch), Some(batch.proof.checkpoint.root));
         let Batch { header, proof, leaf, before: mut log } = batch;
-        self.seen.push_back((header.batch, identity));
+        self.seen.push_back(Seen { number: header.batch, identity, root });
         log.push(leaf);
         self.log = log;
         if self.older {
@@ -457,7 +470,7 @@ impl Verifier {
 
 /// What makes two copies of a batch the same: the header, the checkpoint and the signatures that must be there.
 /// Cosignatures of witnesses may come later.
-fn identify(batch: &Batch) -> Hash {
+pub fn identify(batch: &Batch) -> Hash {
     let must = 2 + usize::from(batch.header.hostkey.is_some());
     let mut text = batch.proof.checkpoint.text();
     for signature in batch.proof.signatures.iter().take(must) {

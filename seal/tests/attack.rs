@@ -138,6 +138,15 @@ fn a_known_head_shows_what_the_log_hides() {
     check(&with(head.clone()), &log.bytes(), Verdict::Verified, &[]);
     check(&with(head.clone()), &log.batches[..5].concat(), INCOMPLETE, &["a known head has 6 batches"]);
     check(&with(Checkpoint { root: [0; 32], ..head }), &log.bytes(), TAMPERED, &["batch 5, line 13: the root is not"]);
+
+    // one that lies before what is there cannot be compared, and that is said
+    let early = verify(log.trust(), &log.batches[..2].concat()).last.unwrap();
+    let tail = log.batches[3..].concat();
+    check(&Trust { from: Some(3), ..with(early.clone()) }, &tail, INCOMPLETE, &["a known head has 2 batches"]);
+    let tail = log.batches[2..].concat();
+    check(&Trust { from: Some(2), ..with(early.clone()) }, &tail, Verdict::Verified, &[]);
+    let other = Checkpoint { root: [0; 32], ..early };
+    check(&Trust { from: Some(2), ..with(other) }, &tail, TAMPERED, &["not that of the known head"]);
 }
 
 #[test]

@@ -117,6 +117,12 @@ fn what_is_wrong_is_named_with_its_file() {
     assert_eq!((&json["verdict"], &json["batches"]), (&"tampered".into(), &5.into()));
     assert_eq!(json["findings"]["list"][0]["batch"], 2);
 
+    // the first byte too: what has a seal in it is a log
+    let mut bytes = log.bytes();
+    bytes[0] = b' ';
+    fs::write(dir.path().join("log"), &bytes).unwrap();
+    check(dir.path(), &["log"], b"", 1, &["TAMPERED: first at log: batch 0, line 1: an event line"]);
+
     // a record damaged on disk: what is before and after in other files still counts
     let mut torn = segment(&log.batches, 0);
     torn.truncate(torn.len() - 5);

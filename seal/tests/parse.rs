@@ -4,10 +4,13 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use seal::add_checkpoint::AddCheckpoint;
+use seal::cosign::{Receipt, Witness, WitnessKey};
 use seal::header::{BatchKind, GapReason};
 use seal::line::SealLine;
 use seal::note::{Note, Signature};
 use seal::proof::{Checkpoint, Proof};
+use seal::quorum::Policy;
 use seal::{Account, Agent, Batch, Clock, Cpu, Facts, Gap, Header, HostKey, State, Vkey, enrol, frame, jcs};
 
 fn word() -> impl Strategy<Value = String> {
@@ -248,5 +251,89 @@ proptest! {
         let mut verifier = seal::Verifier::new(seal::Trust::default());
         verifier.read(lines.join(&b'\n').as_slice()).unwrap();
         prop_assert!(verifier.finish().verdict() != seal::Verdict::Verified);
+    }
+}
+
+/// A request of a log to a witness, with signatures of any kind.
+fn add_checkpoint() -> impl Strategy<Value = AddCheckpoint> {
+    let parts = (any::<u64>(), any::<u64>(), vec(any::<[u8; 32]>(), 0..=63), origin(), any::<[u8; 32]>());
+    (parts, vec(plain(), 0..3), vec(signature("log.example".to_owned()), 1..4)).prop_map(
+        |((one, other, proof, origin, root), extensions, signatures)| {
+            let checkpoint = Checkpoint { origin, size: one.max(other), root };
+            let extensions: String = extensions.iter().map(|line| format!("{line}\n")).collect();
+            let note = Note { text: checkpoint.text() + &extensions, signatures };
+            AddCheckpoint { old: one.min(other), proof, note, checkpoint }
+        },
+    )
+}
+
+/// A policy whose quorum is a group of all of its witnesses, and whether that many cosigned.
+fn policy() -> impl Strategy<Value = (String, usize, usize)> {
+    (1..20_usize).prop_flat_map(|count| (Just(count), 1..=count)).prop_map(|(count, least)| {
+        let key = |n: usize| Witness::new("w.example", &[n as u8 + 1; 32]).unwrap().key().to_string();
+        let lines: String = (0..count).map(|n| format!("witness w{n} {}\n", key(n))).collect();
+        let names: String = (0..count).map(|n| format!(" w{n}")).collect();
+        (format!("{lines}group all {least}{names}\nquorum all\n"), count, least)
+    })
+}
+
+proptest! {
+    #[test]
+    fn requests_to_a_witness_come_back(request in add_checkpoint(), at: prop::sample::Index, flip in 1..=255_u8) {
+        let text = request.to_string();
+        prop_assert_eq!(AddCheckpoint::parse(text.as_bytes()), Ok(request));
+        let mut changed = text.into_bytes();
+        let at = at.index(changed.len());
+        changed[at] ^= flip;
+        // what is still read has one spelling, so that it writes back to the changed bytes
+        if let Ok(read) = AddCheckpoint::parse(&changed) {
+            prop_assert_eq!(read.to_string().into_bytes(), changed);
+        }
+    }
+
+    #[test]
+    fn receipts_come_back_and_no_changed_one_verifies(
+        secret: [u8; 32], size: u64, time in 0..=i64::MAX.cast_unsigned(), text in "[a-z]{1,9}\n",
+        at: prop::sample::Index, flip in 1..=255_u8,
+    ) {
+        let witness = Witness::new("w.example", &secret).unwrap();
+        let receipt = Receipt { size, cosignature: witness.cosign(&text, time) };
+        let line = receipt.to_string();
+        prop_assert_eq!(Receipt::parse(&line), Some(receipt.clone()));
+        prop_assert_eq!(witness.key().verify(&text, &receipt.cosignature), Some(time));
+        let key = witness.key().to_string();
+        prop_assert_eq!(WitnessKey::parse(&key), Ok(witness.key().clone()));
+        let mut changed = receipt.cosignature.clone();
+        let at = at.index(changed.bytes.len());
+        changed.bytes[at] ^= flip;
+        prop_assert_eq!(witness.key().verify(&text, &changed), None);
+        let mut other = line.into_bytes();
+        let at = at % other.len();
+        other[at] ^= flip;
+        if let Some((read, text)) = String::from_utf8(other).ok().and_then(|text| Some((Receipt::parse(&text)?, text))) {
+            prop_assert_eq!(read.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_quorum_is_so_many_of_its_members(
+        (text, count, least) in policy(), cosigned: u32, at: prop::sample::Index, flip in 1..=255_u8,
+    ) {
+        let read = Policy::parse(text.as_bytes()).unwrap();
+        let have = (0..count).filter(|n| cosigned >> n & 1 == 1).count();
+        prop_assert_eq!(read.is_met(|n| cosigned >> n & 1 == 1), have >= least);
+        let mut changed = text.into_bytes();
+        let at = at.index(changed.len());
+        changed[at] ^= flip;
+        drop(Policy::parse(&changed));
+    }
+
+    #[test]
+    fn no_bytes_make_the_witness_panic(bytes in vec(any::<u8>(), 0..300)) {
+        drop(AddCheckpoint::parse(&bytes));
+        drop(Policy::parse(&bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        drop((Receipt::parse(&text), WitnessKey::parse(&text)));
+        drop(AddCheckpoint::parse(format!("old 1\n\n{text}").as_bytes()));
     }
 }

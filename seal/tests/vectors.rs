@@ -4,26 +4,11 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use common::{ORIGIN, log, verify};
+use common::{ORIGIN, golden, log, vector, verify};
 use seal::proof::Proof;
 use seal::{Batch, Trust, Verdict, Vkey};
-
-fn vector(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name)
-}
-
-/// `SEAL_BLESS=1` writes the vectors anew: a change of them is a change of the format.
-fn golden(name: &str, made: &[u8]) {
-    let path = vector(name);
-    if std::env::var_os("SEAL_BLESS").is_some() {
-        fs::write(&path, made).unwrap();
-    }
-    let stored = fs::read(&path).unwrap();
-    assert!(stored == made, "{} is not what the sealer makes", path.display());
-}
 
 #[test]
 fn the_golden_log_is_made_to_the_byte() {

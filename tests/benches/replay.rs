@@ -1,10 +1,19 @@
 //! What one event costs in the hot half, stage by stage: `cargo xtask bench --replay`.
 //!
 //! Recorded events pass again and again, each time with other times, numbers and inodes. The time is that of this
-//! thread, so other load on the machine counts little. No kernel, no rights, no disk.
+//! thread, so other load on the machine counts little. No kernel, no rights, no disk. `unpack` is the delivery's part.
+//!
+//! `cargo bench -p tests --bench replay -- 200000 FILE…` takes other streams (`sigtrail tail --record`) and another
+//! number of events. Under `valgrind --tool=callgrind` it counts instructions, and so says the same on any machine that
+//! is not quiet; but valgrind knows no SHA instructions, so `hash` is not that of a real run there.
 #![expect(clippy::unwrap_used, reason = "a panic is how a bench fails")]
 
-use std::{hint::black_box, ops::ControlFlow, path::Path, time::Duration};
+use std::{
+    hint::black_box,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use common::{Event, Header, Prefix};
 use nix::time::{ClockId, clock_gettime};
@@ -38,15 +47,17 @@ enum Stage {
     Line,
     Hash,
     Compress,
+    Unpack,
 }
 
-const STAGES: [(Stage, &str); 6] = [
+const STAGES: [(Stage, &str); 7] = [
     (Stage::Decode, "decode"),
     (Stage::Enrich, "enrich"),
     (Stage::Policy, "policy"),
     (Stage::Line, "line"),
     (Stage::Hash, "hash"),
     (Stage::Compress, "compress"),
+    (Stage::Unpack, "unpack"),
 ];
 
 /// What is kept from one event to the next.
@@ -67,8 +78,12 @@ fn main() {
     println!("ns of CPU per event");
     println!("| events | {} | sum | kept | bytes of a line | compressed |", STAGES.map(|(_, name)| name).join(" | "));
     println!("|{}", "---|".repeat(STAGES.len() + 5));
-    for (name, kinds) in STREAMS {
-        let events = kinds.iter().flat_map(|kind| golden(kind)).collect();
+    let files: Vec<_> = std::env::args().skip(1).filter(|arg| Path::new(arg).is_file()).collect();
+    for file in &files {
+        println!("| {file} {}", row(read(Path::new(file)), number));
+    }
+    for (name, kinds) in STREAMS.iter().filter(|_| files.is_empty()) {
+        let events = kinds.iter().flat_map(|kind| read(&golden(kind))).collect();
         println!("| {name} {}", row(events, number));
     }
 }
@@ -78,14 +93,15 @@ fn row(mut events: Vec<Vec<u64>>, number: usize) -> String {
     let mut half = Half::new();
     let mut times = [Duration::ZERO; STAGES.len()];
     let (mut passed, mut kept, mut bytes, mut packed) = (0, 0, 0, 0);
+    let count = events.len();
     while passed < number {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            for event in &mut events {
-                renew(event, passed + batch.len());
-            }
-            batch.extend_from_slice(&events);
-        }
+        let batch: Vec<_> = (passed..passed + BATCH)
+            .map(|number| {
+                let event = &mut events[number % count];
+                renew(event, number);
+                event.clone()
+            })
+            .collect();
         for (time, (stage, _)) in times.iter_mut().zip(STAGES) {
             let before = cpu();
             half.pass(&batch, stage);
@@ -159,14 +175,21 @@ impl Half {
             self.lines.extend_from_slice(b"{\"sigtrail\":\"seal/v1\",\"header\":\"\\nbatch 7\\n\"}\n");
             self.encoder.encode(7, &self.lines, &mut self.packed).unwrap();
         }
+        if end >= Stage::Unpack {
+            let (head, payload, _) = seal::frame::read(&self.packed).unwrap();
+            black_box(frame::decode(head.batch, payload).unwrap());
+        }
     }
 }
 
-/// The events of a golden stream, in whole words as the ring has them.
-fn golden(kind: &str) -> Vec<Vec<u64>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{kind}.events"));
+fn golden(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{kind}.events"))
+}
+
+/// The events of a stream, in whole words as the ring has them.
+fn read(path: &Path) -> Vec<Vec<u64>> {
     let mut events = Vec::new();
-    let empty = Replay::open(&path).unwrap().drain(|event| {
+    let empty = Replay::open(path).unwrap().drain(|event| {
         let mut words = vec![0; event.len().div_ceil(8)];
         words.as_mut_bytes()[..event.len()].copy_from_slice(event);
         events.push(words);

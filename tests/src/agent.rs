@@ -242,19 +242,31 @@ pub struct Agent {
 impl Agent {
     /// Starts it in `dir` and waits until its log has begun. `more` is put at the end of its configuration.
     pub fn start(dir: &Path, more: &str) -> Result<Self, AgentError> {
+        Self::configured(dir, &Self::config(dir, more))
+    }
+
+    /// The same with another copy of the program.
+    pub fn start_copy(program: &Path, dir: &Path, more: &str) -> Result<Self, AgentError> {
+        Self::run(Command::new(program), dir, &Self::config(dir, more))
+    }
+
+    fn config(dir: &Path, more: &str) -> String {
         let at = dir.display();
-        let config = format!(
+        format!(
             "state_dir: {at}/state\nruntime_dir: {at}/run\nsinks:\n  - type: file\n    name: files\n    dir: {at}/log\n    compress: false\n{more}"
-        );
-        Self::configured(dir, &config)
+        )
     }
 
     /// Starts it with this configuration, whose file sink writes to `log` in `dir`, and waits until its log has begun.
     pub fn configured(dir: &Path, config: &str) -> Result<Self, AgentError> {
+        Self::run(Command::new(env::var_os("SIGTRAIL").ok_or(AgentError::NoBinary)?), dir, config)
+    }
+
+    fn run(mut command: Command, dir: &Path, config: &str) -> Result<Self, AgentError> {
         fs::write(dir.join("config.yaml"), config).map_err(io_error("writing the configuration"))?;
         let said = fs::File::create(dir.join("stderr")).map_err(io_error("making a file"))?;
-        let mut command = sigtrail("run")?;
-        command.arg("--config").arg(dir.join("config.yaml")).stdout(Stdio::null()).stderr(said);
+        command.args(["run", "--config"]).arg(dir.join("config.yaml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let child = command.spawn().map_err(io_error("starting `sigtrail run`"))?;
         let mut agent = Self { child, dir: dir.to_owned() };
         let late = Instant::now() + patience();

@@ -26,6 +26,11 @@ pub fn verifier() -> PathBuf {
     program("SIGTRAIL_VERIFY")
 }
 
+/// The receiver under test.
+pub fn receiver() -> PathBuf {
+    program("SIGTRAIL_RECEIVE")
+}
+
 fn program(variable: &str) -> PathBuf {
     env::var_os(variable).unwrap_or_else(|| panic!("{variable} names no program: run `cargo xtask test`")).into()
 }
@@ -254,6 +259,11 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What all agents of this host have said.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap()

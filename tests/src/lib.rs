@@ -4,4 +4,6 @@ pub mod agent;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod host;
 pub mod nginx;
+#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+pub mod receiver;
 pub mod vm;

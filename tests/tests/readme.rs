@@ -1,5 +1,5 @@
-//! The commands of README.md do what README.md says: each `console` block is run as it is written, as root, in one
-//! directory from top to bottom.
+//! The commands of README.md and of docs/verify-by-hand.md do what the pages say: each `console` block is run as it is
+//! written, as root, in one directory from top to bottom.
 //!
 //! ```text
 //! $ command           must end with 0
@@ -15,9 +15,19 @@ use tests::host::{run, sigtrail, verifier};
 
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("README.md");
-    let commands = commands(&fs::read_to_string(readme).unwrap());
-    assert!(!commands.is_empty(), "README.md has no console block");
+    run_page("README.md", &[]);
+}
+
+#[test]
+fn a_batch_is_verified_by_hand() {
+    run_page("docs/verify-by-hand.md", &["log.ndjson", "host.vkey"]);
+}
+
+/// Runs the commands of a page of the repository in a directory with copies of these files of `tests/vectors/`.
+fn run_page(page: &str, vectors: &[&str]) {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let commands = commands(&fs::read_to_string(tests.with_file_name(page)).unwrap());
+    assert!(!commands.is_empty(), "{page} has no console block");
     let dir = tempfile::tempdir().unwrap();
     for program in [sigtrail(), verifier()] {
         std::os::unix::fs::symlink(&program, dir.path().join(program.file_name().unwrap())).unwrap();
@@ -25,6 +35,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
     let path = env::join_paths([dir.path().into()].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())));
     let scratch = dir.path().join("scratch");
     fs::create_dir(&scratch).unwrap();
+    for name in vectors {
+        fs::copy(tests.join("vectors").join(name), scratch.join(name)).unwrap();
+    }
     for (text, code) in commands {
         let mut shell = Command::new("bash");
         shell.args(["-ec", &text]).current_dir(&scratch).env("PATH", path.as_ref().unwrap());

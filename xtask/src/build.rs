@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// The programs a release has: what, and the package it is in.
-const PROGRAMS: &[(&str, &str)] = &[("sigtrail", "sigtrail"), ("sigtrail-verify", "seal")];
+const PROGRAMS: &[(&str, &str)] =
+    &[("sigtrail", "sigtrail"), ("sigtrail-verify", "seal"), ("sigtrail-receive", "receive")];
 
 /// How the agent is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),
     (Scope::Tests, "bpftool", Sign::Program("bpftool")),
     (Scope::Tests, "openssl", Sign::Program("openssl")),
+    (Scope::Tests, "curl", Sign::Program("curl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
     (Scope::Tests, "age", Sign::Program("age")),
     (Scope::Tests, "jq", Sign::Program("jq")),

@@ -73,8 +73,7 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
     cargo.args(["--package", "tests"]);
     if !is_root() {
         let triple = build::host()?;
-        let variables =
-            "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
+        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_RECEIVE,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
         // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
         let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
         command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
@@ -87,7 +86,10 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
 fn cargo_test(tree: &Tree) -> Command {
     let mut cargo = command::cargo();
     cargo.current_dir(&tree.root).args(["test", "--no-fail-fast"]);
-    cargo.env("SIGTRAIL", tree.agent()).env("SIGTRAIL_VERIFY", tree.finished("sigtrail-verify"));
+    cargo.env("SIGTRAIL", tree.agent());
+    for (variable, name) in [("SIGTRAIL_VERIFY", "sigtrail-verify"), ("SIGTRAIL_RECEIVE", "sigtrail-receive")] {
+        cargo.env(variable, tree.finished(name));
+    }
     cargo
 }
 

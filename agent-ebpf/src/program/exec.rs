@@ -16,7 +16,7 @@ use common::{
 
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
-    filter,
+    executable, filter,
     kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, load},
     notes,
     path::{self, CWD, Place, Subject},
@@ -52,7 +52,10 @@ fn rename<M: Memory>(task: usize) {
 
 #[inline(always)]
 fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
+    let mm = load!(M, usize, task, task.mm);
+    let file = load!(M, usize, mm, mm.exe_file);
     if filter::is_agent::<M>(task) || !filter::pass(Hook::Exec, Kind::Exec, class::SUCCESS) {
+        executable::forget(file);
         return;
     }
     notes::forget(load!(M, u32, task, task.pid));
@@ -65,13 +68,12 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     let old = unsafe { OLD_CREDENTIALS.get(&tid) }.copied().unwrap_or([UNSET; 8]);
     set_old(&mut draft.body, old);
 
-    let mm = load!(M, usize, task, task.mm);
-    let file = load!(M, usize, mm, mm.exe_file);
     let inode = load!(M, usize, file, file.inode);
     draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
     draft.body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
     draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
     draft.body.path = path::of::<M, _, _>(draft, task, Subject::File(file));
+    executable::remember(file, draft);
     let memfd = draft.body.path.marks & mark::DETACHED != 0;
     draft.body.memfd = Bool(u32::from(memfd));
     draft.body.deleted = Bool(u32::from(load!(M, u32, inode, inode.nlink) == 0 && !memfd));

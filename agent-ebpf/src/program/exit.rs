@@ -11,6 +11,7 @@ use crate::{
     draft::Draft,
     filter,
     kernel::{Base, Fast, Memory, load},
+    own,
 };
 
 #[map]
@@ -20,9 +21,13 @@ static EXIT_DRAFT: PerCpuArray<Draft<Exit, 8>> = PerCpuArray::with_max_entries(1
 fn exit<M: Memory>() {
     let task = M::task();
     let signal = load!(M, usize, task, task.signal);
+    let is_agent = filter::is_agent::<M>(task);
+    if is_agent {
+        own::thread_ends(load!(M, u32, task, task.pid));
+    }
     // the count of living threads goes down before the tracepoint
     if load!(M, u32, signal, signal.live) != 0 {
-        if filter::is_agent::<M>(task) {
+        if is_agent {
             filter::count_own(Hook::Exit);
         }
         return;

@@ -12,6 +12,7 @@ use crate::{
     draft::Draft,
     filter,
     kernel::{self, Base, Fast, Memory, layout, load},
+    own,
 };
 
 #[map]
@@ -22,7 +23,7 @@ fn fork<M: Memory>(parent: usize, child: usize) {
     let tgid = load!(M, u32, child, task.tgid);
     // a new thread is no new process
     if tgid == load!(M, u32, parent, task.tgid) {
-        return thread::<M>(parent);
+        return thread::<M>(parent, load!(M, u32, child, task.pid));
     }
     if !filter::pass(Hook::Fork, Kind::Fork, class::SUCCESS) {
         return;
@@ -39,8 +40,9 @@ fn fork<M: Memory>(parent: usize, child: usize) {
 
 /// A thread is made.
 #[inline(always)]
-fn thread<M: Memory>(task: usize) {
+fn thread<M: Memory>(task: usize, tid: u32) {
     if filter::is_agent::<M>(task) {
+        own::thread_begins(tid);
         filter::count_own(Hook::Fork);
     }
 }
@@ -73,6 +75,6 @@ pub fn fork_perf(ctx: TracePointContext) -> u32 {
             return 0;
         }
     }
-    thread::<Fast>(parent);
+    thread::<Fast>(parent, number);
     0
 }

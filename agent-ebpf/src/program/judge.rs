@@ -1,4 +1,4 @@
-//! An event of a call is written: is it dropped by the policy for certain? The other programs jump here when a
+//! An event of a call is written: is it dropped by the policy for certain, or an alert? The other programs jump here when a
 //! [`Matcher`] has the last word about their kind, so that the verifier follows it once and not once for each kind.
 
 use core::ptr::read_volatile;
@@ -10,13 +10,13 @@ use aya_ebpf::{
 };
 use common::{
     Hook, Lane,
-    filter::{ATOMS, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS},
+    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, outcome},
     wire::{Path, mark},
 };
 
 use crate::{
-    draft::{CallDraft, TAIL, TEXT, transmit},
-    filter,
+    draft::{self, CallDraft, TAIL, TEXT, transmit},
+    executable, filter,
     kernel::{clamp, mask},
     program::sys_exit::DRAFT,
 };
@@ -37,10 +37,14 @@ struct Answers {
     may: u64,
     /// 1: all atoms that are joined to the one that comes hold.
     held: u64,
+    /// Where the paths are in the event, and the executable behind it; room for any two bits.
+    offsets: [u64; 4],
     /// 1: the name that the caller gave needs no folding, by path.
-    plain: [u64; PATHS],
+    plain: [u64; 4],
     /// The byte before the one that is looked at.
     before: u64,
+    /// 1: some step may have sent the event.
+    sent: u64,
 }
 
 /// An answer.
@@ -222,8 +226,9 @@ fn is_plain(bytes: Bytes, name: u64, answers: *mut Answers) -> bool {
     false
 }
 
+/// What becomes of an event: one of [`outcome`].
 #[inline(always)]
-fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> bool {
+fn outcome_of(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) -> u32 {
     // SAFETY: parts of a matcher and the answers of this CPU; the verifier checks each access.
     unsafe {
         let yes = &raw mut (*answers).yes;
@@ -250,7 +255,11 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
             yes.write_volatile(yes.read_volatile() | bit);
             may.write_volatile(may.read_volatile() | bit);
         }
+        let offsets = &raw mut (*answers).offsets;
+        let executable = usize::from(EXECUTABLE);
+        (&raw mut (*offsets)[executable]).write_volatile((executable::AT - CallDraft::<()>::START) as u64);
         for path in 0..PATHS {
+            (&raw mut (*offsets)[path]).write_volatile(u64::from(matcher.paths[path]));
             if matcher.paths[path] != 0 {
                 let subject = Subject::of(bytes, matcher.paths[path], fixed);
                 let plain = !subject.is_resolved() && is_plain(bytes, subject.name, answers);
@@ -262,12 +271,10 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
                 break;
             }
             let place = &matcher.places[at];
-            let (offset, plain) = if place.path == 0 {
-                (matcher.paths[0], (*answers).plain[0])
-            } else {
-                (matcher.paths[1], (*answers).plain[1])
-            };
-            let answer = Subject::of(bytes, offset, fixed).is_at(bytes, place, plain != 0);
+            let path = mask::<3>(u64::from(place.path)) as usize;
+            let offset = offsets.cast::<u64>().add(path).read_volatile();
+            let plain = (&raw const (*answers).plain).cast::<u64>().add(path).read_volatile();
+            let answer = Subject::of(bytes, offset as u32, fixed).is_at(bytes, place, plain != 0);
             let bit = 1 << mask::<63>(u64::from(place.bit));
             if answer == Answer::Yes {
                 yes.write_volatile(yes.read_volatile() | bit);
@@ -276,20 +283,33 @@ fn discards(bytes: Bytes, fixed: u64, matcher: &Matcher, answers: *mut Answers) 
                 may.write_volatile(may.read_volatile() | bit);
             }
         }
+        let sent = &raw mut (*answers).sent;
+        sent.write_volatile(0);
         for at in 0..STEPS {
             if at as u32 >= matcher.step_count {
                 break;
             }
             let step = &matcher.steps[at];
             let (yes, may) = (yes.read_volatile(), may.read_volatile());
-            // what sends is content with what may be; what discards is not
-            let (with, without) = if step.sends != 0 { (may, yes) } else { (yes, may) };
-            if step.with & !with == 0 && step.without & without == 0 {
-                return step.sends == 0;
+            if step.partly == 0 && step.with & !yes == 0 && step.without & may == 0 {
+                return unless_sent(step.outcome, sent);
+            }
+            if step.outcome != outcome::DISCARD && step.with & !may == 0 && step.without & yes == 0 {
+                sent.write_volatile(1);
             }
         }
-        matcher.sends == 0
+        unless_sent(matcher.otherwise, sent)
     }
+}
+
+/// What may have been sent already is not discarded.
+///
+/// # Safety
+/// `sent` is a part of the answers of this CPU.
+#[inline(always)]
+unsafe fn unless_sent(it: u32, sent: *const u64) -> u32 {
+    // SAFETY: the caller's part.
+    if it == outcome::DISCARD && unsafe { sent.read_volatile() } != 0 { outcome::SEND } else { it }
 }
 
 #[inline(always)]
@@ -306,14 +326,18 @@ fn judge() {
         let fixed = mask::<0x7ff>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));
         let kind = mask::<127>(u64::from((*draft).prefix.kind)) as u32;
         let matcher = MATCHERS.get(filter::index() * KINDS as u32 + kind);
-        if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0))
-            && discards(bytes, fixed, matcher, answers)
-        {
+        let mut outcome = outcome::SEND;
+        if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0)) {
+            outcome = outcome_of(bytes, fixed, matcher, answers);
+        }
+        if outcome == outcome::DISCARD {
             filter::count(Hook::SysExit, |counts| counts.filtered += 1);
             return;
         }
         let is_bulk = read_volatile(&raw const (*draft).state[CallDraft::<()>::LANE]) != 0;
-        let lane = if is_bulk { Lane::Bulk } else { Lane::Critical };
+        // alerts about files must not push out what the critical lane is for
+        let is_urgent = outcome == outcome::ALERT && draft::is_critical_lane_half_empty();
+        let lane = if is_bulk && !is_urgent { Lane::Bulk } else { Lane::Critical };
         transmit::<{ (TAIL + TEXT) as i32 }, _, _>(&mut *draft, fixed, Hook::SysExit, lane);
     }
 }

@@ -3,13 +3,17 @@
 use common::{
     Call, Kind,
     event::{Bpf, Kexec, ModuleLoad, ModuleUnload},
-    names::{BpfAttachType, BpfCommand, BpfMapType, BpfProgType, KexecFileFlags, KexecFlags, ModuleFlags, UnloadFlags},
+    names::{
+        BpfAttachType, BpfCommand, BpfMapType, BpfProgType, KexecFileFlags, KexecFlags, ModuleFlags, Touched,
+        UnloadFlags,
+    },
     wire::{Id, Name16, UNSET, User},
 };
 
 use crate::{
     draft::{ANY, NO_TEXT},
-    kernel::{self, Memory, load},
+    kernel::{self, Memory},
+    own::Object,
     path::{self, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
@@ -60,6 +64,13 @@ on_return!(kexec_fast, kexec_base, kexec_perf, kexec);
 /// MAP_GET_NEXT_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY, TASK_FD_QUERY, MAP_LOOKUP_AND_DELETE_ELEM, BTF_GET_NEXT_ID to
 /// MAP_DELETE_BATCH, LINK_GET_NEXT_ID, PROG_STREAM_READ_BY_FD.
 const QUIET: u64 = 0x20_8fb1_9c1e;
+/// Those of them that change a map or run a program: MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_TEST_RUN,
+/// MAP_LOOKUP_AND_DELETE_ELEM, MAP_LOOKUP_AND_DELETE_BATCH to MAP_DELETE_BATCH.
+const CHANGING: u64 = 0xe20_040c;
+/// Commands whose attributes begin with the descriptor of what they are about: MAP_LOOKUP_ELEM to MAP_GET_NEXT_KEY,
+/// PROG_TEST_RUN, OBJ_GET_INFO_BY_FD, MAP_LOOKUP_AND_DELETE_ELEM, MAP_FREEZE, LINK_CREATE, LINK_UPDATE, ITER_CREATE,
+/// LINK_DETACH, PROG_BIND_MAP.
+const FIRST: u64 = 0xe_3060_841e;
 const MAP_CREATE: u32 = 0;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
@@ -70,13 +81,46 @@ const PROG_GET_FD_BY_ID: u32 = 13;
 const MAP_GET_FD_BY_ID: u32 = 14;
 const RAW_TRACEPOINT_OPEN: u32 = 17;
 const BTF_GET_FD_BY_ID: u32 = 19;
+const MAP_LOOKUP_BATCH: u32 = 24;
+const MAP_DELETE_BATCH: u32 = 27;
 const LINK_CREATE: u32 = 28;
 const LINK_GET_FD_BY_ID: u32 = 30;
+
+/// What a command of bpf(2) is about. The kernel's own answer goes before the words of the caller.
+#[inline(always)]
+fn object<M: Memory>(it: &Return, command: u32) -> Object {
+    let makes =
+        matches!(command, MAP_CREATE | PROG_LOAD | OBJ_GET | PROG_GET_FD_BY_ID | MAP_GET_FD_BY_ID | LINK_GET_FD_BY_ID);
+    if makes && !it.is_error() {
+        return Object::of_file::<M>(file_of::<M>(it.task, it.ret as u32));
+    }
+    let offset = match command {
+        PROG_GET_FD_BY_ID | MAP_GET_FD_BY_ID | LINK_GET_FD_BY_ID => 0,
+        PROG_ATTACH => 4,
+        OBJ_PIN | RAW_TRACEPOINT_OPEN => 8,
+        MAP_LOOKUP_BATCH..=MAP_DELETE_BATCH => 36,
+        _ if command < 64 && FIRST >> command & 1 != 0 => 0,
+        _ => return Object::NONE,
+    };
+    let Some(word) = kernel::read_user::<u32>(it.arg::<1>().wrapping_add(offset)) else { return Object::NONE };
+    match command {
+        PROG_GET_FD_BY_ID => Object::of_number(Touched::PROGRAM, word),
+        MAP_GET_FD_BY_ID => Object::of_number(Touched::MAP, word),
+        LINK_GET_FD_BY_ID => Object::of_number(Touched::LINK, word),
+        _ => Object::of_file::<M>(file_of::<M>(it.task, word)),
+    }
+}
 
 #[inline(always)]
 fn bpf<M: Memory>(it: &Return) {
     let command = it.arg::<0>() as u32;
-    if command < 64 && QUIET >> command & 1 != 0 && !it.is_error() {
+    let is_quiet = command < 64 && QUIET >> command & 1 != 0 && !it.is_error();
+    if is_quiet && CHANGING >> command & 1 == 0 {
+        return;
+    }
+    let object = object::<M>(it, command);
+    let touches = object.touched();
+    if is_quiet && touches == Touched::NOTHING {
         return;
     }
     it.tell::<M, Bpf>(Kind::Bpf, |draft, it| {
@@ -102,6 +146,7 @@ fn bpf<M: Memory>(it: &Return) {
             object_id: Id(UNSET),
             object_name: User(Name16::default()),
             place: NO_TEXT,
+            touches,
         };
         match command {
             PROG_LOAD => {
@@ -129,13 +174,9 @@ fn bpf<M: Memory>(it: &Return) {
             }
             _ => {}
         }
-        if !it.is_error() && (command == PROG_LOAD || command == MAP_CREATE) {
-            let object = load!(M, usize, file_of::<M>(it.task, it.ret as u32), file.private);
-            body.object_id = Id(if command == MAP_CREATE {
-                load!(M, u32, object, bpf_map.number)
-            } else {
-                load!(M, u32, load!(M, usize, object, bpf_prog.aux), bpf_prog_aux.number)
-            });
+        let is_new = !it.is_error() && (command == PROG_LOAD || command == MAP_CREATE);
+        if is_new || touches != Touched::NOTHING {
+            body.object_id = Id(object.number);
         }
         if command == OBJ_PIN || command == OBJ_GET || command == RAW_TRACEPOINT_OPEN {
             // both begin with a pointer to a string

@@ -9,6 +9,7 @@ use common::{
 
 use crate::{
     kernel::{self, Memory, layout, load},
+    own,
     program::{on_return, sys_exit::Return, trace::known_process},
 };
 
@@ -31,8 +32,15 @@ fn kill<M: Memory>(it: &Return) {
     if it.is(Call::Tkill) && tid == number_of::<M>(it.task) {
         return;
     }
-    it.tell::<M, Kill>(Kind::Kill, |draft, _| {
-        draft.body = Kill { target_pid: pid as i32, target_tid: Id(tid), signal: Signal(signal) };
+    it.tell::<M, Kill>(Kind::Kill, |draft, it| {
+        let touches = if it.is(Call::PidfdSendSignal) {
+            own::process(pid)
+        } else if it.is(Call::Tkill) {
+            own::process_as_named::<M>(it.task, tid)
+        } else {
+            own::receiver::<M>(it.task, pid as i32)
+        };
+        draft.body = Kill { target_pid: pid as i32, target_tid: Id(tid), signal: Signal(signal), touches };
     });
 }
 on_return!(kill_fast, kill_base, kill_perf, kill);

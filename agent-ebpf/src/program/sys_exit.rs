@@ -11,10 +11,14 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use common::{Call, Hook, Kind, Record, filter::KINDS};
+use common::{
+    Call, Hook, Kind, Record,
+    filter::{KINDS, matched},
+};
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
+    executable,
     filter::{self, Table, call_of},
     kernel::{Base, Fast, Memory, Registers, load},
     program::{file_setattr, open},
@@ -182,14 +186,19 @@ impl Return {
     #[inline(always)]
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
         const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
-        let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
+        let Some(slot) = DRAFT.get_ptr_mut(0) else { return };
         // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
-        let draft = unsafe { &mut *draft.cast::<CallDraft<R>>() };
+        let draft = unsafe { &mut *slot.cast::<CallDraft<R>>() };
         let call = Call::from_number(self.call).unwrap_or(Call::None);
         draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
         fill(draft, self);
-        if filter::is_matched(kind) {
+        let matched = filter::matched(kind);
+        if matched != matched::NO {
             draft.hand_over(kind.lane());
+            if matched == matched::WITH_EXECUTABLE {
+                // SAFETY: the slot of the draft.
+                unsafe { executable::put::<M>(slot.cast(), CallDraft::<R>::FIXED as u64, self.task) };
+            }
             // SAFETY: the program array holds programs of this tracepoint only.
             unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), JUDGE) };
             // still here: there is no such program

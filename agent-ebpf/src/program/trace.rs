@@ -4,13 +4,14 @@ use common::{
     Call, Kind,
     event::{PerfEventOpen, Pidfd, ProcessVm, Ptrace},
     filter::class,
-    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest},
+    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest, Touched},
     wire::{Id, UNSET, User, Wide},
 };
 
 use crate::{
     filter,
     kernel::{self, Memory, layout, load},
+    own,
     path::{self, Subject, file_of},
     program::{on_return, sys_exit::Return},
 };
@@ -51,6 +52,11 @@ fn ptrace<M: Memory>(it: &Return) {
             request: PtraceRequest(request as u32),
             target_pid: Id(if request == TRACEME { UNSET } else { it.arg::<1>() as u32 }),
             address: Wide::from(it.arg::<2>()),
+            touches: if request == TRACEME {
+                Touched::NOTHING
+            } else {
+                own::process_as_named::<M>(it.task, it.arg::<1>() as u32)
+            },
         };
     });
 }
@@ -68,15 +74,19 @@ fn process_vm<M: Memory>(it: &Return) {
             kernel::read_user::<[u64; 2]>(list)
         };
         let [address, length] = part.unwrap_or([u64::MAX; 2]);
-        let target = match it.arg::<0>() as u32 {
-            descriptor if advises => known_process::<M>(it, descriptor),
-            pid => pid,
+        let (target, touches) = if advises {
+            let pid = known_process::<M>(it, it.arg::<0>() as u32);
+            (pid, own::process(pid))
+        } else {
+            let pid = it.arg::<0>() as u32;
+            (pid, own::process_as_named::<M>(it.task, pid))
         };
         draft.body = ProcessVm {
             target_pid: Id(target),
             address: User(Wide::from(address)),
             length: User(Wide::from(length)),
             advice: Id(if advises { it.arg::<3>() as u32 } else { UNSET }),
+            touches,
         };
     });
 }
@@ -93,7 +103,9 @@ fn pidfd<M: Memory>(it: &Return) {
     it.tell::<M, Pidfd>(Kind::Pidfd, |draft, it| {
         let opens = it.is(Call::PidfdOpen);
         let first = it.arg::<0>() as u32;
-        draft.body.target_pid = Id(if opens { first } else { known_process::<M>(it, first) });
+        let target = if opens { first } else { known_process::<M>(it, first) };
+        draft.body.target_pid = Id(target);
+        draft.body.touches = if opens { own::process_as_named::<M>(it.task, first) } else { own::process(target) };
         draft.body.target_fd = Id(if opens { UNSET } else { it.arg::<1>() as u32 });
         draft.body.flags = PidfdFlags(it.arg::<1>() as u32 * u32::from(opens));
         let taken = !opens && !it.is_error();

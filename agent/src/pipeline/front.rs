@@ -37,6 +37,8 @@ pub struct Front {
     stamp: Stamp,
     offset: i64,
     tally: Tally,
+    /// What the kernel half said when it was asked last.
+    told: Marks,
     /// The last event of each CPU from a kernel half that handed over, if it came shortly before: the next one may have
     /// told it, too.
     seam: BTreeMap<u32, Vec<u64>>,
@@ -69,6 +71,7 @@ impl Front {
             stamp,
             offset: now.offset(),
             tally,
+            told: Marks::default(),
             seam: BTreeMap::new(),
             published: (Instant::now(), 0),
         }
@@ -205,7 +208,7 @@ impl Front {
     /// Closes the account of a batch. `sequences`: see [`Front::sequences`]; `empty`: all events before are taken.
     pub fn close(&mut self, sequences: Vec<u64>, empty: bool) -> Result<Closed, SourceError> {
         // the counts last: of every gap that shows, the loss is counted by now
-        let marks = self.marks(sequences)?;
+        let marks = self.ask(sequences)?;
         let load = self.source.kernel().map(|kernel| u64::from(kernel.load()));
         let mut closed = self.tally.close(marks, empty);
         closed.load = load;
@@ -215,7 +218,12 @@ impl Front {
         Ok(closed)
     }
 
-    fn marks(&self, sequences: Vec<u64>) -> Result<Marks, SourceError> {
+    /// Asks the kernel half for its counts. They are published until it is asked again.
+    pub fn refresh(&mut self) -> Result<(), SourceError> {
+        self.ask(Vec::new()).map(drop)
+    }
+
+    fn ask(&mut self, sequences: Vec<u64>) -> Result<Marks, SourceError> {
         let Some(kernel) = self.source.kernel() else { return Ok(Marks { sequences, ..Marks::default() }) };
         let sum = |counts: Vec<Counts>| {
             counts.iter().fold(Counts::default(), |sum, it| Counts {
@@ -228,7 +236,8 @@ impl Front {
             })
         };
         let counts = kernel.counts()?.into_iter().map(|(hook, counts)| (hook, sum(counts))).collect();
-        Ok(Marks { counts, sequences, skipped: kernel.skipped() })
+        self.told = Marks { counts, sequences, skipped: kernel.skipped() };
+        Ok(self.told.clone())
     }
 
     /// Publishes the state for `status`.
@@ -236,7 +245,7 @@ impl Front {
         let (since, before) = self.published;
         let age = since.elapsed();
         let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-        self.source.kernel().inspect(|kernel| describe(kernel, &mut status));
+        self.source.kernel().inspect(|kernel| describe(kernel, &self.told, &mut status));
         status.total = self.tally.total;
         if age >= RATE_AGE {
             status.rate = (self.tally.total.received - before) * 1000 / (age.as_millis() as u64);

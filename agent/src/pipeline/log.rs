@@ -3,7 +3,8 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, SealError, Sealer, State, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, Receipt, SealError, Sealer, State,
+    Vkey,
     batch::LineError,
     enrol::{self, EnrolError, Enrolment},
     state::RecoverError,
@@ -187,7 +188,7 @@ impl Log {
         log.keys.keep_note(&note)?;
         let line = enrol::genesis_line(&note);
         log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
-        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), now)?;
+        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), &[], now)?;
         log.store()?;
         Ok(note)
     }
@@ -273,6 +274,7 @@ impl Log {
         account: &Closed,
         policy: [u8; 32],
         gaps: Vec<Gap>,
+        receipts: &[Receipt],
         now: Now,
     ) -> Result<(), LogError> {
         self.gaps.extend(gaps);
@@ -293,7 +295,7 @@ impl Log {
             accounts: sorted(&account.accounts),
             lost: account.lost,
             gaps: std::mem::take(&mut self.gaps),
-            receipts: Vec::new(),
+            receipts: receipts.iter().map(ToString::to_string).collect(),
             extensions: Vec::new(),
         };
         let sealed = match new {

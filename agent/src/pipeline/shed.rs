@@ -78,6 +78,9 @@ impl Shed {
         time: &str,
         tally: &mut Tally,
     ) -> (bool, Option<Own>) {
+        if self.budget == 0 && !self.is_pressed() {
+            return (false, None);
+        }
         let event = &record.event;
         let denied = matches!(errno::name(event.header.ret), Some("EACCES" | "EPERM"));
         let may = judgement.verdict == Verdict::Keep && event.kind().lane() == Lane::Bulk && !denied;

@@ -3,7 +3,7 @@
 use common::filter::Counts;
 use serde::{Deserialize, Serialize};
 
-use super::tally::Total;
+use super::tally::{Marks, Total};
 use crate::source::{
     Kernel,
     hooks::{Entry, Program},
@@ -69,14 +69,11 @@ pub struct Status {
 }
 
 /// Fills in the kernel half's part of the state.
-pub(super) fn describe(kernel: &Kernel, status: &mut Status) {
+pub(super) fn describe(kernel: &Kernel, marks: &Marks, status: &mut Status) {
     kernel.family().name().clone_into(&mut status.family);
     status.hooks = hook_status(kernel);
-    status.skipped = kernel.skipped();
-    match kernel.counts() {
-        Ok(counts) => status.counts = counts.iter().map(|(hook, counts)| HookCounts::of(hook.name(), counts)).collect(),
-        Err(error) => tracing::warn!(%error, "the counts of the kernel half cannot be read"),
-    }
+    status.skipped = marks.skipped;
+    status.counts = marks.counts.iter().map(|(hook, counts)| HookCounts::of(hook.name(), counts)).collect();
 }
 
 /// Where a program sits, in words.
@@ -100,16 +97,9 @@ fn hook_status(kernel: &Kernel) -> Vec<HookStatus> {
 }
 
 impl HookCounts {
-    /// The sum over all CPUs.
-    pub fn of(hook: &str, counts: &[Counts]) -> Self {
-        let sum = |part: fn(&Counts) -> u64| counts.iter().map(part).sum();
-        Self {
-            hook: hook.to_owned(),
-            seen: sum(|it| it.seen),
-            filtered: sum(|it| it.filtered),
-            sent: sum(|it| it.sent),
-            lost: sum(|it| it.lost),
-            truncated: sum(|it| it.truncated),
-        }
+    /// Those of a hook, over all CPUs.
+    pub fn of(hook: &str, counts: &Counts) -> Self {
+        let Counts { seen, filtered, sent, lost, truncated, .. } = *counts;
+        Self { hook: hook.to_owned(), seen, filtered, sent, lost, truncated }
     }
 }

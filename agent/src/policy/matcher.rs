@@ -1,16 +1,16 @@
 //! The rules of a kind as questions and steps that the kernel half asks itself (see [`common::filter::Matcher`]).
 //!
-//! A test of a field that lies at a fixed place of the event becomes atoms, one of a path becomes places; all others
-//! are left open: their answer is never certain. Each rule becomes as many steps as its condition has alternatives, in
-//! the order of the rules. A rule with too many of them sends whatever may match it, or discards nothing.
+//! A test of a field that lies at a fixed place of the event becomes atoms, one of a path or of the executable becomes
+//! places; all others are left open: their answer is never certain. Each rule becomes as many steps as its condition has
+//! alternatives, in the order of the rules. A rule with too many of them sends whatever may match it, or discards nothing.
 
 mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    Kind,
-    filter::{ATOMS, Atom, Matcher, PATHS, PLACES, Place, STEPS, Step},
+    Kind, Lane,
+    filter::{ATOMS, Atom, EXECUTABLE, Matcher, PATHS, PLACES, Place, STEPS, Step, outcome},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     compile::KindRules,
     eval::{Check, Expr, Operand, Test},
 };
-use crate::record::{Slot, Verdict};
+use crate::record::{ContextField, Slot, Verdict};
 use answer::{body, numbers, place};
 
 /// A rule may have this many alternatives.
@@ -52,43 +52,57 @@ struct Compiler {
     paths: Vec<usize>,
 }
 
-/// What the kernel half asks about the events of a kind; `None` when it could discard nothing by it.
+/// A rule in one of its alternatives.
+#[derive(Debug, PartialEq)]
+struct Alternative {
+    term: Term,
+    /// There is more to it that cannot be asked.
+    partly: bool,
+    /// One of [`outcome`].
+    outcome: u32,
+}
+
+/// What the kernel half asks about the events of a kind; `None` when it could neither discard any by it nor prefer any.
 pub(super) fn compile(policy: &Policy, kind: Kind, rules: &KindRules) -> Option<Box<Matcher>> {
+    // alerts of the critical lane have their place in it anyway
+    let outcome_of = |verdict| match verdict {
+        Verdict::Drop => outcome::DISCARD,
+        Verdict::Alert if kind.lane() == Lane::Bulk => outcome::ALERT,
+        _ => outcome::SEND,
+    };
     let mut compiler = Compiler::default();
-    let mut steps: Vec<(Term, bool)> = Vec::new();
-    let mut sends = policy.default != Verdict::Drop;
+    let mut steps: Vec<Alternative> = Vec::new();
+    let mut otherwise = outcome_of(policy.default);
+    // set when a rule may keep anything: nothing behind it can be discarded
+    let mut keeps_all = false;
     for (at, expr) in &rules.rules {
-        let keeps = policy.rules[*at].verdict != Verdict::Drop;
-        let formula = compiler.formula(kind, expr);
-        let mut terms =
-            self::terms(&formula, true).unwrap_or_else(|| if keeps { vec![Term::new()] } else { Vec::new() });
-        terms = terms.into_iter().filter_map(|term| compiler.settled(term)).collect();
-        let open = |at: &usize| compiler.questions[*at].is_open();
-        if keeps {
-            for term in &mut terms {
-                term.retain(|at, _| !open(at));
-            }
-        } else {
-            terms.retain(|term| !term.keys().any(open));
-        }
-        if terms.iter().any(BTreeMap::is_empty) {
-            sends = keeps;
+        let mut outcome = outcome_of(policy.rules[*at].verdict);
+        let found = compiler.alternatives(kind, expr, outcome);
+        if found.iter().any(|it| it.term.is_empty() && !it.partly) {
+            otherwise = outcome;
             break;
         }
-        steps.extend(terms.into_iter().map(|term| (term, keeps)));
+        if keeps_all && outcome == outcome::DISCARD {
+            outcome = outcome::SEND;
+        }
+        keeps_all |= found.iter().any(|it| it.term.is_empty());
+        steps.extend(found.into_iter().map(|it| Alternative { outcome, ..it }));
         if steps.len() > STEPS {
             steps.truncate(STEPS);
-            sends = true;
+            otherwise = outcome::SEND;
             break;
         }
     }
-    while steps.last().is_some_and(|(_, it)| *it == sends) {
+    if keeps_all && otherwise == outcome::DISCARD {
+        otherwise = outcome::SEND;
+    }
+    while steps.last().is_some_and(|it| it.outcome == otherwise) {
         steps.pop();
     }
-    if steps.iter().all(|(_, sends)| *sends) && sends {
+    if steps.iter().all(|it| it.outcome == outcome::SEND) && otherwise == outcome::SEND {
         return None;
     }
-    Some(compiler.matcher(&steps, sends))
+    Some(compiler.matcher(&steps, otherwise))
 }
 
 /// The names of fields that rules of a kind test and the kernel half cannot.
@@ -172,6 +186,27 @@ impl Compiler {
         }
     }
 
+    /// The alternatives of a rule, without what cannot be asked: an event that may be kept is asked for less, one that is
+    /// to be discarded must be known.
+    fn alternatives(&mut self, kind: Kind, expr: &Expr, outcome: u32) -> Vec<Alternative> {
+        let keeps = outcome != outcome::DISCARD;
+        let formula = self.formula(kind, expr);
+        let Some(terms) = terms(&formula, true) else {
+            let whatever = Alternative { term: Term::new(), partly: true, outcome };
+            return if keeps { vec![whatever] } else { Vec::new() };
+        };
+        let mut found = Vec::new();
+        for term in terms.into_iter().filter_map(|term| self.settled(term)) {
+            let all = term.len();
+            let term: Term = term.into_iter().filter(|(at, _)| !self.questions[*at].is_open()).collect();
+            let partly = term.len() < all;
+            if keeps || !partly {
+                found.push(Alternative { term, partly, outcome });
+            }
+        }
+        found
+    }
+
     fn test(&mut self, kind: Kind, test: &Test) -> Formula {
         let answers: Vec<_> = test.checks.iter().map(|check| self.question(kind, test.operand, check)).collect();
         let formula = if test.all {
@@ -211,6 +246,7 @@ impl Compiler {
     /// A check of a field as a question.
     fn question(&mut self, kind: Kind, operand: Operand, check: &Check) -> Question {
         let found = match operand {
+            Operand::Field(Slot::Context(ContextField::ProcessExe)) => places(check, EXECUTABLE),
             Operand::Field(slot) => {
                 numbers(kind, slot, check).map(|numbers| Question { numbers, ..Question::default() })
             }
@@ -220,28 +256,20 @@ impl Compiler {
         found.unwrap_or_else(Question::open)
     }
 
+    /// A check of a path that starts at an offset of the event.
     fn place(&mut self, offset: usize, check: &Check) -> Option<Question> {
-        let mut places = match check {
-            Check::Text(pattern) => vec![place(pattern)?],
-            Check::Texts(texts) => texts.patterns().map(place).collect::<Option<_>>()?,
-            _ => return None,
-        };
-        let at = self.paths.iter().position(|it| *it == offset).or_else(|| {
-            (self.paths.len() < PATHS).then(|| {
-                self.paths.push(offset);
-                self.paths.len() - 1
-            })
-        })?;
-        for place in &mut *places {
-            place.path = at as u8;
+        let at = self.paths.iter().position(|it| *it == offset).unwrap_or(self.paths.len());
+        let question = places(check, u8::try_from(at).ok().filter(|at| usize::from(*at) < PATHS)?)?;
+        if at == self.paths.len() {
+            self.paths.push(offset);
         }
-        Some(Question { places, ..Question::default() })
+        Some(question)
     }
 
     /// Puts in what the steps ask. A question for which there is no room is left open.
-    fn matcher(&self, steps: &[(Term, bool)], sends: bool) -> Box<Matcher> {
+    fn matcher(&self, steps: &[Alternative], otherwise: u32) -> Box<Matcher> {
         let mut matcher = Box::<Matcher>::default();
-        let asked: BTreeSet<_> = steps.iter().flat_map(|(term, _)| term.keys().copied()).collect();
+        let asked: BTreeSet<_> = steps.iter().flat_map(|it| it.term.keys().copied()).collect();
         let (mut atoms, mut places) = (Vec::new(), Vec::new());
         let mut bits = BTreeMap::new();
         for (bit, at) in asked.into_iter().enumerate().take(u64::BITS as usize) {
@@ -262,22 +290,21 @@ impl Compiler {
             bits.insert(at, bit);
         }
         let mut taken = Vec::new();
-        for (term, sends) in steps {
-            let mut step = Step { sends: u64::from(*sends), ..Step::default() };
-            let mut known = true;
+        for Alternative { term, partly, outcome } in steps {
+            let mut step = Step { outcome: *outcome, partly: (*partly).into(), ..Step::default() };
             for (at, wanted) in term {
                 match (bits.get(at), wanted) {
                     (Some(bit), true) => step.with |= 1 << bit,
                     (Some(bit), false) => step.without |= 1 << bit,
-                    (None, _) => known = false,
+                    (None, _) => step.partly = 1,
                 }
             }
             // with a question that finds no room: what sends asks for less, what discards is not taken
-            if known || *sends {
+            if step.partly == 0 || *outcome != outcome::DISCARD {
                 taken.push(step);
             }
         }
-        matcher.sends = u32::from(sends);
+        matcher.otherwise = otherwise;
         matcher.atom_count = atoms.len() as u32;
         matcher.place_count = places.len() as u32;
         matcher.step_count = taken.len() as u32;
@@ -289,4 +316,17 @@ impl Compiler {
         }
         matcher
     }
+}
+
+/// A check of a path as a question. `path`: which one, see [`Place::path`].
+fn places(check: &Check, path: u8) -> Option<Question> {
+    let mut places = match check {
+        Check::Text(pattern) => vec![place(pattern)?],
+        Check::Texts(texts) => texts.patterns().map(place).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    for place in &mut *places {
+        place.path = path;
+    }
+    Some(Question { places, ..Question::default() })
 }

@@ -166,7 +166,8 @@ impl Policy {
         Call::ALL.iter().copied().filter(|call| kinds(*call).into_iter().any(|kind| makes(*call, kind))).collect()
     }
 
-    /// What the kernel half asks of the events of each kind before it sends them, where that can spare any.
+    /// What the kernel half asks of the events of each kind before it sends them, where that can spare any, or find the
+    /// alerts among many.
     pub fn matchers(&self) -> Vec<(Kind, Box<Matcher>)> {
         let matcher = |kind: &Kind| Some((*kind, matcher::compile(self, *kind, self.kind(*kind))?));
         Kind::ALL.iter().filter_map(matcher).collect()
@@ -196,7 +197,8 @@ pub struct Share<'p> {
     pub wanted: u8,
     /// The rules that look at this kind, first match first.
     pub rules: Vec<&'p str>,
-    /// Numbers, paths and steps by which the kernel half discards single events of these classes, if it can.
+    /// Numbers, paths and steps by which the kernel half discards single events of these classes, or knows alerts, if it
+    /// can.
     pub matched: Option<[u32; 3]>,
     /// Fields that rules test and only the user half can.
     pub open: BTreeSet<String>,
@@ -215,7 +217,10 @@ impl fmt::Display for Share<'_> {
             write!(f, "; rules: {}", self.rules.join(", "))?;
         }
         if let (Some([atoms, places, steps]), true) = (self.matched, self.wanted != 0) {
-            write!(f, "; of these the kernel drops what {atoms} numbers and {places} paths decide in {steps} steps")?;
+            write!(
+                f,
+                "; of these the kernel sorts out what {atoms} numbers and {places} paths decide in {steps} steps"
+            )?;
             if !self.open.is_empty() {
                 let open: Vec<_> = self.open.iter().map(String::as_str).collect();
                 write!(f, ", without a look at {}", open.join(", "))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use common::Kind;
 
-use super::{Level, Rule, condition::Condition};
+use super::{Level, OWN_RULES, Rule, condition::Condition};
 use crate::{
     document::{Data, Key, Node, Place, Report},
     record::Verdict,
@@ -35,8 +35,8 @@ pub(super) struct WrittenRule<'n> {
     pub condition: Condition,
 }
 
-/// Reads a document. What cannot be read is reported and left out.
-pub(super) fn read<'n>(document: &'n Node, report: &mut Report) -> Written<'n> {
+/// Reads a document. What cannot be read is reported and left out. `is_own`: of the agent itself.
+pub(super) fn read<'n>(document: &'n Node, is_own: bool, report: &mut Report) -> Written<'n> {
     let mut written = Written { lists: BTreeMap::new(), rules: Vec::new(), default: None };
     let Data::Map(entries) = &document.data else {
         report.hint(
@@ -57,7 +57,7 @@ pub(super) fn read<'n>(document: &'n Node, report: &mut Report) -> Written<'n> {
             "rules" => {
                 let Some(nodes) = list(node, "rules", report) else { continue };
                 for node in nodes.iter().take(RULE_LIMIT) {
-                    written.rules.extend(rule(node, report));
+                    written.rules.extend(rule(node, is_own, report));
                 }
                 if let Some(node) = nodes.get(RULE_LIMIT) {
                     report.add(node.place, format!("a policy has at most {RULE_LIMIT} rules"));
@@ -106,12 +106,12 @@ fn list<'n>(node: &'n Node, name: &str, report: &mut Report) -> Option<&'n [Node
     None
 }
 
-fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
+fn rule<'n>(node: &'n Node, is_own: bool, report: &mut Report) -> Option<WrittenRule<'n>> {
     let Data::Map(entries) = &node.data else {
         report.add(node.place, format!("a rule must be a map, not {}", node.shape()));
         return None;
     };
-    let id = id(node, report);
+    let id = id(node, is_own, report);
     let named = format!("rule \"{}\"", id.as_deref().unwrap_or("?"));
     let mut rule = Rule { id: id.unwrap_or_default(), ..Rule::default() };
     let mut kinds = None;
@@ -167,7 +167,7 @@ fn rule<'n>(node: &'n Node, report: &mut Report) -> Option<WrittenRule<'n>> {
     Some(WrittenRule { rule, place: node.place, kinds, selections, condition })
 }
 
-fn id(node: &Node, report: &mut Report) -> Option<String> {
+fn id(node: &Node, is_own: bool, report: &mut Report) -> Option<String> {
     let Some(id) = node.find("id") else {
         report.hint(node.place, "a rule has no id", "write \"id: some-name\"");
         return None;
@@ -177,8 +177,14 @@ fn id(node: &Node, report: &mut Report) -> Option<String> {
             && it.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b))
     };
     let text = id.scalar().filter(valid);
-    if text.is_none() {
-        report.hint(id.place, "this cannot be the id of a rule", "use up to 64 of a-z, 0-9, . and -");
+    match text {
+        None => report.hint(id.place, "this cannot be the id of a rule", "use up to 64 of a-z, 0-9, . and -"),
+        Some(text) if text.starts_with(OWN_RULES) && !is_own => report.hint(
+            id.place,
+            format!("rule \"{text}\": an id that begins with \"{OWN_RULES}\" is for the rules of the agent itself"),
+            "begin it with another word",
+        ),
+        Some(_) => {}
     }
     text.map(str::to_owned)
 }

@@ -28,12 +28,7 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) => plain(value, out),
         Value::Text(it) => text(it, out),
         Value::Addr(it) => addr(it, out),
-        Value::Path(it) if it.name.is_empty() && !it.is_detached() => path_text(it, out),
-        Value::Path(_) => {
-            let mut bytes = Vec::with_capacity(256);
-            plain(value, &mut bytes);
-            text(&bytes, out);
-        }
+        Value::Path(it) => path_text(it, out),
         // names and digits of ours: nothing to escape
         Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => quoted(value, out),
     }
@@ -135,7 +130,7 @@ fn path(path: PathParts<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a resolved path as a JSON string without a copy where no component needs escapes.
+/// Writes a path as a JSON string, without a copy where nothing of it needs escapes.
 fn path_text(parts: PathParts<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(b'"');

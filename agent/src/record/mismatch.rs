@@ -19,8 +19,9 @@ fn takes_entry(kind: Kind, field: &str) -> bool {
 /// The fields whose two names differ, with both.
 pub fn mismatches<'a>(record: &Record<'a>) -> impl Iterator<Item = (&'static str, PathParts<'a>)> + use<'a> {
     let (event, kind) = (record.event, record.event.kind());
-    kind.fields().iter().enumerate().filter_map(move |(at, field)| match event.body_value(at) {
-        Value::Path(path) if path.differs() && takes_entry(kind, field.name) => Some((field.name, path)),
+    let entries = kind.fields().iter().enumerate().filter(move |(_, field)| takes_entry(kind, field.name));
+    entries.filter_map(move |(at, field)| match event.body_value(at) {
+        Value::Path(path) if path.differs() => Some((field.name, path)),
         _ => None,
     })
 }

@@ -131,7 +131,7 @@ impl FileSink {
     /// Appends the batches; durable when delivered.
     pub async fn send(&mut self, batches: &[Batch]) -> Outcome {
         match self.append(batches.to_vec()).await {
-            Ok(note) => Outcome::Delivered { note },
+            Ok(note) => Outcome::Delivered { note, receipt: None },
             Err(error) => Outcome::Retry { after: None, why: error.to_string() },
         }
     }

@@ -22,7 +22,7 @@ pub use body::Encoding;
 /// Most batches in one request, whatever their size.
 const BATCHES_MAX: usize = 1000;
 /// How much of an answer is read: enough for its reason, never what a stranger likes to send.
-const ANSWER_MAX: usize = 1024;
+const ANSWER_MAX: usize = 4096;
 /// Largest token.
 const TOKEN_MAX: usize = 8192;
 
@@ -121,6 +121,7 @@ pub struct HttpSink {
     config: HttpConfig,
     url: reqwest::Url,
     headers: HeaderMap,
+    origin: String,
     origin_hash: String,
     encoding: Encoding,
     client: Option<client::Client>,
@@ -142,7 +143,8 @@ impl HttpSink {
         headers.insert("content-type", HeaderValue::from_static("application/x-ndjson"));
         let hash: [u8; 32] = Sha256::digest(origin.as_bytes()).into();
         let origin_hash = format!("{:032x}", hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half)));
-        Ok(Self { name, encoding: config.encoding, config, url, headers, origin_hash, client: None })
+        let origin = origin.to_owned();
+        Ok(Self { name, encoding: config.encoding, config, url, headers, origin, origin_hash, client: None })
     }
 
     /// Its name.
@@ -182,7 +184,7 @@ impl HttpSink {
 
     async fn post(&mut self, batches: &[Batch]) -> Result<Meaning, HttpError> {
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
-            return Ok(Meaning::Outcome(Outcome::Delivered { note: None }));
+            return Ok(Meaning::Outcome(Outcome::Delivered { note: None, receipt: None }));
         };
         let range = format!("{}-{}", first.number, last.number);
         let key = format!("{}:{range}", self.origin_hash);
@@ -202,7 +204,7 @@ impl HttpSink {
             .header("x-sigtrail-batch", range)
             .body(body.bytes);
         let meaning = match request.send().await {
-            Ok(response) => answer::read(response, &key).await,
+            Ok(response) => answer::read(response, &key, &self.origin).await,
             Err(error) => Meaning::Outcome(Outcome::Retry { after: None, why: client::explain(error) }),
         };
         // After trouble, certificates are read anew: they may be what was wrong.

@@ -303,11 +303,14 @@ impl Kernel {
     }
 
     /// Times that the kernel skipped a program because one was running already on that CPU (`recursion_misses`): the
-    /// events of those times are lost without another trace.
+    /// events of those times are lost without another trace. Programs that sit on a hook are asked: the kernel does not
+    /// look before a jump from one to another, so the others are never skipped.
     pub fn skipped(&self) -> u64 {
+        let sits = |it: &&hooks::Program| it.entry.slot().is_none();
         // a skip of this one costs a detail and no event
-        let running = self.programs.iter().filter(|(name, _)| *name != hooks::BINPRM);
-        running.map(|(_, program)| misses(program).unwrap_or(0)).sum()
+        let counted = hooks::LSM.iter().chain(hooks::PROGRAMS).filter(sits).filter(|it| it.name != hooks::BINPRM);
+        let programs = counted.filter_map(|it| self.programs.get(it.name));
+        programs.map(|program| misses(program).unwrap_or(0)).sum()
     }
 
     /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.

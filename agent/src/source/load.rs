@@ -144,7 +144,8 @@ fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> R
 }
 
 /// The maps that the user half reads or writes.
-const MAPS: [&str; 8] = ["CRITICAL", "BULK", CONTROL, "MATCHERS", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
+const MAPS: [&str; 10] =
+    ["CRITICAL", "BULK", CONTROL, "MATCHERS", "OWN", "EXECUTABLES", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
 
 impl Kernel {
     /// The parts of a kernel half that are read from its maps.
@@ -162,8 +163,13 @@ impl Kernel {
         let critical: RingBuf<MapData> = of_type("CRITICAL", take("CRITICAL")?)?;
         let bulk: RingBuf<MapData> = of_type("BULK", take("BULK")?)?;
         let lanes = Lanes::new((critical, options.backlog_bytes / 2), (bulk, options.backlog_bytes));
-        let steering = Steering::new(of_type(CONTROL, take(CONTROL)?)?, of_type("MATCHERS", take("MATCHERS")?)?)
-            .map_err(|error| SourceError::Map(CONTROL, error))?;
+        let steering = Steering::new(
+            of_type(CONTROL, take(CONTROL)?)?,
+            of_type("MATCHERS", take("MATCHERS")?)?,
+            of_type("OWN", take("OWN")?)?,
+            of_type("EXECUTABLES", take("EXECUTABLES")?)?,
+        )
+        .map_err(|error| SourceError::Map(CONTROL, error))?;
         let sequences = take("SEQUENCE")?;
         let Map::PerCpuArray(data) = &sequences else { return Err(SourceError::Missing("SEQUENCE")) };
         let load = data.info().map_err(|error| SourceError::Map("SEQUENCE", error))?.id();
@@ -253,6 +259,7 @@ impl Kernel {
             }
             kernel.unpinned = Some(why);
         }
+        kernel.claim();
         Ok(kernel)
     }
 
@@ -277,6 +284,7 @@ impl Kernel {
         if let Some(why) = naming.refused {
             tracing::warn!(why, "a program cannot be pinned: it ends with this run");
         }
+        self.claim();
         Ok(())
     }
 
@@ -320,6 +328,7 @@ impl Kernel {
             kernel.attached.push(Attached { program: *program, failed });
         }
         kernel.missing.clone_from(&plan.missing);
+        kernel.claim();
         Ok(kernel)
     }
 
@@ -395,7 +404,7 @@ impl Kernel {
         if self.is_pinned() { self.name_again() } else { Ok(()) }
     }
 
-    fn program_mut(&mut self, name: &str) -> Option<&mut AyaProgram> {
+    pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut AyaProgram> {
         let full = self.object_name(name);
         let loaded = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(&full));
         loaded.or_else(|| self.there.get_mut(name))

@@ -1,16 +1,19 @@
 //! What the running kernel half is told: which events are wanted, whose are left out, and when they are ours.
 
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
     call::LACKING,
-    filter::{Control, Filter, KINDS, Matcher, class},
+    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class, matched},
+    names::Touched,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Words of a [`Control`] and of a [`Matcher`].
 const WORDS: usize = size_of::<Control>() / 8;
 const MATCHER_WORDS: usize = size_of::<Matcher>() / 8;
+/// Words of 32 bits of an [`Executable`].
+const EXECUTABLE_WORDS: usize = size_of::<Executable>() / 4;
 
 /// Which events the kernel half shall send.
 #[derive(Clone, Debug)]
@@ -49,10 +52,12 @@ impl Wanted {
     }
 }
 
-/// The map of the kernel half that holds its [`Control`], and what is in it.
+/// The map of the kernel half that holds its [`Control`], and what is in it; the maps beside it that it looks into.
 pub struct Steering {
     map: Array<MapData, [u64; WORDS]>,
     matchers: Array<MapData, [u64; MATCHER_WORDS]>,
+    own: HashMap<MapData, Own, u32>,
+    executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
     control: Control,
 }
 
@@ -61,9 +66,29 @@ impl Steering {
     pub fn new(
         map: Array<MapData, [u64; WORDS]>,
         matchers: Array<MapData, [u64; MATCHER_WORDS]>,
+        own: HashMap<MapData, Own, u32>,
+        executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
     ) -> Result<Self, MapError> {
         let control = Control::read_from_bytes(map.get(&0, 0)?.as_bytes()).unwrap_or_default();
-        Ok(Self { map, matchers, control })
+        Ok(Self { map, matchers, own, executables, control })
+    }
+
+    /// Says what is ours: who touches it is told.
+    pub fn own(&mut self, what: Touched, number: u32) -> Result<(), MapError> {
+        self.own.insert([what.0, number], 0, 0)
+    }
+
+    /// Forgets the names of what runs: they are those of another run, and this one reads them from /proc, where what was
+    /// renamed since has another name.
+    fn forget_executables(&mut self) -> Result<(), MapError> {
+        let known: Vec<_> = self.executables.keys().collect::<Result<_, _>>()?;
+        for file in known {
+            match self.executables.remove(&file) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// What it was told.
@@ -82,7 +107,13 @@ impl Steering {
             control.wake_bytes = wake_bytes;
             control.agent_born = born().unwrap_or(0);
             control.agent = std::process::id();
-        })
+            control.agent_group = nix::unistd::getpgrp().as_raw().cast_unsigned();
+        })?;
+        // from here on the kernel half sees new ones itself
+        for thread in threads() {
+            self.own(Touched::PROCESS, thread)?;
+        }
+        self.forget_executables()
     }
 
     /// Says all again if somebody else has said something. Returns whether that was so.
@@ -119,6 +150,12 @@ impl Steering {
     }
 }
 
+/// The threads of this process.
+fn threads() -> Vec<u32> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    threads.filter_map(|it| it.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Start of this process in clock ticks since boot (field 22 of `/proc/PID/stat`, proc_pid_stat(5)).
 fn born() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -132,8 +169,9 @@ fn filter(wanted: &Wanted) -> Filter {
         filter.x86_64[call.x86_64()] = *call as u8;
         call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
     }
-    for (kind, _) in &wanted.matchers {
-        filter.matched[*kind as usize] = 1;
+    for (kind, matcher) in &wanted.matchers {
+        filter.matched[*kind as usize] =
+            if matcher.asks_executable() { matched::WITH_EXECUTABLE } else { matched::YES };
     }
     filter.x86_64[LACKING] = 0;
     filter.i386[LACKING] = 0;

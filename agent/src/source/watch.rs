@@ -31,6 +31,9 @@ impl Kernel {
         if self.is_pinned() {
             found.extend(self.check_names());
         }
+        if !found.is_empty() {
+            self.claim();
+        }
         found.extend(self.check_hooks(&running, scratch));
         found
     }

@@ -4,19 +4,17 @@
 //! The checksum of a record covers its payload; the number in its head is checked against the seal line inside.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 
 use zstd::{
     bulk::Compressor,
-    zstd_safe::{compress_bound, get_frame_content_size},
+    zstd_safe::{compress_bound, find_frame_compressed_size, get_frame_content_size},
 };
 
 use crate::sealed;
 
 /// Largest batch: sealing stops at 1 MiB of events, a single event has at most 256 KiB.
 pub const BATCH_MAX: usize = 16 << 20;
-/// log2 of the largest window the decoder allocates.
-const WINDOW_LOG_MAX: u32 = 24;
 /// The cheap level: the spool is on the hot thread.
 const LEVEL: i32 = 1;
 
@@ -67,16 +65,16 @@ impl Encoder {
 
 /// The batch in the payload of a record that says it is batch `batch`.
 pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?.single_frame();
-    decoder.window_log_max(WINDOW_LOG_MAX)?;
-    // the frame says how long it is; what it says is believed up to the longest batch, and then checked
-    let said = get_frame_content_size(payload).ok().flatten().unwrap_or(0);
-    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0).min(BATCH_MAX) + 1);
-    decoder.by_ref().take(BATCH_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    check(batch, &bytes)?;
-    if !decoder.finish().is_empty() {
-        return Err(io::Error::other("bytes after the frame").into());
+    if find_frame_compressed_size(payload) != Ok(payload.len()) {
+        return Err(io::Error::other("it is not whole, or has bytes after its end").into());
     }
+    let Ok(Some(said)) = get_frame_content_size(payload) else {
+        return Err(io::Error::other("it does not say how long its batch is").into());
+    };
+    // what it says is believed up to the longest batch, and is the room that it gets
+    let room = usize::try_from(said).ok().filter(|said| *said <= BATCH_MAX).ok_or(FrameError::TooLarge)?;
+    let bytes = zstd::bulk::decompress(payload, room)?;
+    check(batch, &bytes)?;
     Ok(bytes)
 }
 

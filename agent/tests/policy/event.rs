@@ -30,7 +30,7 @@ impl Draft {
         Self { kind, fields: fields.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
     }
 
-    fn find(&self, key: &str) -> Option<&str> {
+    pub fn find(&self, key: &str) -> Option<&str> {
         self.fields.iter().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 

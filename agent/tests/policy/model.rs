@@ -1,11 +1,12 @@
 //! The kernel half's matcher once more (`agent-ebpf/src/program/judge.rs`), over events as bytes: what it discards is
-//! dropped by the policy, for random policies, for described events and for those that kernels really sent.
+//! dropped by the policy, and what it prefers is an alert, for random policies, for described events and for those that
+//! kernels really sent.
 
 use std::{fs, ops::ControlFlow, path::Path as FilePath};
 
 use common::{
     Event, Header, Prefix,
-    filter::{Matcher, PATTERN, Place},
+    filter::{EXECUTABLE, EXECUTABLE_PATH, Matcher, PATTERN, Place, outcome},
     wire::mark,
 };
 use proptest::{prelude::*, sample::select};
@@ -33,8 +34,8 @@ fn half(event: &[u8], at: usize) -> usize {
     word(event, at) as u32 as usize
 }
 
-/// Whether the matcher discards an event.
-pub fn discards(matcher: &Matcher, event: &[u8]) -> bool {
+/// What the matcher makes of an event. `executable`: the path that the process runs, if that is known.
+fn outcome_of(matcher: &Matcher, event: &[u8], executable: Option<&str>) -> u32 {
     let (mut yes, mut may, mut held) = (0_u64, matcher.open, true);
     for atom in &matcher.atoms[..matcher.atom_count as usize] {
         let number = word(event, atom.offset as usize) & atom.mask;
@@ -45,18 +46,49 @@ pub fn discards(matcher: &Matcher, event: &[u8]) -> bool {
             held = true;
         }
     }
+    let executable = executable.map(leaf_first).filter(|path| path.len() <= EXECUTABLE_PATH);
     for place in &matcher.places[..matcher.place_count as usize] {
-        let answer = answer(event, matcher.paths[usize::from(place.path)] as usize, place);
+        let answer = match &executable {
+            Some(path) if place.path == EXECUTABLE => resolved(path, place),
+            None if place.path == EXECUTABLE => Answer::May,
+            _ => answer(event, matcher.paths[usize::from(place.path)] as usize, place),
+        };
         yes |= u64::from(answer == Answer::Yes) << place.bit;
         may |= u64::from(answer != Answer::No) << place.bit;
     }
+    let mut sent = false;
+    let unless_sent = |sent, it| if sent && it == outcome::DISCARD { outcome::SEND } else { it };
     for step in &matcher.steps[..matcher.step_count as usize] {
-        let (with, without) = if step.sends == 1 { (may, yes) } else { (yes, may) };
-        if step.with & !with == 0 && step.without & without == 0 {
-            return step.sends == 0;
+        if step.partly == 0 && step.with & !yes == 0 && step.without & may == 0 {
+            return unless_sent(sent, step.outcome);
         }
+        sent |= step.outcome != outcome::DISCARD && step.with & !may == 0 && step.without & yes == 0;
     }
-    matcher.sends == 0
+    unless_sent(sent, matcher.otherwise)
+}
+
+fn discards(matcher: &Matcher, event: &[u8], executable: Option<&str>) -> bool {
+    outcome_of(matcher, event, executable) == outcome::DISCARD
+}
+
+/// A path as events have it.
+fn leaf_first(path: &str) -> Vec<u8> {
+    path.split('/').filter(|it| !it.is_empty()).rev().flat_map(|it| [it.as_bytes(), b"\0"].concat()).collect()
+}
+
+fn is_in(components: &[u8], end: &[u8]) -> bool {
+    components.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\0"))
+}
+
+/// A path that the kernel resolved.
+fn resolved(components: &[u8], place: &Place) -> Answer {
+    let leaf = &place.leaf_first[PATTERN - usize::from(place.leaf_len)..];
+    let whole = place.whole == 1;
+    let is = is_in(components, leaf) && ((components.len() == leaf.len()) == whole || leaf.is_empty() && !whole);
+    if !is {
+        return Answer::No;
+    }
+    if place.loose == 1 { Answer::May } else { Answer::Yes }
 }
 
 fn answer(event: &[u8], at: usize, place: &Place) -> Answer {
@@ -72,12 +104,11 @@ fn answer(event: &[u8], at: usize, place: &Place) -> Answer {
     let components = &tail[start..start + len];
     let leaf = &place.leaf_first[PATTERN - usize::from(place.leaf_len)..];
     let first = &place.leaf_first[PATTERN - usize::from(place.first_len)..];
-    let is_in = |end: &[u8]| components.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\0"));
     let whole = place.whole == 1;
     let yes = if place.loose == 1 { Answer::May } else { Answer::Yes };
     let told = |it: bool| if it { yes } else { Answer::No };
     if name_len == 0 || marks as u32 & mark::OBJECT != 0 {
-        return told(is_in(leaf) && ((components.len() == leaf.len()) == whole || leaf.is_empty() && !whole));
+        return resolved(components, place);
     }
     let name = &tail[name..name + name_len];
     let text = name.split(|byte| *byte == 0).next().unwrap();
@@ -96,10 +127,10 @@ fn answer(event: &[u8], at: usize, place: &Place) -> Answer {
     if components.is_empty() {
         return Answer::May;
     }
-    if is_in(leaf) {
+    if is_in(components, leaf) {
         return if whole { Answer::No } else { yes };
     }
-    if is_in(first) { Answer::May } else { Answer::No }
+    if is_in(components, first) { Answer::May } else { Answer::No }
 }
 
 /// Tests of numbers, names and paths, as matchers can ask them, and some that they cannot.
@@ -122,6 +153,10 @@ const TESTS: &[&str] = &[
     "success: false",
     "errno: [ENOENT, EAGAIN]",
     "process.exe|startswith: /usr/",
+    "process.exe|startswith: /usr/bin/a",
+    "process.exe: [/usr/bin/sh, /usr/bin/ls]",
+    "process.exe|neq: /usr/bin/sh",
+    "process.exe|endswith: /sh",
 ];
 const OF_KINDS: &[(&str, &[&str])] = &[
     (
@@ -279,14 +314,59 @@ proptest! {
         let Ok(policy) = Policy::parse(&[("random", &text)]) else { return Ok(()) };
         let matchers = policy.matchers();
         let Some((_, matcher)) = matchers.iter().find(|(it, _)| it.name() == kind) else { return Ok(()) };
+        let others = |line: &&str| line.ends_with("verdict: drop }") || line.ends_with("verdict: keep }");
+        let alerts: Vec<_> = text.lines().filter(|line| !others(line)).collect();
+        let alerts = Policy::parse(&[("alerts", &alerts.join("\n"))]).ok();
         let mut scratch = Scratch::default();
         for line in lines {
             let draft = Draft::parse(&format!("{kind} {line}"));
             let verdict = draft.record(|record| policy.judge(&record, &mut scratch).verdict);
-            let discarded = discards(matcher, draft.bytes().as_bytes());
-            prop_assert!(!discarded || verdict == Verdict::Drop, "{line}\n{text}{matcher:?}");
+            // with and without the knowledge of what runs
+            for executable in [draft.find("exe"), None] {
+                let found = outcome_of(matcher, draft.bytes().as_bytes(), executable);
+                prop_assert!(found != outcome::DISCARD || verdict == Verdict::Drop, "{line}\n{text}{matcher:?}");
+                // a rule before it may have another verdict
+                let mut judge = |alerts: &Policy| draft.record(|record| alerts.judge(&record, &mut scratch).verdict);
+                let is_alert = alerts.as_ref().is_some_and(|alerts| judge(alerts) == Verdict::Alert);
+                prop_assert!(found != outcome::ALERT || is_alert, "{line}\n{text}{matcher:?}");
+            }
         }
     }
+}
+
+/// What the kernel half makes of an event whose process runs a program that it knows, and of one that it does not.
+#[test]
+fn executables_and_alerts() {
+    const TEXT: &str = "version: 1
+rules:
+  - { id: own, kinds: [open], a: { process.exe: /usr/bin/dpkg }, verdict: drop }
+  - { id: odd, kinds: [open], a: { process.exe|endswith: /odd, euid: 7 }, verdict: keep }
+  - { id: shadow, kinds: [open], a: { path: [/etc/shadow, /etc/gshadow] }, b: { process.exe|startswith: /usr/sbin/ }, condition: a and not b, verdict: alert }
+  - { id: etc, kinds: [open], a: { path|startswith: /etc/ }, verdict: keep }
+default: drop
+";
+    let policy = Policy::parse(&[("x", TEXT)]).unwrap();
+    let matchers = policy.matchers();
+    let (_, matcher) = matchers.iter().find(|(kind, _)| kind.name() == "open").unwrap();
+    let check = |executable: Option<&str>, event: &str, expected: u32| {
+        let draft = Draft::parse(&format!("open {event}"));
+        let found = outcome_of(matcher, draft.bytes().as_bytes(), executable);
+        assert_eq!(found, expected, "{executable:?} {event}");
+    };
+    let sh = Some("/usr/bin/sh");
+    check(sh, "path=/etc/shadow", outcome::ALERT);
+    check(sh, "path=/etc/passwd", outcome::SEND);
+    check(sh, "path=/tmp/x", outcome::DISCARD);
+    check(sh, "path=/tmp/x euid=7", outcome::SEND);
+    check(sh, "path=/etc/shadow euid=7", outcome::ALERT);
+    check(Some("/usr/bin/dpkg"), "path=/etc/shadow", outcome::DISCARD);
+    check(Some("/usr/bin/dpkg2"), "path=/etc/shadow", outcome::ALERT);
+    check(Some("/bin/dpkg"), "path=/etc/shadow", outcome::ALERT);
+    check(Some("/usr/sbin/sshd"), "path=/etc/shadow", outcome::SEND);
+    check(None, "path=/etc/shadow", outcome::SEND);
+    check(None, "path=/tmp/x", outcome::DISCARD);
+    let long = format!("/usr/bin/dpkg/{}", "x".repeat(EXECUTABLE_PATH));
+    check(Some(&long), "path=/etc/shadow", outcome::SEND);
 }
 
 #[test]
@@ -311,7 +391,7 @@ fn golden_events_that_are_discarded_are_dropped() {
                     let Some((_, matcher)) = matchers.iter().find(|(kind, _)| *kind == event.kind()) else { continue };
                     let record = Record { event, context: Context::default() };
                     let verdict = policy.judge(&record, &mut scratch).verdict;
-                    let it = discards(matcher, words.as_bytes());
+                    let it = discards(matcher, words.as_bytes(), None);
                     assert!(!it || verdict == Verdict::Drop, "{text}{:?}", record.event);
                     discarded += usize::from(it);
                 }

@@ -1,5 +1,5 @@
 use super::record;
-use crate::{names::Signal, wire::Id};
+use crate::{names::{Signal, Touched}, wire::Id};
 
 record! {
     /// A signal was sent to another process (kill(2), tkill(2), tgkill(2), rt_sigqueueinfo(2), rt_tgsigqueueinfo(2),
@@ -12,5 +12,7 @@ record! {
         target_tid: Id,
         /// The signal.
         signal: Signal,
+        /// `process` when the call names the agent, or a group or all processes with it among them; null otherwise.
+        touches: Touched,
     }
 }

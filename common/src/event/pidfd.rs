@@ -1,5 +1,5 @@
 use super::record;
-use crate::{names::PidfdFlags, wire::{Id, Path}};
+use crate::{names::{PidfdFlags, Touched}, wire::{Id, Path}};
 
 record! {
     /// A process got a descriptor of another one, or a copy of a descriptor out of it (pidfd_open(2), pidfd_getfd(2)).
@@ -12,5 +12,7 @@ record! {
         path: Path,
         /// Flags of pidfd_open(2).
         flags: PidfdFlags,
+        /// `process` when the other process is the agent; null otherwise.
+        touches: Touched,
     }
 }

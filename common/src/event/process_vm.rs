@@ -1,5 +1,5 @@
 use super::record;
-use crate::wire::{Id, User, Wide};
+use crate::{names::Touched, wire::{Id, User, Wide}};
 
 record! {
     /// Memory of another process was read, written or advised about (process_vm_readv(2), process_vm_writev(2),
@@ -14,5 +14,7 @@ record! {
         length: User<Wide>,
         /// Advice of process_madvise(2), as a number (madvise(2)); null with the others.
         advice: Id,
+        /// `process` when the other process is the agent; null otherwise.
+        touches: Touched,
     }
 }

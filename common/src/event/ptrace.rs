@@ -1,5 +1,5 @@
 use super::record;
-use crate::{names::PtraceRequest, wire::{Id, Wide}};
+use crate::{names::{PtraceRequest, Touched}, wire::{Id, Wide}};
 
 record! {
     /// A process takes another one over, or changes it (ptrace(2)). Requests that only look, or let it run on, make no event:
@@ -11,5 +11,7 @@ record! {
         target_pid: Id,
         /// Address in the other process, where the request has one.
         address: Wide,
+        /// `process` when the other process is the agent; null otherwise.
+        touches: Touched,
     }
 }

@@ -1,8 +1,8 @@
 //! What the kernel half asks of an event that is written but not sent: a small program for each kind.
 //!
 //! It answers questions, each of which has a bit: yes, no, or "that cannot be told here". Then it takes the steps in
-//! their order: the first one whose conditions are met decides. A step that discards needs answers for certain; one
-//! that sends is content with what may be. So nothing is left out that the policy might have kept.
+//! their order: the first one whose conditions are met for certain decides. An event is not discarded if a step before
+//! may have sent it. So nothing is left out that the policy might have kept.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -16,6 +16,18 @@ pub const STEPS: usize = 64;
 pub const PATTERN: usize = 64;
 /// Most paths of an event that are looked at.
 pub const PATHS: usize = 2;
+/// Stands for the executable of the process, among the paths of an event.
+pub const EXECUTABLE: u8 = PATHS as u8;
+
+/// What becomes of an event.
+pub mod outcome {
+    /// It is not sent.
+    pub const DISCARD: u32 = 0;
+    /// It is sent in the lane of its kind.
+    pub const SEND: u32 = 1;
+    /// It is an alert: sent in [`crate::Lane::Critical`].
+    pub const ALERT: u32 = 2;
+}
 
 /// A number of the event within bounds.
 #[repr(C)]
@@ -55,7 +67,7 @@ pub struct Place {
     pub loose: u8,
     /// The bit of the question; one place that says yes is enough.
     pub bit: u8,
-    /// Which of the paths in [`Matcher::paths`].
+    /// Which of the paths in [`Matcher::paths`], or [`EXECUTABLE`].
     pub path: u8,
     /// Nothing.
     pub reserved: u8,
@@ -86,8 +98,10 @@ pub struct Step {
     pub with: u64,
     /// Questions that must be answered with no.
     pub without: u64,
-    /// 1: the event is sent; 0: it is discarded.
-    pub sends: u64,
+    /// One of [`outcome`].
+    pub outcome: u32,
+    /// 1: the rule has more conditions than these questions: they are never met for certain.
+    pub partly: u32,
 }
 
 /// What is asked of the events of a kind.
@@ -102,8 +116,8 @@ pub struct Matcher {
     pub place_count: u32,
     /// Number of steps.
     pub step_count: u32,
-    /// 1: what no step decides is sent; 0: it is discarded.
-    pub sends: u32,
+    /// What becomes of an event about which no step decides: one of [`outcome`].
+    pub otherwise: u32,
     /// Where the paths that are looked at ([`crate::wire::Path`]) start in the event; 0 for none.
     pub paths: [u32; PATHS],
     /// The atoms.
@@ -114,6 +128,13 @@ pub struct Matcher {
     pub steps: [Step; STEPS],
 }
 
+impl Matcher {
+    /// Whether it is about the executable of the process.
+    pub fn asks_executable(&self) -> bool {
+        self.places.iter().take(self.place_count as usize).any(|place| place.path == EXECUTABLE)
+    }
+}
+
 impl Default for Matcher {
     fn default() -> Self {
         Self {
@@ -121,7 +142,7 @@ impl Default for Matcher {
             atom_count: 0,
             place_count: 0,
             step_count: 0,
-            sends: 1,
+            otherwise: outcome::SEND,
             paths: [0; PATHS],
             atoms: [Atom::default(); ATOMS],
             places: [Place::default(); PLACES],

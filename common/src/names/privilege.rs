@@ -47,6 +47,13 @@ names! {
         0x80_0000_0000 "CAP_BPF",
         0x100_0000_0000 "CAP_CHECKPOINT_RESTORE",
     ];
+    /// What of the agent somebody touches.
+    Name Touched = [
+        1 "process",
+        2 "program",
+        3 "map",
+        4 "link",
+    ];
     /// One capability of capabilities(7); [`UNSET`](crate::wire::UNSET) is null.
     Name Capability = [
         0 "CAP_CHOWN",
@@ -251,4 +258,17 @@ names! {
         0x0008_0000 "MAP_SYNC",
         0x0010_0000 "MAP_FIXED_NOREPLACE",
     ];
+}
+
+impl Touched {
+    /// Nothing of the agent.
+    pub const NOTHING: Self = Self(0);
+    /// One of its threads, or a group with them.
+    pub const PROCESS: Self = Self(1);
+    /// A program of eBPF.
+    pub const PROGRAM: Self = Self(2);
+    /// A map.
+    pub const MAP: Self = Self(3);
+    /// A link.
+    pub const LINK: Self = Self(4);
 }

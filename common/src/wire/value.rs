@@ -1,6 +1,9 @@
 //! A field as its readers see it, and how each type of the wire becomes one.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::{
+    ffi::CStr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use super::{
     Addr, Bool, Device, Id, Inode, Mode, Moment, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark,
@@ -52,7 +55,7 @@ pub struct PathParts<'a> {
 
 impl<'a> PathParts<'a> {
     /// The resolved components, root first.
-    pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
         let components = self.components.strip_suffix(b"\0").unwrap_or(self.components);
         components.rsplit(|byte| *byte == 0).filter(|component| !component.is_empty())
     }
@@ -62,7 +65,7 @@ impl<'a> PathParts<'a> {
     pub fn differs(&self) -> bool {
         let said = self.said.rsplit(|byte| *byte == b'/').find(|component| !component.is_empty());
         let is_entry = |name: &&[u8]| *name != b"." && *name != b"..";
-        said.filter(is_entry).is_some_and(|said| self.components().last() != Some(said))
+        said.filter(is_entry).is_some_and(|said| self.components().next_back() != Some(said))
     }
 
     /// Whether the path is a bare name outside of every directory tree.
@@ -216,7 +219,8 @@ fn slice(tail: &[u8], start: u32, len: u32) -> &[u8] {
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    // finds it a word at a time
+    CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes)
 }
 
 fn text(bytes: &[u8]) -> Value<'_> {

@@ -47,7 +47,8 @@ pub(super) type Identities = Rc<[age::x25519::Identity]>;
 /// What an input is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A sealed log: it begins with a `{`. Nothing at all, or what cannot be read, is left to the verifier.
+    /// A sealed log: it begins with a `{` or has a seal. Nothing at all, what cannot be read, and what can be read once
+    /// only are left to the verifier.
     Log,
     /// A proof that stands without its log.
     Proof,
@@ -100,12 +101,13 @@ impl Input {
                 Some(b'{') | None => Kind::Log,
                 Some(_) if bytes.starts_with(b"sig") => Kind::Proof,
                 Some(_) if bytes.starts_with(&AGE) => Kind::Encrypted,
+                Some(_) if once => Kind::Log,
                 Some(_) => Kind::Other,
             };
         }
         if once {
             input.once = RefCell::new(Some(reader));
-        } else if input.kind == Kind::Log {
+        } else if matches!(input.kind, Kind::Log | Kind::Other) {
             input.peek(reader);
         }
         input
@@ -143,14 +145,21 @@ impl Input {
 
     /// Looks for the first seal line. What cannot be read is told when the input is verified.
     fn peek(&mut self, reader: Box<dyn BufRead>) {
-        let looked = lines(reader.take(PEEK), |line| {
-            let Some(batch) = SealLine::is_one(line).then(|| Batch::parse(line)) else {
-                return ControlFlow::Continue(());
-            };
-            ControlFlow::Break(batch.ok().map(|batch| (batch.header.origin, batch.header.batch)))
-        });
-        if let Ok(ControlFlow::Break(Some((origin, first)))) = looked {
-            (self.origin, self.first) = (Some(origin), Some(first));
+        let mut reader = reader.take(PEEK);
+        let mut line = Vec::new();
+        while self.first.is_none() {
+            line.clear();
+            match (&mut reader).take(MAX_SEAL_LINE as u64 + 1).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            if SealLine::is_one(&line) {
+                // a log whose first byte was changed is a log
+                self.kind = Kind::Log;
+                if let Ok(batch) = Batch::parse(line.strip_suffix(b"\n").unwrap_or(&line)) {
+                    (self.origin, self.first) = (Some(batch.header.origin), Some(batch.header.batch));
+                }
+            }
         }
     }
 
@@ -170,7 +179,7 @@ impl Input {
     }
 }
 
-/// Gives each line without its LF; a line that is longer than any of the format allows is cut, and what is behind the last
+/// Gives each line without its LF; a line that is longer than the format allows is an error, and what is behind the last
 /// LF is no line. The reader is read to its end, or as far as `each` wants.
 pub(super) fn lines<T>(
     mut reader: impl BufRead,
@@ -240,7 +249,7 @@ fn place_encrypted(inputs: &mut [Input]) {
 }
 
 /// What a spool holds beside its segments: no log.
-const SPOOL: &[&str] = &["ballast", "cursors", "quarantine"];
+const SPOOL: &[&str] = &["ballast", "cursors", "quarantine", "receipts"];
 
 /// All regular files below a directory, by name; of a spool, those of its log.
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {

@@ -15,6 +15,9 @@ const SHOWN: usize = 20;
 /// How many findings of a log among many.
 const FEW: usize = 3;
 
+/// Nanoseconds in a second.
+const NS: u64 = 1_000_000_000;
+
 pub(super) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Verified => "verified",
@@ -43,6 +46,12 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
     let absent = report.absent_ranges.iter().map(|(from, to)| json!({ "from": from, "to": to }));
     let steps = report.steps.iter().map(|(batch, ns)| json!({ "batch": batch, "ns": ns }));
     let policies = report.policies.iter().map(|(batch, hash)| json!({ "batch": batch, "sha256": hex(hash) }));
+    let receipts = report.receipts.iter().map(|(name, told)| {
+        json!({
+            "witness": name, "batch": told.batch, "size": told.size,
+            "time": time(told.time.saturating_mul(NS)), "checked": told.checked,
+        })
+    });
     let head = report.last.as_ref().map(|head| {
         json!({ "origin": head.origin, "size": head.size, "root": base64(&head.root), "line": head.to_string() })
     });
@@ -71,7 +80,8 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
         "clock_steps": capped(steps.collect(), report.steps.count()),
         "policies": capped(policies.collect(), report.policies.count()),
         "rotations": capped(report.rotations.iter().map(|batch| json!(batch)).collect(), report.rotations.count()),
-        "receipt": report.receipt.as_ref().map(|(batch, line)| json!({ "batch": batch, "line": line })),
+        "receipts": receipts.collect::<Vec<_>>(),
+        "witnessed": report.witnessed,
         "last": head,
         "ends_with": report.last_kind.map(crate::BatchKind::name),
         "findings": capped(findings.collect(), report.findings.count()),
@@ -199,8 +209,14 @@ fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
         report.rotations.count(),
         report.rotations.iter().map(|batch| format!("batch {batch}")),
     )?;
-    if let Some((batch, line)) = &report.receipt {
-        writeln!(out, "last receipt   in batch {batch}: {}", shown(line))?;
+    for (at, (name, told)) in report.receipts.iter().take(SHOWN).enumerate() {
+        let checked = if told.checked { "" } else { ", not checked (--policy)" };
+        let label = if at == 0 { "last receipts" } else { "" };
+        let when = time(told.time.saturating_mul(NS));
+        writeln!(out, "{label:<14} {} for {} batches at {when}{checked}", shown(name), told.size)?;
+    }
+    if let Some(size) = report.witnessed {
+        writeln!(out, "witnessed      {size} batches, as the policy wants")?;
     }
     if let Some(last) = &report.last {
         writeln!(out, "head           {}", shown(&last.to_string()))?;

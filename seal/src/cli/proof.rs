@@ -46,8 +46,12 @@ pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
     };
     match read {
         Ok(shown) => {
-            checked.signed(&shown, &trust.pins);
+            checked.signed(&shown, &trust.keys());
             checked.agrees(&shown.heads(), &trust.heads);
+            if trust.policy.as_ref().is_some_and(|policy| !policy.is_met(|_| false)) {
+                let why = "receipts stand in the log: a proof alone does not show that witnesses cosigned (--policy)";
+                checked.wrong.push((Severity::Incomplete, why.to_owned()));
+            }
             checked.shown = Some(shown);
         }
         Err(error) => checked.wrong.push((Severity::Tampered, error)),

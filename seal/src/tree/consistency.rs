@@ -208,6 +208,7 @@ mod tests {
             }
         }
         assert!(passes(&[], (0, Range::new().root()), root(&all)));
+        assert!(!passes(&[leaf(b"")], (0, Range::new().root()), root(&all)));
         assert!(!passes(&[], root(&all), root(&all[..39])));
         assert!(Consistency::new(Range::new(), 3).is_none());
     }

@@ -156,9 +156,9 @@ pub enum What {
         /// The input ends in the middle of a line.
         inside: bool,
     },
-    /// A known head is beyond the end.
-    #[error("a known head has {head} batches, the log ends before")]
-    Truncated {
+    /// A known head is beyond the end, within a hole, or of another log.
+    #[error("a known head has {head} batches, the log does not show it")]
+    Unshown {
         /// The size of the head.
         head: u64,
     },
@@ -171,6 +171,12 @@ pub enum What {
         /// The last batch before.
         last: u64,
     },
+    /// A receipt is not what it says.
+    #[error("the receipt of {0} is not over this log")]
+    Receipt(String),
+    /// Too few witnesses.
+    #[error("no state of the log was cosigned by as many witnesses as the policy wants")]
+    Quorum,
     /// Events of a CPU are missing between batches, or there twice.
     #[error("cpu {cpu}: event {first} follows event {after}")]
     Cpu {
@@ -226,9 +232,11 @@ impl What {
             | Self::Absent { .. }
             | Self::Redacted { .. }
             | Self::Unsealed { .. }
-            | Self::Truncated { .. }
+            | Self::Unshown { .. }
             | Self::Empty
             | Self::Silent { .. }
+            | Self::Receipt(_)
+            | Self::Quorum
             | Self::Cpu { .. }
             | Self::CpuLost(_)
             | Self::Account(_)
@@ -249,6 +257,7 @@ impl What {
                 | Self::Late
                 | Self::Absent { .. }
                 | Self::Redacted { .. }
+                | Self::Receipt(_)
                 | Self::Cpu { .. }
                 | Self::CpuLost(_)
                 | Self::Account(_)
@@ -282,6 +291,19 @@ impl fmt::Display for Finding {
     }
 }
 
+/// A receipt, as a header tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The batch whose header has it.
+    pub batch: u64,
+    /// The size of the tree that was cosigned.
+    pub size: u64,
+    /// When, in seconds since 1970, as the witness says.
+    pub time: u64,
+    /// Whether a witness of the policy made it, over this log.
+    pub checked: bool,
+}
+
 /// What a log says and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -291,7 +313,7 @@ pub struct Report {
     pub host: Option<String>,
     /// The version of the agent in the last good header.
     pub agent: Option<String>,
-    /// Good batches before [`super::Trust::since`]; nothing else of this report is about them.
+    /// Good batches before [`super::Trust::since`]; of the rest of this report, only receipts and findings may be theirs.
     pub older: u64,
     /// Good batches, each counted once.
     pub batches: u64,
@@ -325,12 +347,14 @@ pub struct Report {
     pub policies: Capped<(u64, Hash)>,
     /// Changes of the host key: the batch.
     pub rotations: Capped<u64>,
-    /// The last receipt in a header: the batch and the line.
-    pub receipt: Option<(u64, String)>,
     /// The head of the log after the last good batch.
     pub last: Option<Checkpoint>,
     /// The kind of the last good batch: an end other than `stop` is a log that goes on, or was cut.
     pub last_kind: Option<BatchKind>,
+    /// The last receipt of each witness, by its name.
+    pub receipts: BTreeMap<String, Told>,
+    /// The size of the log up to which the witnesses of the policy are enough.
+    pub witnessed: Option<u64>,
     /// Lines at an end without a seal.
     pub unsealed: u64,
     /// Whether the auditor brought the host key.
@@ -394,9 +418,6 @@ impl Report {
         }
         if header.hostkey.is_some() {
             self.rotations.push(number);
-        }
-        if let Some(receipt) = facts.receipts.last() {
-            self.receipt = Some((number, receipt.clone()));
         }
         if self.host.as_deref() != Some(&*facts.host) {
             self.host = Some(facts.host.clone());

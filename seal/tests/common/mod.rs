@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use seal::enrol::{Enrolment, genesis_line};
 use seal::{
     Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, HostKey, Lines, Report, Sealer, Seed, Severity,
@@ -110,6 +113,22 @@ pub fn log(origin: &str, salt: u8) -> Log {
     maker.add(&[], &facts(BatchKind::Heartbeat, 4));
     maker.add(&[br#"{"seq":"6","type":"agent.stop"}"#], &facts(BatchKind::Stop, 5));
     maker.finish()
+}
+
+/// A file of `tests/vectors/`.
+pub fn vector(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name)
+}
+
+/// `SEAL_BLESS=1` writes the vectors anew: a change of them is a change of the format.
+pub fn golden(name: &str, made: &[u8]) {
+    let path = vector(name);
+    if std::env::var_os("SEAL_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, made).unwrap();
+    }
+    let stored = fs::read(&path).unwrap();
+    assert!(stored == made, "{} is not what the sealer makes", path.display());
 }
 
 impl Log {

@@ -125,6 +125,109 @@ fn both_tell_the_same() {
     }
 }
 
+/// Runs copies of a shell under names that come and go. A file of `data` is told unless a program of a name that the
+/// policy knows opened it.
+const PROGRAMS: &str = r#"
+cd "$DIR"
+cp /bin/bash tool; cp /bin/bash new; mkdir -p lib/deep; cp /bin/bash lib/deep/any
+mkfifo go; mkfifo gone
+./tool -c ': < data/dropped-1; (: < data/dropped-2)'
+./tool -c 'read < go; : < data/dropped-3; read < gone; : < data/dropped-4' & waiting=$!
+sleep 0.2
+mv -f new tool
+echo > go
+./tool -c ': < data/dropped-5; exec ./lib/deep/any -c ": < data/dropped-6; exec /bin/bash -c \": < data/kept-1\""'
+ln tool other; ./other -c ': < data/kept-2'
+rm other
+ln -s tool link; ./link -c ': < data/dropped-7'
+mv tool moved; ./moved -c ': < data/kept-3; : < data/kept-4'
+cp /bin/bash tool; chmod a-x tool; ./tool -c : || : < data/kept-5
+echo > gone; wait $waiting
+: < data/kept-6
+"#;
+
+#[test]
+fn a_program_is_known_by_the_name_that_it_was_started_by() {
+    for family in FAMILIES {
+        let dir = tempfile::Builder::new().prefix("programs-").tempdir().unwrap();
+        let here = dir.path().canonicalize().unwrap();
+        fs::create_dir(here.join("data")).unwrap();
+        for at in 1..8 {
+            fs::write(here.join(format!("data/dropped-{at}")), "").unwrap();
+            fs::write(here.join(format!("data/kept-{at}")), "").unwrap();
+        }
+        let here = here.display();
+        let policy = format!(
+            "version: 1
+rules:
+  - {{ id: known, kinds: [open], a: {{ process.exe: {here}/tool }}, b: {{ process.exe|startswith: {here}/lib/ }}, condition: a or b, verdict: drop }}
+  - {{ id: data, kinds: [open], selection: {{ path|startswith: {here}/data/ }}, verdict: keep }}
+  - {{ id: last, kinds: [exit], selection: {{ kind: exit }}, verdict: keep }}
+default: drop
+"
+        );
+        let file = dir.path().join("policy.yaml");
+        fs::write(&file, policy).unwrap();
+        let options = ["--family", family, "--policy", file.to_str().unwrap()];
+        let pushed = Tail::start(&options).unwrap();
+        let whole = Tail::start(&[&options[..], &["--no-push"]].concat()).unwrap();
+        let mut work = Command::new("bash").args(["-c", PROGRAMS]).env("DIR", dir.path()).spawn().unwrap();
+        let end = work.id();
+        assert!(work.wait().unwrap().success());
+        let told = [pushed, whole].map(|mut tail| {
+            assert!(tail.until(end, |record| record["kind"] == "exit").unwrap().is_some());
+            let (lines, said) = tail.stop().unwrap();
+            assert!(!said.contains("lost"), "{said}");
+            let records = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let paths = records.filter_map(|it| Some(it["path"].as_str()?.rsplit_once("/data/")?.1.to_owned()));
+            let mut paths: Vec<_> = paths.collect();
+            paths.sort_unstable();
+            paths
+        });
+        assert_eq!(told, [1, 2].map(|_| (1..7).map(|at| format!("kept-{at}")).collect::<Vec<_>>()), "{family}");
+    }
+}
+
+/// What a known program does is discarded by the kernel half itself.
+#[test]
+fn what_a_known_program_does_stays_in_the_kernel() {
+    let dir = tempfile::Builder::new().prefix("known-").tempdir().unwrap();
+    let path = |name: &str| dir.path().canonicalize().unwrap().join(name);
+    fs::copy("/bin/bash", path("tool")).unwrap();
+    fs::write(path("file"), "").unwrap();
+    let policy = format!(
+        "version: 1\nrules:\n  - {{ id: known, kinds: [open], selection: {{ process.exe: {} }}, verdict: drop }}\ndefault: keep\n",
+        path("tool").display()
+    );
+    fs::write(path("policy.yaml"), policy).unwrap();
+    let agent = Agent::start(dir.path(), &format!("policy: [{}]\n", path("policy.yaml").display())).unwrap();
+    let filtered = || {
+        let status = agent.status().unwrap();
+        let of = |it: &&Value| it["hook"] == "sys_exit";
+        status["counts"].as_array().unwrap().iter().find(of).unwrap()["filtered"].as_u64().unwrap()
+    };
+    let before = filtered();
+    let opens = format!("for at in {{1..2000}}; do : < {}; done", path("file").display());
+    for (program, is_known) in [(path("tool"), true), ("/bin/bash".into(), false)] {
+        assert!(Command::new(&program).args(["-c", &opens]).status().unwrap().success());
+        if is_known {
+            wait("the count of what is discarded", || filtered() >= before + 2000);
+        }
+    }
+    agent.stop().unwrap();
+    let mut told = 0;
+    Agent::log(dir.path(), |line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let opened = if record["kind"] == "summary" { &record["sample"] } else { &record };
+        if opened["kind"] == "open" && opened["path"] == path("file").to_str().unwrap() {
+            assert_ne!(opened["process"]["exe"], path("tool").to_str().unwrap(), "{line}");
+            told += record["count"].as_str().map_or(1, |count| count.parse().unwrap());
+        }
+    })
+    .unwrap();
+    assert_eq!(told, 2000);
+}
+
 fn wait(what: &str, mut is: impl FnMut() -> bool) {
     let late = Instant::now() + patience();
     while !is() {

@@ -67,6 +67,7 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 scratch: std::path::Path::new("/nowhere"),
                 announce: &mut |number| stop.store(number >= play.last, Ordering::Release),
                 gaps: &mut Vec::new,
+                receipts: &mut Vec::new,
                 released: &mut || None,
                 policy: &mut || None,
                 shed: Shed::new(Arc::default(), 0),

@@ -16,7 +16,7 @@ fn sealed(numbers: impl IntoIterator<Item = u64>) -> Vec<Batch> {
 
 async fn write(sink: &mut FileSink, numbers: impl IntoIterator<Item = u64>) -> Option<String> {
     match sink.send(&sealed(numbers)).await {
-        Outcome::Delivered { note } => note,
+        Outcome::Delivered { note, .. } => note,
         other => panic!("{other:?}"),
     }
 }

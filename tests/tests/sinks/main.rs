@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sigtrail::deliver::{self, Gaps, Orders, Pace, Report, Status, Way};
+use sigtrail::deliver::{self, Gaps, Orders, Pace, Receipts, Report, Status, Way};
 use sigtrail::sink::{FileConfig, FileSink, HttpConfig, HttpSink, Sink};
 use sigtrail::spool::{Appended, Options, Spool, SpoolError};
 use tests::nginx::{self, Nginx};
@@ -67,6 +67,7 @@ impl Host {
             orders: self.orders.subscribe(),
             status: status.clone(),
             gaps: self.gaps.clone(),
+            receipts: Receipts::default(),
             pace: self.pace,
         };
         Running { status, task: tokio::spawn(deliver::run(sink, way)) }

@@ -180,7 +180,9 @@ impl Steady {
             && self.header.as_bytes() == header.as_bytes()
             && self.names.iter().zip(names).all(|(is, was)| is.as_deref() == was);
         if !same {
-            *self = Self { kind, header, names: names.map(|name| name.map(Box::from)), ..Self::default() };
+            (self.kind, self.header, self.names) = (kind, header, names.map(|name| name.map(Box::from)));
+            self.bytes.clear();
+            self.ends.clear();
         }
     }
 

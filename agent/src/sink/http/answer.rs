@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use seal::{Receipt, add_checkpoint::checkpoint, note::Note};
 use tokio::time::{Instant, timeout_at};
 
 use super::{ANSWER_MAX, Outcome};
@@ -27,8 +28,8 @@ pub(super) enum Meaning {
     },
 }
 
-/// Reads an answer to the request with the idempotency key `key`.
-pub(super) async fn read(mut response: Response, key: &str) -> Meaning {
+/// Reads an answer to the request with the idempotency key `key`, which delivered batches of the log `origin`.
+pub(super) async fn read(mut response: Response, key: &str, origin: &str) -> Meaning {
     let mut text = Vec::new();
     // A body that is broken or slow changes nothing: the status has come.
     let deadline = Instant::now() + BODY_WAIT;
@@ -38,7 +39,20 @@ pub(super) async fn read(mut response: Response, key: &str) -> Meaning {
         text.extend_from_slice(&more);
     }
     text.truncate(ANSWER_MAX);
-    meaning(response.status().as_u16(), response.headers(), &String::from_utf8_lossy(&text), key, SystemTime::now())
+    let text = String::from_utf8_lossy(&text);
+    let mut meaning = meaning(response.status().as_u16(), response.headers(), &text, key, SystemTime::now());
+    if let Meaning::Outcome(Outcome::Delivered { receipt, .. }) = &mut meaning {
+        *receipt = receipt_in(&text, origin);
+    }
+    meaning
+}
+
+/// The cosignature in the answer of a receiver that is a witness: a checkpoint of this log with a line by it.
+fn receipt_in(answer: &str, origin: &str) -> Option<Receipt> {
+    let note = Note::parse(answer).ok()?;
+    let size = checkpoint(&note.text).filter(|head| head.origin == origin)?.size;
+    // what is not of the form of a receipt has no place in a header
+    note.signatures.iter().find_map(|line| Receipt::parse(&format!("{size} {line}")))
 }
 
 /// The table. What is not a matter of these very bytes is never a reason to drop them.
@@ -47,7 +61,7 @@ pub(super) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str,
     let why =
         if answer.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(&answer)) };
     Meaning::Outcome(match status {
-        200..=299 => Outcome::Delivered { note: None },
+        200..=299 => Outcome::Delivered { note: None, receipt: None },
         300..=399 => {
             let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
             Outcome::Slow { why: format!("HTTP {status}: redirects are not followed; set `url` to {}", one_line(to)) }
@@ -57,7 +71,7 @@ pub(super) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str,
         413 => Outcome::TooLarge { why },
         415 => return Meaning::OtherEncoding { answer },
         409 if answer.contains(key) => {
-            Outcome::Delivered { note: Some("the receiver had these batches already".to_owned()) }
+            Outcome::Delivered { note: Some("the receiver had these batches already".to_owned()), receipt: None }
         }
         400 if is_about_tls(&answer) => Outcome::Slow { why },
         _ => Outcome::Refused { status, answer },
@@ -121,6 +135,19 @@ mod tests {
         }
         assert_eq!(word(400, "<h1>400 No required SSL certificate was sent</h1>"), "slow");
         assert_eq!(word(409, "have abc:1-2 already"), "delivered");
+    }
+
+    #[test]
+    fn a_receipt_is_of_this_log_and_of_the_right_form() {
+        let witness = seal::cosign::Witness::new("w.example", &[1; 32]).unwrap();
+        let text = seal::proof::Checkpoint { origin: "a".to_owned(), size: 7, root: [2; 32] }.text();
+        let note = Note { signatures: vec![witness.cosign(&text, 9)], text: text.clone() }.to_string();
+        let receipt = receipt_in(&note, "a").unwrap();
+        assert_eq!((receipt.size, receipt.time()), (7, 9));
+        assert!(witness.key().verify(&text, &receipt.cosignature).is_some());
+        for (answer, origin) in [(note.as_str(), "b"), ("ok\n", "a"), (&text, "a"), (&note[..note.len() - 1], "a")] {
+            assert_eq!(receipt_in(answer, origin), None, "{answer}");
+        }
     }
 
     #[test]
