@@ -217,6 +217,20 @@ pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     });
 }
 
+/// Counts events that were to be told and cannot be, as lost.
+#[inline(always)]
+pub fn lose(hook: Hook, events: u64) {
+    let Some(sequence) = SEQUENCE.get_ptr_mut(0) else { return };
+    if filter::is_ours(kernel::boottime()) {
+        // SAFETY: a slot of this CPU.
+        unsafe { *sequence += events };
+        filter::count(hook, |counts| {
+            counts.seen += events;
+            counts.lost += events;
+        });
+    }
+}
+
 /// Copies an event into a ring buffer; the reader is woken when `threshold` bytes wait. `event` must have `size` bytes.
 #[inline(always)]
 unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64, threshold: u64) -> bool {

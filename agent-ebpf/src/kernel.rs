@@ -8,7 +8,7 @@ use common::{
     wire::Name16,
 };
 
-use crate::path::Walk;
+use crate::{path::Walk, program::modify::Sweep, written::FILES};
 
 /// Where the running kernel keeps what we read. Set by the user half before load.
 #[unsafe(no_mangle)]
@@ -73,18 +73,29 @@ pub trait Memory {
     fn number(task: usize) -> u64;
     /// Takes all turns of a walk.
     fn walk(walk: Walk);
+    /// Takes all turns of a sweep.
+    fn sweep(sweep: Sweep);
 }
 
 /// Most turns of a walk in the base family: the verifier follows each. A deeper path is marked as truncated.
 const BASE_TURNS: usize = 256;
 /// Most turns of a walk in the fast family: a path of `PATH_MAX` bytes has no more components, and some mounts.
 const FAST_TURNS: u32 = 4096;
+/// Most files of a sweep in the base family: the verifier follows the walk of each.
+const BASE_FILES: usize = 4;
 
 /// A turn, as `bpf_loop` (5.17) calls it. Returns 1 at the end.
 #[inline(never)]
 extern "C" fn fast_turn(_turn: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `Fast::walk` gives a walk of its own stack.
     i64::from(unsafe { &*walk.cast::<Walk>() }.turn::<Fast>())
+}
+
+/// A turn of a sweep, likewise.
+#[inline(never)]
+extern "C" fn fast_file(_turn: u64, sweep: *mut c_void) -> i64 {
+    // SAFETY: `Fast::sweep` gives a sweep of its own stack.
+    i64::from(unsafe { &*sweep.cast::<Sweep>() }.turn::<Fast>())
 }
 
 /// Typed loads that the kernel checks: no call for each field.
@@ -116,6 +127,11 @@ impl Memory for Fast {
         // SAFETY: the walk lives until the loop ends.
         unsafe { helper::bpf_loop(FAST_TURNS, fast_turn as *mut c_void, (&raw mut walk).cast(), 0) };
     }
+    #[inline(always)]
+    fn sweep(mut sweep: Sweep) {
+        // SAFETY: the sweep lives until the loop ends.
+        unsafe { helper::bpf_loop(FILES as u32, fast_file as *mut c_void, (&raw mut sweep).cast(), 0) };
+    }
 }
 
 impl Memory for Base {
@@ -142,6 +158,14 @@ impl Memory for Base {
     fn walk(walk: Walk) {
         for _ in 0..BASE_TURNS {
             if walk.turn::<Base>() {
+                break;
+            }
+        }
+    }
+    #[inline(always)]
+    fn sweep(sweep: Sweep) {
+        for _ in 0..BASE_FILES {
+            if sweep.turn::<Base>() {
                 break;
             }
         }
@@ -234,6 +258,13 @@ pub fn clamp<const MAX: i32>(mut value: u64) -> u64 {
         asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) value, const MAX, options(pure, nomem, nostack));
     }
     value
+}
+
+/// Adds to a number that other CPUs change, too. The oldest kernels know no other atomic operation.
+#[inline(always)]
+pub unsafe fn add(number: *mut u64, value: u64) {
+    // SAFETY: the caller's number, the verifier checks it.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) number, in(reg) value, options(nostack)) };
 }
 
 /// An argument of a typed tracepoint, by its offset: eight bytes each. The compiler must not make one load of two that

@@ -21,6 +21,7 @@ mod path;
 mod program;
 mod socket;
 mod text;
+mod written;
 
 #[cfg(not(test))]
 #[panic_handler]

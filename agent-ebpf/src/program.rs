@@ -1,8 +1,10 @@
 //! The programs, one file per kind or family of kinds.
 
+pub mod capability;
 pub mod chmod;
 pub mod chown;
 pub mod confine;
+pub mod dns;
 pub mod exec;
 pub mod exec_failed;
 pub mod exit;
@@ -14,6 +16,7 @@ pub mod kernel;
 pub mod link;
 pub mod lsm;
 pub mod make;
+pub mod modify;
 pub mod mount;
 pub mod open;
 pub mod rename;

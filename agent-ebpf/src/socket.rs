@@ -51,6 +51,12 @@ impl Sock {
         Some(Sock { at, family, protocol: Protocol(u32::from(protocol)), kind: SocketType(u32::from(kind)) })
     }
 
+    /// Its address family.
+    #[inline(always)]
+    pub fn family(self) -> u32 {
+        u32::from(self.family)
+    }
+
     /// Whether it carries IPv4 or IPv6.
     #[inline(always)]
     pub fn is_internet(self) -> bool {
@@ -90,6 +96,12 @@ impl Sock {
     #[inline(always)]
     pub fn peer_port<M: Memory>(self) -> u16 {
         u16::from_be(load!(M, u16, self.at, sock.dport))
+    }
+
+    /// The user id that made it.
+    #[inline(always)]
+    pub fn uid<M: Memory>(self) -> u32 {
+        load!(M, u32, self.at, sock.uid)
     }
 
     #[inline(always)]

@@ -8,6 +8,22 @@ pub const TABLE: usize = 512;
 /// The number of a call that one of the architectures lacks. No call has it.
 pub const LACKING: usize = TABLE - 1;
 
+/// The number of socketcall(2), which 32-bit programs have, and what a table of calls says about it: the call is one of
+/// [`SOCKET_OPERATIONS`].
+pub const SOCKETCALL: (usize, u8) = (102, u8::MAX);
+
+/// The calls that socketcall(2) does, by its first argument (`include/uapi/linux/net.h`).
+pub const SOCKET_OPERATIONS: &[(usize, Call)] = &[
+    (1, Call::Socket),
+    (2, Call::Bind),
+    (3, Call::Connect),
+    (4, Call::Listen),
+    (5, Call::Accept),
+    (11, Call::Sendto),
+    (16, Call::Sendmsg),
+    (18, Call::Accept4),
+];
+
 macro_rules! calls {
     ($( $id:literal $variant:ident $name:literal $x86_64:literal $i386:literal $(| $wide:literal)? $kind:ident, )*) => {
         /// A system call that makes events. The number is part of the wire and never reused.
@@ -28,14 +44,15 @@ macro_rules! calls {
             }
             /// Its name in man section 2; empty for [`Call::None`].
             pub const fn name(self) -> &'static str { match self { Call::None => "", $( Call::$variant => $name, )* } }
-            /// The kind of its events. `unlinkat` makes [`Kind::Unlink`] or [`Kind::Rmdir`].
+            /// The kind of its events. `unlinkat` makes [`Kind::Unlink`] or [`Kind::Rmdir`]; those of [`Kind::Send`] also make
+            /// [`Kind::Dns`].
             pub const fn kind(self) -> Option<Kind> { match self { Call::None => None, $( Call::$variant => Some(Kind::$kind), )* } }
             /// The numbers on the wire, and their names.
             pub const NAMES: crate::names::Names = &[$( ($id, $name), )*];
             /// Its number on x86_64 (`arch/x86/entry/syscalls/syscall_64.tbl`).
             pub const fn x86_64(self) -> usize { match self { Call::None => TABLE, $( Call::$variant => $x86_64, )* } }
             /// Its numbers for 32-bit programs (`arch/x86/entry/syscalls/syscall_32.tbl`): where there are two, the first
-            /// takes ids of 16 bits.
+            /// takes ids of 16 bits, or a length of 32.
             pub const fn i386(self) -> &'static [usize] {
                 match self { Call::None => &[TABLE], $( Call::$variant => &[$i386 $(, $wide)?], )* }
             }
@@ -64,12 +81,12 @@ calls! {
     18 Fchmod "fchmod" 91 94 Chmod,
     19 Fchmodat "fchmodat" 268 306 Chmod,
     20 Fchmodat2 "fchmodat2" 452 452 Chmod,
-    21 Chown "chown" 92 212 Chown,
-    22 Fchown "fchown" 93 207 Chown,
-    23 Lchown "lchown" 94 198 Chown,
+    21 Chown "chown" 92 182|212 Chown,
+    22 Fchown "fchown" 93 95|207 Chown,
+    23 Lchown "lchown" 94 16|198 Chown,
     24 Fchownat "fchownat" 260 298 Chown,
-    25 Truncate "truncate" 76 92 Truncate,
-    26 Ftruncate "ftruncate" 77 93 Truncate,
+    25 Truncate "truncate" 76 92|193 Truncate,
+    26 Ftruncate "ftruncate" 77 93|194 Truncate,
     27 Connect "connect" 42 362 Connect,
     28 Bind "bind" 49 361 Bind,
     29 Listen "listen" 50 363 Listen,
@@ -77,6 +94,7 @@ calls! {
     31 Accept4 "accept4" 288 364 Accept,
     32 Sendto "sendto" 44 369 Send,
     33 Sendmsg "sendmsg" 46 370 Send,
+    34 Sendmmsg "sendmmsg" 307 345 Send,
     40 Mkdir "mkdir" 83 39 Mkdir,
     41 Mkdirat "mkdirat" 258 296 Mkdir,
     42 Mknod "mknod" 133 14 Mknod,
@@ -179,6 +197,19 @@ calls! {
     144 PkeyMprotect "pkey_mprotect" 329 380 Mprotect,
     145 Mmap "mmap" 9 192 Mprotect,
     160 Socket "socket" 41 359 Socket,
+    170 Write "write" 1 4 Modify,
+    171 Pwrite64 "pwrite64" 18 181 Modify,
+    172 Writev "writev" 20 146 Modify,
+    173 Pwritev "pwritev" 296 334 Modify,
+    174 Pwritev2 "pwritev2" 328 379 Modify,
+    175 Sendfile "sendfile" 40 187|239 Modify,
+    176 Splice "splice" 275 313 Modify,
+    177 CopyFileRange "copy_file_range" 326 377 Modify,
+    178 Fallocate "fallocate" 285 324 Modify,
+    179 Close "close" 3 6 Modify,
+    180 Dup2 "dup2" 33 63 Modify,
+    181 Dup3 "dup3" 292 330 Modify,
+    182 CloseRange "close_range" 436 436 Modify,
 }
 
 const _: () = {

@@ -82,6 +82,7 @@ kinds! {
     26 = pivot_root::PivotRoot,
     27 = chroot::Chroot,
     28 = swap::Swap,
+    29 = modify::Modify,
     30 = setid::Setid,
     31 = capset::Capset,
     32 = ptrace::Ptrace,
@@ -114,6 +115,8 @@ kinds! {
     59 = cred_change::CredChange,
     60 = socket::Socket,
     61 = io_uring_silent::IoUringSilent,
+    62 = dns::Dns,
+    63 = capability::Capability,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.
@@ -121,7 +124,7 @@ kinds! {
 pub enum Lane {
     /// Processes, privileges, the kernel itself: few, and never to be lost.
     Critical,
-    /// Files and network: as many as programs like.
+    /// Files, network, use of capabilities: as many as programs like.
     Bulk,
 }
 
@@ -150,6 +153,9 @@ impl Kind {
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
+            | Kind::Dns
+            | Kind::Capability
+            | Kind::Modify
             | Kind::IoUringSilent => Lane::Bulk,
             _ => Lane::Critical,
         }

@@ -30,4 +30,6 @@ hooks! {
     6 Module "module_load" "A module is in place and has not run yet.",
     7 Egress "cgroup_skb/egress" "A packet leaves.",
     8 IoUringSubmit "io_uring_submit" "An operation of io_uring(7) is asked for that will say nothing when it succeeds.",
+    9 Capability "cap_capable" "The kernel asks whether a task has a capability, and has the answer.",
+    10 SysEnter "sys_enter" "A system call begins: a file that it closes is still there.",
 }

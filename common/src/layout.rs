@@ -41,20 +41,28 @@ layout! {
         loginuid = "loginuid", sessionid = "sessionid", real_parent = "real_parent", group_leader = "group_leader",
         tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
         cgroups = "cgroups", exit_code = "exit_code", number = "thread_pid", status = "thread_info.status",
-        last_child = "children.prev", sibling = "sibling", stack = "stack",
+        last_child = "children.prev", sibling = "sibling", stack = "stack", exec_id = "self_exec_id",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
     signal: Signal = "signal_struct" { tty = "tty", live = "live", numbers = "pids", }
+    capable_event: CapableEvent = "trace_event_raw_cap_capable|" {
+        target = "target_ns", capability = "cap", answer = "ret",
+    }
     tty: Tty = "tty_struct" { name = "name", }
     files: Files = "files_struct" { fdt = "fdt", }
     fdt: Fdt = "fdtable" { max_fds = "max_fds", fd = "fd", }
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
-    file: File = "file" { path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data", }
+    file: File = "file" {
+        path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data",
+        count = "f_count|", references = "f_ref|",
+    }
     dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
     path: StructPath = "path" { mnt = "mnt", }
     mount: Mount = "mount" { mnt = "mnt", parent = "mnt_parent", mountpoint = "mnt_mountpoint", source = "mnt_devname", }
     vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", sb = "mnt_sb", }
-    inode: Inode = "inode" { ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", }
+    inode: Inode = "inode" {
+        ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", size = "i_size",
+    }
     sb: SuperBlock = "super_block" { dev = "s_dev", kind = "s_type", magic = "s_magic", }
     fs_type: FsType = "file_system_type" { name = "name", }
     fs_context: FsContext = "fs_context" { fs_type = "fs_type", }
@@ -86,7 +94,7 @@ layout! {
         family = "__sk_common.skc_family", dport = "__sk_common.skc_dport", num = "__sk_common.skc_num",
         daddr = "__sk_common.skc_daddr", rcv_saddr = "__sk_common.skc_rcv_saddr",
         v6_daddr = "__sk_common.skc_v6_daddr", v6_rcv_saddr = "__sk_common.skc_v6_rcv_saddr",
-        protocol = "sk_protocol",
+        protocol = "sk_protocol", uid = "sk_uid",
     }
     unix: UnixSock = "unix_sock" { addr = "addr", peer = "peer", }
     unix_addr: UnixAddress = "unix_address" { len = "len", name = "name", }

@@ -1,6 +1,7 @@
 //! Numbers with names: flags, options and sets of the system calls, spelled as the man pages spell them. One table each;
 //! the type in an event, the JSON, the schema and the policy take it from here.
 
+mod dns;
 mod kernel;
 mod privilege;
 
@@ -8,6 +9,7 @@ use crate::{
     Call,
     wire::{Type, Value, Wire},
 };
+pub use dns::*;
 pub use kernel::*;
 pub use privilege::*;
 

@@ -6,10 +6,12 @@
 //!
 //! All integers are in the byte order of the machine: events never leave it in this form.
 
+mod question;
 mod value;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use question::Question;
 pub use value::{PathParts, SocketAddr, Type, Value, Wire, items};
 
 use crate::{Call, Hook};
@@ -244,6 +246,18 @@ pub struct Path {
     pub name: u32,
     /// Bytes of that name; 0 when the kernel resolved all of it.
     pub name_len: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
+}
+
+/// The beginning of a DNS message in the tail: [`Question::MOST`] bytes, or all there is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Dns {
+    /// Offset in the tail.
+    pub start: u32,
+    /// Bytes.
+    pub len: u32,
     /// Bits of [`mark`].
     pub marks: u32,
 }

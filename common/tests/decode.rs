@@ -97,6 +97,7 @@ fn bytes(value: Value<'_>) -> usize {
         Value::Text(text) | Value::Addr(SocketAddr::Unix(text) | SocketAddr::Abstract(text)) => text.len(),
         Value::List(list) => items(list).map(<[u8]>::len).sum(),
         Value::Path(path) => path.components().map(<[u8]>::len).sum::<usize>() + path.name.len(),
+        Value::Question(question) => question.labels().map(<[u8]>::len).sum(),
         Value::Null
         | Value::Bool(_)
         | Value::Int(_)

@@ -45,7 +45,7 @@ impl Lines {
             return Err(LineError::TooLong(line.len()));
         }
         // without an early end, so that many bytes are looked at at once
-        if line.iter().fold(false, |found, byte| found | (*byte == b'\n')) {
+        if line.iter().fold(0, |found, byte| found | u8::from(*byte == b'\n')) > 0 {
             return Err(LineError::Break);
         }
         if line.starts_with(b"{\"sigtrail\":") {

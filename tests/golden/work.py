@@ -135,6 +135,16 @@ datagram6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 datagram6.sendto(b"hello", ("::1", 47118))
 attempt(lambda: datagram.sendto(b"x", ("255.255.255.255", 47119)))
 
+def question(number, kind, *labels):
+    name = b"".join(bytes([len(label)]) + label for label in labels)
+    return struct.pack(">6H", number, 0x100, 1, 0, 0, 0) + name + b"\0" + struct.pack(">2H", kind, 1)
+datagram.sendto(question(1, 1, b"www", b"example", b"com"), ("127.0.0.1", 53))
+datagram6.sendto(question(0xffff, 65280), ("::1", 53))
+strange = question(2, 28, b"dot.in", b"back\\slash", b"\xff \n")
+datagram.sendmsg([strange[:15], strange[15:]], [], 0, ("127.0.0.1", 53))
+datagram.sendto(b"no question", ("127.0.0.1", 53))
+attempt(lambda: datagram.sendto(question(3, 1, b"denied"), ("255.255.255.255", 53)))
+
 # ---- privileges and the kernel: in children, and where a success would change the host, as nobody
 import ctypes, struct
 libc = ctypes.CDLL(None, use_errno=True)

@@ -3,7 +3,7 @@
 use common::{
     Call, Kind,
     event::Chown,
-    wire::{Device, Id, Inode, UNSET},
+    wire::{Device, Inode, UNSET},
 };
 
 use crate::{
@@ -22,8 +22,8 @@ fn chown<M: Memory>(it: &Return) {
     it.send::<M, Chown>(Kind::Chown, |draft, it| {
         let at = it.is(Call::Fchownat);
         let (owner, group) = if at { (it.arg::<2>(), it.arg::<3>()) } else { (it.arg::<1>(), it.arg::<2>()) };
-        draft.body.new_owner = Id(owner as u32);
-        draft.body.new_group = Id(group as u32);
+        draft.body.new_owner = it.id(owner);
+        draft.body.new_group = it.id(group);
         draft.body.inode = Inode::default();
         draft.body.dev = Device(UNSET);
         let file = if it.is(Call::Fchown) { file_of::<M>(it.task, it.arg::<0>() as u32) } else { 0 };

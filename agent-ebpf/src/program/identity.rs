@@ -13,25 +13,11 @@ use crate::{
     program::{on_return, sys_exit::Return, trace::process_of},
 };
 
-/// The first 32-bit call that takes ids of 32 bits (`setreuid32`, `arch/x86/entry/syscalls/syscall_32.tbl`).
-const WIDE_IDS: u64 = 203;
-
-/// An id as a call takes it: of 16 bits in the older calls of 32-bit programs (`low2highuid`, `include/linux/highuid.h`).
-#[inline(always)]
-fn id(it: &Return, value: u64) -> Id {
-    let short = it.is_compat() && it.number < WIDE_IDS;
-    Id(match value as u32 {
-        value if !short => value,
-        value if value & 0xffff == 0xffff => UNSET,
-        value => value & 0xffff,
-    })
-}
-
 #[inline(always)]
 fn setid<M: Memory>(it: &Return) {
     it.tell::<M, Setid>(Kind::Setid, |draft, it| {
         let none = Id(UNSET);
-        let (first, second, third) = (id(it, it.arg::<0>()), id(it, it.arg::<1>()), id(it, it.arg::<2>()));
+        let (first, second, third) = (it.id(it.arg::<0>()), it.id(it.arg::<1>()), it.id(it.arg::<2>()));
         let (real, effective, saved, fs, groups) = if it.is(Call::Setgroups) {
             (none, none, none, none, Id(it.arg::<0>() as u32))
         } else if it.is(Call::Setfsuid) || it.is(Call::Setfsgid) {

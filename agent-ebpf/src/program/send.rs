@@ -1,12 +1,14 @@
-//! sendto, sendmsg: datagrams on internet sockets.
+//! sendto, sendmsg, sendmmsg: datagrams on internet sockets.
 
-use common::{Call, Hook, Kind, event::Send};
+use common::{Call, Kind, event::Send};
 
 use crate::{
     draft::CallDraft,
-    filter,
     kernel::{self, Memory},
-    program::{on_return, sys_exit::Return},
+    program::{
+        dns, on_return,
+        sys_exit::{Return, SocketArguments},
+    },
     socket::{Given, Sock, given},
 };
 
@@ -21,29 +23,39 @@ pub fn is_datagram(sock: Sock) -> bool {
 
 #[inline(always)]
 fn send<M: Memory>(it: &Return) {
-    let Some(sock) = Sock::of::<M>(it.task, it.arg::<0>() as u32) else { return };
+    let asked = it.socket_arguments();
+    let Some(sock) = Sock::of::<M>(it.task, asked.at[0] as u32) else { return };
     if !is_datagram(sock) {
         return;
     }
-    if !filter::pass(Hook::SysExit, Kind::Send, filter::class_of(it.ret)) {
+    dns::look::<M>(it, &asked, sock);
+    tell::<M>(it, &asked, sock);
+}
+on_return!(send_fast, send_base, send_perf, send);
+
+/// Tells of the datagram that a call sent, of sendmmsg(2) the first.
+#[inline(always)]
+pub fn tell<M: Memory>(it: &Return, asked: &SocketArguments, sock: Sock) {
+    if !it.pass(Kind::Send) {
         return;
     }
     it.send::<M, Send>(Kind::Send, |draft, it| {
         let (at, len) = if it.is(Call::Sendto) {
-            (it.arg::<4>(), it.arg::<5>())
+            (asked.at[4], asked.at[5])
         } else if it.is_compat() {
             // struct compat_msghdr { compat_uptr_t msg_name; compat_int_t msg_namelen; ... }
-            let name = kernel::read_user::<[u32; 2]>(it.arg::<1>()).unwrap_or_default();
+            let name = kernel::read_user::<[u32; 2]>(asked.at[1]).unwrap_or_default();
             (u64::from(name[0]), u64::from(name[1]))
         } else {
-            // struct user_msghdr { void *msg_name; int msg_namelen; ... }
-            let name = kernel::read_user::<[u64; 2]>(it.arg::<1>()).unwrap_or_default();
+            // also at the start of struct mmsghdr: struct user_msghdr { void *msg_name; int msg_namelen; ... }
+            let name = kernel::read_user::<[u64; 2]>(asked.at[1]).unwrap_or_default();
             (name[0], name[1] & 0xffff_ffff)
         };
         fill_send::<M>(draft, sock, Given::by_user(at, len));
+        asked.mark(&mut draft.body.local);
+        asked.mark(&mut draft.body.peer);
     });
 }
-on_return!(send_fast, send_base, send_perf, send);
 
 /// What is known of a datagram.
 #[inline(always)]

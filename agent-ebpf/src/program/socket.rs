@@ -23,8 +23,11 @@ fn connect<M: Memory>(it: &Return) {
         return;
     }
     it.send::<M, Connect>(Kind::Connect, |draft, it| {
-        let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        fill_connect::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
+        let asked = it.socket_arguments();
+        let sock = Sock::of::<M>(it.task, asked.at[0] as u32);
+        fill_connect::<M>(draft, sock, it.ret, Given::by_user(asked.at[1], asked.at[2]));
+        asked.mark(&mut draft.body.local);
+        asked.mark(&mut draft.body.peer);
     });
 }
 on_return!(connect_fast, connect_base, connect_perf, connect);
@@ -55,8 +58,10 @@ fn bind<M: Memory>(it: &Return) {
         return;
     }
     it.send::<M, Bind>(Kind::Bind, |draft, it| {
-        let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        fill_bind::<M>(draft, sock, it.ret, Given::by_user(it.arg::<1>(), it.arg::<2>()));
+        let asked = it.socket_arguments();
+        let sock = Sock::of::<M>(it.task, asked.at[0] as u32);
+        fill_bind::<M>(draft, sock, it.ret, Given::by_user(asked.at[1], asked.at[2]));
+        asked.mark(&mut draft.body.local);
     });
 }
 on_return!(bind_fast, bind_base, bind_perf, bind);
@@ -80,8 +85,9 @@ fn listen<M: Memory>(it: &Return) {
         return;
     }
     it.send::<M, Listen>(Kind::Listen, |draft, it| {
-        let sock = Sock::of::<M>(it.task, it.arg::<0>() as u32);
-        fill_listen::<M>(draft, sock, it.arg::<1>() as u32);
+        let asked = it.socket_arguments();
+        fill_listen::<M>(draft, Sock::of::<M>(it.task, asked.at[0] as u32), asked.at[1] as u32);
+        asked.mark(&mut draft.body.local);
     });
 }
 on_return!(listen_fast, listen_base, listen_perf, listen);
@@ -106,8 +112,12 @@ fn accept<M: Memory>(it: &Return) {
     }
     it.send::<M, Accept>(Kind::Accept, |draft, it| {
         // after a failure there is only the listening socket
-        let descriptor = if it.is_error() { it.arg::<0>() } else { it.ret as u64 };
+        let asked = it.socket_arguments();
+        let descriptor = if it.is_error() { asked.at[0] } else { it.ret as u64 };
         fill_accept::<M>(draft, Sock::of::<M>(it.task, descriptor as u32), !it.is_error());
+        if it.is_error() {
+            asked.mark(&mut draft.body.local);
+        }
     });
 }
 on_return!(accept_fast, accept_base, accept_perf, accept);

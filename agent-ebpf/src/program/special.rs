@@ -11,7 +11,7 @@ use crate::{
     draft::CallDraft,
     kernel::Memory,
     program::{on_return, sys_exit::Return},
-    socket::is_internet,
+    socket::{Sock, is_internet},
 };
 
 /// The bits of a socket's type that are no flags (`SOCK_TYPE_MASK` in `include/linux/net.h`).
@@ -39,7 +39,20 @@ impl Asked {
 
 #[inline(always)]
 fn socket<M: Memory>(it: &Return) {
-    let asked = Asked { family: it.arg::<0>() as u32, kind: it.arg::<1>() as u32, protocol: it.arg::<2>() as u32 };
+    let arguments = it.socket_arguments();
+    let [family, kind, protocol, ..] = arguments.at;
+    let mut asked = Asked { family: family as u32, kind: kind as u32, protocol: protocol as u32 };
+    // arguments in memory may have changed meanwhile: the socket says what it is
+    if it.is_socketcall()
+        && !it.is_error()
+        && let Some(sock) = Sock::of::<M>(it.task, it.ret as u32)
+    {
+        asked.family = sock.family();
+        asked.kind = sock.kind.0;
+        if sock.is_internet() {
+            asked.protocol = sock.protocol.0;
+        }
+    }
     if asked.is_special() && it.pass(Kind::Socket) {
         it.send::<M, Socket>(Kind::Socket, |draft, _| fill_socket(draft, &asked));
     }

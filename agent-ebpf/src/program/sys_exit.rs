@@ -13,14 +13,16 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use common::{
     Call, Hook, Kind, Record,
+    call::{SOCKET_OPERATIONS, SOCKETCALL},
     filter::{KINDS, matched},
+    wire::{Addr, Id, UNSET, mark},
 };
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
     executable,
     filter::{self, Table, call_of},
-    kernel::{Base, Fast, Memory, Registers, load},
+    kernel::{Base, Fast, Memory, Registers, clamp, copy_user, load},
     program::{file_setattr, open},
 };
 
@@ -101,6 +103,26 @@ pub struct Return {
     compat: bool,
 }
 
+/// Of the 32-bit calls that have two numbers the second ones begin here (`truncate64`).
+const FIRST_WIDE: u64 = 193;
+
+/// The arguments of a call about a socket.
+pub struct SocketArguments {
+    pub at: [u64; 6],
+    /// Marks of all that is found by them.
+    marks: u32,
+}
+
+impl SocketArguments {
+    /// An address that was found by a descriptor among them.
+    #[inline(always)]
+    pub fn mark(&self, addr: &mut Addr) {
+        if addr.family != 0 {
+            addr.marks |= self.marks;
+        }
+    }
+}
+
 /// `TS_COMPAT` of `thread_info.status`: the call came by the 32-bit way.
 const COMPAT: u32 = 2;
 
@@ -115,11 +137,16 @@ impl Return {
         }
         let task = M::task();
         let compat = is_compat::<M>(task);
-        let call = if compat { narrow } else { wide };
+        let registers = ctx.registers(task);
+        let mut call = if compat { narrow } else { wide };
+        if call == SOCKETCALL.1 {
+            // SAFETY: a pointer that the verifier knows.
+            call = call_of(operation(unsafe { (*registers).bx }), Table::Wide);
+        }
         if call == 0 {
             return None;
         }
-        Some(Return { context: ctx.as_ptr(), registers: ctx.registers(task), task, ret, call, number, compat })
+        Some(Return { context: ctx.as_ptr(), registers, task, ret, call, number, compat })
     }
 
     /// An argument of the call.
@@ -150,10 +177,60 @@ impl Return {
         }
     }
 
+    /// The arguments of a call about a socket. Those of socketcall(2) lie in the caller's memory.
+    #[inline(always)]
+    pub fn socket_arguments(&self) -> SocketArguments {
+        let mut marks = 0;
+        let mut at =
+            [self.arg::<0>(), self.arg::<1>(), self.arg::<2>(), self.arg::<3>(), self.arg::<4>(), self.arg::<5>()];
+        if self.is_socketcall() {
+            marks = mark::USER;
+            let count = match Call::from_number(self.call) {
+                Some(Call::Sendto) => 6,
+                Some(Call::Accept4) => 4,
+                Some(Call::Listen) => 2,
+                _ => 3,
+            };
+            let mut words = [0_u32; 6];
+            // SAFETY: the array has the room.
+            unsafe { copy_user((&raw mut words).cast(), clamp::<24>(count * 4), at[1]) };
+            at = words.map(u64::from);
+        }
+        SocketArguments { at, marks }
+    }
+
+    /// Whether it is one of the calls that socketcall(2) does.
+    #[inline(always)]
+    pub fn is_socketcall(&self) -> bool {
+        self.compat && self.number == SOCKETCALL.0 as u64
+    }
+
+    /// Whether it has the first of two numbers of a 32-bit call, which takes ids of 16 bits or a length of 32.
+    #[inline(always)]
+    pub fn is_short(&self) -> bool {
+        self.compat && self.number < FIRST_WIDE
+    }
+
+    /// An id as a call takes it (`low2highuid`, `include/linux/highuid.h`).
+    #[inline(always)]
+    pub fn id(&self, value: u64) -> Id {
+        Id(match value as u32 {
+            value if !self.is_short() => value,
+            value if value & 0xffff == 0xffff => UNSET,
+            value => value & 0xffff,
+        })
+    }
+
     /// Whether it is the given call.
     #[inline(always)]
     pub fn is(&self, call: Call) -> bool {
         self.call == call as u8
+    }
+
+    /// Whether the call closes files: it was looked at when it began.
+    #[inline(always)]
+    fn closes(&self) -> bool {
+        self.call >= Call::Close as u8 && self.call <= Call::CloseRange as u8
     }
 
     /// Whether pointers of the caller have 32 bits.
@@ -185,25 +262,48 @@ impl Return {
     /// Writes and sends an event. Nothing is sent when `fill` gives up.
     #[inline(always)]
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
-        const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
-        let Some(slot) = DRAFT.get_ptr_mut(0) else { return };
-        // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
-        let draft = unsafe { &mut *slot.cast::<CallDraft<R>>() };
-        let call = Call::from_number(self.call).unwrap_or(Call::None);
-        draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
+        let Some(draft) = self.begin::<M, R>(kind) else { return };
         fill(draft, self);
         let matched = filter::matched(kind);
         if matched != matched::NO {
             draft.hand_over(kind.lane());
             if matched == matched::WITH_EXECUTABLE {
                 // SAFETY: the slot of the draft.
-                unsafe { executable::put::<M>(slot.cast(), CallDraft::<R>::FIXED as u64, self.task) };
+                unsafe { executable::put::<M>((&raw mut *draft).cast(), CallDraft::<R>::FIXED as u64, self.task) };
             }
-            // SAFETY: the program array holds programs of this tracepoint only.
-            unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), JUDGE) };
-            // still here: there is no such program
+            // comes back when there is no such program
+            self.jump(JUDGE);
         }
         draft.send::<{ (TAIL + TEXT) as i32 }>(Hook::SysExit, kind.lane());
+    }
+
+    /// The draft as the last program left it.
+    #[inline(always)]
+    pub fn draft<R>(&self) -> Option<&mut CallDraft<R>> {
+        const { assert!(size_of::<CallDraft<R>>() <= 8 * 4096) };
+        // SAFETY: a slot of this CPU with room for the draft of any kind, and one call returns at a time.
+        DRAFT.get_ptr_mut(0).map(|draft| unsafe { &mut *draft.cast::<CallDraft<R>>() })
+    }
+
+    /// Starts an event.
+    #[inline(always)]
+    pub fn begin<M: Memory, R: Record>(&self, kind: Kind) -> Option<&mut CallDraft<R>> {
+        let draft = self.draft::<R>()?;
+        let call = Call::from_number(self.call).unwrap_or(Call::None);
+        draft.start::<M>(Hook::SysExit, kind, call, self.task, self.ret);
+        Some(draft)
+    }
+
+    /// Goes on in the program of another kind, for good. Comes back when there is none.
+    #[inline(always)]
+    pub fn go_on(&self, kind: Kind) {
+        self.jump(kind as u32);
+    }
+
+    #[inline(always)]
+    fn jump(&self, program: u32) {
+        // SAFETY: the program array holds programs of this tracepoint only.
+        unsafe { helper::bpf_tail_call(self.context, (&raw const PROGRAMS).cast_mut().cast(), program) };
     }
 }
 
@@ -211,6 +311,9 @@ impl Return {
 fn dispatch<M: Memory>(ctx: &impl Source) {
     let Some(it) = Return::of::<M>(ctx) else { return };
     if it.is(Call::Ioctl) && !file_setattr::is_ours(it.arg::<1>()) {
+        return;
+    }
+    if it.closes() {
         return;
     }
     if filter::is_agent::<M>(it.task) {
@@ -251,6 +354,28 @@ static KIND_OF_CALL: [u8; 256] = {
     }
     kinds
 };
+
+/// The number on x86_64 of what socketcall(2) does, by operation; 0 for what makes no events.
+static OPERATIONS: [u16; 32] = {
+    let mut numbers = [0; 32];
+    let mut at = 0;
+    while at < SOCKET_OPERATIONS.len() {
+        let (operation, call) = SOCKET_OPERATIONS[at];
+        numbers[operation] = call.x86_64() as u16;
+        at += 1;
+    }
+    numbers
+};
+
+#[inline(always)]
+fn operation(number: u64) -> u64 {
+    let number = number & 0xffff_ffff;
+    if number >= OPERATIONS.len() as u64 {
+        return 0;
+    }
+    // SAFETY: within the table.
+    u64::from(unsafe { read_volatile((&raw const OPERATIONS).cast::<u16>().add(number as usize)) })
+}
 
 /// The kind of a call, as a number; 0 for no call.
 #[inline(always)]

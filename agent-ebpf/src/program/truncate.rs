@@ -13,6 +13,19 @@ use crate::{
     program::{on_return, sys_exit::Return},
 };
 
+/// The length that was asked for. A 32-bit program gives it in one register, or in two halves.
+#[inline(always)]
+fn length(it: &Return) -> i64 {
+    let low = it.arg::<1>();
+    if it.is_short() {
+        i64::from(low as i32)
+    } else if it.is_compat() {
+        (low | it.arg::<2>() << 32) as i64
+    } else {
+        low as i64
+    }
+}
+
 #[inline(always)]
 fn truncate<M: Memory>(it: &Return) {
     let note = notes::of::<M>(it);
@@ -20,7 +33,7 @@ fn truncate<M: Memory>(it: &Return) {
         return;
     }
     it.send::<M, Truncate>(Kind::Truncate, |draft, it| {
-        draft.body.length = it.arg::<1>() as i64;
+        draft.body.length = length(it);
         draft.body.inode = Inode::default();
         draft.body.dev = Device(UNSET);
         let by_file = it.is(Call::Ftruncate);

@@ -49,7 +49,7 @@ fn events() -> String {
          left out; only the ids that say who it was are always there, and null then says \"nobody\": an `auid` that is \
          unset is null, never 0. Ids that hardly ever differ from another one are told when they do: {unlike}. Numbers that may exceed 2^53 are strings. Bytes that are \
          not UTF-8 are `{{\"b64\": \"…\"}}`. The names below are those that policies use; a dot leads into an object, \
-         and addresses have the parts `family`, `ip`, `port`, `path` and `abstract`.\n\n`evidence` says how good a \
+         addresses have the parts `family`, `ip`, `port`, `path` and `abstract`, questions `class`, `id`, `name` and `type`.\n\n`evidence` says how good a \
          record is: `hook` is where the kernel half sat; `user_copy`, when there, names the fields that were copied from the memory \
          of the caller, who may have changed it meanwhile: all others the kernel resolved; `truncated`, when there, names those that \
          were cut short; `mismatch`, when there, names those of which the caller's memory said something else at the end of the call \
@@ -83,6 +83,7 @@ fn section(title: &str, about: &str, fields: impl Iterator<Item = Field>) -> Str
             Type::Text | Type::Path => "text",
             Type::List => "texts",
             Type::Addr => "address",
+            Type::Question => "question, null",
             Type::Flags(_) => "names joined by `\\|`",
             Type::Octal => "octal, null",
             Type::Device => "major:minor, null",
@@ -138,6 +139,14 @@ fn schema() -> Value {
                 },
                 "required": ["family"], "additionalProperties": false,
             },
+            "question": {
+                "type": ["object", "null"],
+                "properties": {
+                    "class": { "type": ["string", "integer", "null"] }, "id": { "type": "integer" },
+                    "name": { "type": "string" }, "type": { "type": ["string", "integer", "null"] },
+                },
+                "required": ["class", "id", "name", "type"], "additionalProperties": false,
+            },
             "evidence": object(json!({ "hook": { "type": "string" }, "mismatch": names, "truncated": names, "user_copy": names }), &["hook"]),
             "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } }), &["rule", "verdict"]),
             "process": object(json!({
@@ -162,6 +171,7 @@ fn property(field: Field) -> Value {
         Type::Text | Type::Path => json!({ "$ref": "#/$defs/text" }),
         Type::List => json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/text" } }),
         Type::Addr => json!({ "$ref": "#/$defs/address" }),
+        Type::Question => json!({ "$ref": "#/$defs/question" }),
         Type::Flags(_) => json!({ "type": "string" }),
         Type::Octal => json!({ "type": ["string", "null"], "pattern": "^[0-7]+$" }),
         Type::Device => json!({ "type": ["string", "null"], "pattern": "^[0-9]+:[0-9]+$" }),

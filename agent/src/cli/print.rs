@@ -46,6 +46,7 @@ impl Printer {
             | Kind::Accept
             | Kind::Send
             | Kind::Socket
+            | Kind::Dns
             | Kind::IoUringSilent => Colour::Magenta,
             _ => Colour::Cyan,
         };
@@ -106,6 +107,11 @@ impl Printer {
                 self.line.push(':');
                 self.field(event, "new_group");
             }
+            Body::Modify(_) => {
+                self.field(event, "path");
+                self.line.push_str(", bytes ");
+                self.field(event, "bytes");
+            }
             Body::Truncate(_) => self.with(event, "path", "length"),
             Body::Setxattr(_) | Body::Removexattr(_) => self.with(event, "path", "name"),
             Body::Utimes(_) => self.with(event, "path", "times"),
@@ -122,6 +128,7 @@ impl Printer {
                 self.line.push(' ');
                 self.field(event, if value(event, "protocol") == Value::Null { "protocol_number" } else { "protocol" });
             }
+            Body::Dns(_) => self.two(event, "question", "peer"),
             Body::IoUringSilent(_) => self.said(event, &["operation", "path", "target", "address"]),
             Body::Accept(_) => {
                 self.socket(event, "local");
@@ -129,6 +136,7 @@ impl Printer {
                 self.field(event, "peer");
             }
             Body::Setid(_) => self.said(event, &["asked_real", "asked_effective", "asked_saved", "asked_fs", "groups"]),
+            Body::Capability(_) => self.said(event, &["capability"]),
             Body::Capset(_) => self.said(event, &["effective"]),
             Body::Ptrace(_) => self.said(event, &["request", "target_pid"]),
             Body::ProcessVm(_) | Body::Pidfd(_) => self.said(event, &["target_pid", "path"]),
@@ -217,6 +225,14 @@ impl Printer {
         match value {
             Value::Null => self.line.push('-'),
             Value::Addr(addr) => self.line.push_str(&address(addr)),
+            Value::Question(question) => {
+                json::domain(question, &mut self.bytes);
+                quote(&self.bytes, &mut self.line);
+                self.line.push(' ');
+                self.bytes.clear();
+                json::plain(question.record_type(), &mut self.bytes);
+                quote(&self.bytes, &mut self.line);
+            }
             value => {
                 json::plain(value, &mut self.bytes);
                 quote(&self.bytes, &mut self.line);

@@ -229,6 +229,7 @@ impl Scope<'_> {
         Some(match (slot, ty) {
             // only whether there is a path needs no text
             (_, Type::Path) if !modifiers.is_presence() => (Operand::Made(slot, self.cell(slot)), ty),
+            (Slot::BodyPart(_, Part::Name), _) => (Operand::Made(slot, self.cell(slot)), ty),
             // addresses are compared as such, not as texts
             (Slot::BodyPart(at, Part::Ip), _) => (Operand::Field(Slot::Body(at)), Type::Addr),
             _ => (Operand::Field(slot), ty),

@@ -64,6 +64,11 @@ struct Alternative {
 
 /// What the kernel half asks about the events of a kind; `None` when it could neither discard any by it nor prefer any.
 pub(super) fn compile(policy: &Policy, kind: Kind, rules: &KindRules) -> Option<Box<Matcher>> {
+    // several questions of one call are told one after the other, uses of capabilities by a hook of their own: neither
+    // ends in the program that asks
+    if matches!(kind, Kind::Dns | Kind::Capability) {
+        return None;
+    }
     // alerts of the critical lane have their place in it anyway
     let outcome_of = |verdict| match verdict {
         Verdict::Drop => outcome::DISCARD,

@@ -157,10 +157,15 @@ impl Policy {
     pub fn calls(&self) -> Vec<Call> {
         let kinds = |call: Call| match call {
             Call::Unlinkat => vec![Kind::Unlink, Kind::Rmdir],
-            call => call.kind().into_iter().collect(),
+            call => match call.kind() {
+                Some(Kind::Send) => vec![Kind::Send, Kind::Dns],
+                kind => kind.into_iter().collect(),
+            },
         };
         let makes = |call: Call, kind: Kind| {
-            let mut worlds = worlds(kind).into_iter().map(|world| World { call: Some(call), ..world });
+            // of these some calls fill the event that others send
+            let call = (kind != Kind::Modify).then_some(call);
+            let mut worlds = worlds(kind).into_iter().map(|world| World { call, ..world });
             worlds.any(|world| !world.is_dropped(self, self.kind(kind)))
         };
         Call::ALL.iter().copied().filter(|call| kinds(*call).into_iter().any(|kind| makes(*call, kind))).collect()
@@ -169,8 +174,13 @@ impl Policy {
     /// What the kernel half asks of the events of each kind before it sends them, where that can spare any, or find the
     /// alerts among many.
     pub fn matchers(&self) -> Vec<(Kind, Box<Matcher>)> {
-        let matcher = |kind: &Kind| Some((*kind, matcher::compile(self, *kind, self.kind(*kind))?));
+        let matcher = |kind: &Kind| Some((*kind, self.matcher(*kind)?));
         Kind::ALL.iter().filter_map(matcher).collect()
+    }
+
+    /// The programs that tell of files that were written to do not ask: there is one event for many writes.
+    fn matcher(&self, kind: Kind) -> Option<Box<Matcher>> {
+        if kind == Kind::Modify { None } else { matcher::compile(self, kind, self.kind(kind)) }
     }
 
     /// For each kind: what the kernel half does, and which rules decide about the rest.
@@ -180,8 +190,7 @@ impl Policy {
             kind: *kind,
             wanted: wanted[*kind as usize],
             rules: self.kind(*kind).rules.iter().map(|(at, _)| self.rules[*at].id.as_str()).collect(),
-            matched: matcher::compile(self, *kind, self.kind(*kind))
-                .map(|it| [it.atom_count, it.place_count, it.step_count]),
+            matched: self.matcher(*kind).map(|it| [it.atom_count, it.place_count, it.step_count]),
             open: matcher::left_open(*kind, self.kind(*kind)),
         };
         Kind::ALL.iter().map(share).collect()

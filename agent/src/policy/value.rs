@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     document::{Data, Node},
-    record::{Derived, Part, Slot, field::VIA_IO_URING},
+    record::{
+        Derived, Part, Slot,
+        field::{self, VIA_IO_URING},
+    },
 };
 
 /// A regular expression may have this many bytes.
@@ -65,7 +68,7 @@ pub(super) enum ValueError {
     #[error("field \"{field}\" takes {is}, not \"{found}\"")]
     Mistyped { field: String, is: &'static str, found: String, hint: Option<String> },
     #[error("field \"{field}\" has several parts")]
-    Whole { field: String },
+    Whole { field: String, ty: Type },
     #[error("{0} stands where a single value should")]
     Shape(&'static str),
     #[error("\"exists\" takes true or false, not \"{0}\"")]
@@ -83,8 +86,9 @@ impl ValueError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Mistyped { hint, .. } => hint.clone(),
-            Self::Whole { field } => {
-                Some(format!("name one: {field}.ip, {field}.port, {field}.family, {field}.path, {field}.abstract"))
+            Self::Whole { field, ty } => {
+                let parts: Vec<_> = field::parts(*ty).map(|part| format!("{field}.{part}")).collect();
+                Some(format!("name one: {}", parts.join(", ")))
             }
             Self::Missing => Some("write null where nothing is meant".to_owned()),
             Self::Unfit {
@@ -246,7 +250,8 @@ impl Target<'_> {
             (Type::Flags(_), Op::Equal) => self.flag(text).map(Check::Bits),
             (Type::Addr, Op::Equal) if self.is_ip() => Ok(Check::Net(Net::parse(text)?)),
             (Type::Addr, Op::Cidr) => Ok(Check::Net(Net::parse(text)?)),
-            (Type::Addr, _) if !self.is_ip() => Err(ValueError::Whole { field: self.field.to_owned() }),
+            (Type::Addr, _) if !self.is_ip() => Err(self.whole()),
+            (Type::Question, _) => Err(self.whole()),
             (Type::Name(_), Op::Equal) if !modifiers.nocase && !has_wildcard(text) => self.name(text),
             (Type::Text | Type::List | Type::Path | Type::Name(_), Op::Equal) => {
                 self.text(text, Anchor::Whole, modifiers, regexes)
@@ -370,6 +375,10 @@ impl Target<'_> {
         ValueError::Mistyped { field: self.field.to_owned(), is: describe(self.ty), found: text.to_owned(), hint }
     }
 
+    fn whole(&self) -> ValueError {
+        ValueError::Whole { field: self.field.to_owned(), ty: self.ty }
+    }
+
     fn unfit(&self, modifiers: Modifiers) -> ValueError {
         ValueError::Unfit { field: self.field.to_owned(), is: describe(self.ty), modifier: modifiers.name() }
     }
@@ -391,6 +400,7 @@ fn describe(ty: Type) -> &'static str {
         Type::List => "a list of texts",
         Type::Path => "an absolute path",
         Type::Addr => "an address",
+        Type::Question => "a question",
         Type::Flags(_) => "a set of flags",
         Type::Octal => "octal digits",
         Type::Device => "a device as major:minor",

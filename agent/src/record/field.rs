@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use common::{Field, Header, Hook, Kind, Record as _, Type, Value, wire::SocketAddr};
+use common::{
+    Field, Header, Hook, Kind, Record as _, Type, Value,
+    names::{RECORD_CLASSES, RECORD_TYPES},
+    wire::SocketAddr,
+};
 
 use super::{Record, errno, json};
 
@@ -13,7 +17,7 @@ pub enum Slot {
     Header(usize),
     /// A field of the body, by position.
     Body(usize),
-    /// A part of an address in the body, as `peer.port`.
+    /// A part of an address or question in the body, as `peer.port`.
     BodyPart(usize, Part),
     /// What the user half knows.
     Context(ContextField),
@@ -21,7 +25,7 @@ pub enum Slot {
     Derived(Derived),
 }
 
-/// A part of an address.
+/// A part of an address, or of a question to a name server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// `inet`, `inet6`, `unix`.
@@ -34,6 +38,14 @@ pub enum Part {
     Path,
     /// The name of a unix socket in the abstract namespace.
     Abstract,
+    /// The class of the question.
+    Class,
+    /// The number of the question.
+    Id,
+    /// The name that is asked about, as text.
+    Name,
+    /// The type of record that is asked for.
+    Type,
 }
 
 /// What the user half knows about an event.
@@ -134,13 +146,23 @@ fields! { DERIVED: Derived Derived;
 /// The name of [`Derived::Via`] for operations of io_uring(7).
 pub const VIA_IO_URING: &str = "io_uring";
 
-const PARTS: &[(&str, Part, Type)] = &[
-    ("family", Part::Family, Type::Name(&[])),
-    ("ip", Part::Ip, Type::Text),
-    ("port", Part::Port, Type::Uint),
-    ("path", Part::Path, Type::Text),
-    ("abstract", Part::Abstract, Type::Text),
+/// The parts of fields, by the type of these.
+const PARTS: &[(Type, &str, Part, Type)] = &[
+    (Type::Addr, "family", Part::Family, Type::Name(&[])),
+    (Type::Addr, "ip", Part::Ip, Type::Text),
+    (Type::Addr, "port", Part::Port, Type::Uint),
+    (Type::Addr, "path", Part::Path, Type::Text),
+    (Type::Addr, "abstract", Part::Abstract, Type::Text),
+    (Type::Question, "class", Part::Class, Type::Name(RECORD_CLASSES)),
+    (Type::Question, "id", Part::Id, Type::Uint),
+    (Type::Question, "name", Part::Name, Type::Text),
+    (Type::Question, "type", Part::Type, Type::Name(RECORD_TYPES)),
 ];
+
+/// The names of the parts of a field of this type.
+pub fn parts(ty: Type) -> impl Iterator<Item = &'static str> {
+    PARTS.iter().filter(move |(of, ..)| *of == ty).map(|(_, part, ..)| *part)
+}
 
 impl Slot {
     /// Finds a field of a kind by the name that policies use.
@@ -157,8 +179,9 @@ impl Slot {
             return Some((*slot, field.ty));
         }
         let (field, part) = name.split_once('.')?;
-        let at = kind.fields().iter().position(|it| it.name == field && it.ty == Type::Addr)?;
-        PARTS.iter().find(|(name, ..)| *name == part).map(|(_, part, ty)| (Slot::BodyPart(at, *part), *ty))
+        let at = kind.fields().iter().position(|it| it.name == field)?;
+        let is = |(of, name, ..): &&(Type, &str, Part, Type)| *of == kind.fields()[at].ty && *name == part;
+        PARTS.iter().find(is).map(|(.., part, ty)| (Slot::BodyPart(at, *part), *ty))
     }
 
     /// Its name in policies. `kind`: of the event.
@@ -168,7 +191,7 @@ impl Slot {
             Self::Header(at) => Header::FIELDS[at].name.to_owned(),
             Self::Body(at) => kind.fields()[at].name.to_owned(),
             Self::BodyPart(at, part) => {
-                let part = PARTS.iter().find(|(_, it, _)| *it == part).map_or("", |(name, ..)| name);
+                let part = PARTS.iter().find(|(_, _, it, _)| *it == part).map_or("", |(_, name, ..)| name);
                 format!("{}.{part}", kind.fields()[at].name)
             }
             Self::Context(_) | Self::Derived(_) => {
@@ -179,8 +202,8 @@ impl Slot {
 
     /// The names of all fields of a kind, as policies use them.
     pub fn names(kind: Kind) -> impl Iterator<Item = Cow<'static, str>> {
-        let parts = kind.fields().iter().filter(|field| field.ty == Type::Addr);
-        let parts = parts.flat_map(|field| PARTS.iter().map(move |(part, ..)| format!("{}.{part}", field.name).into()));
+        let parts =
+            kind.fields().iter().flat_map(|field| parts(field.ty).map(|part| format!("{}.{part}", field.name).into()));
         let whole = kind.fields().iter().chain(Header::FIELDS).map(|field| field.name);
         let added = CONTEXT.iter().chain(DERIVED).map(|(field, _)| field.name);
         whole.chain(added).map(Cow::Borrowed).chain(parts)
@@ -208,8 +231,13 @@ impl<'a> Record<'a> {
             scratch.extend_from_slice(ip.to_string().as_bytes());
             return Some(scratch);
         }
+        if let Slot::BodyPart(at, Part::Name) = slot {
+            let Value::Question(question) = self.event.body_value(at) else { return None };
+            json::domain(question, scratch);
+            return Some(scratch);
+        }
         match self.value(slot) {
-            Value::Null | Value::List(_) | Value::Addr(_) => return None,
+            Value::Null | Value::List(_) | Value::Addr(_) | Value::Question(_) => return None,
             Value::Text(text) => return Some(text),
             Value::Name(name) => return Some(name.as_bytes()),
             value => json::plain(value, scratch),
@@ -218,7 +246,19 @@ impl<'a> Record<'a> {
     }
 
     fn part(&self, at: usize, wanted: Part) -> Value<'a> {
-        let Value::Addr(addr) = self.event.body_value(at) else { return Value::Null };
+        let addr = match self.event.body_value(at) {
+            Value::Addr(addr) => addr,
+            Value::Question(question) => {
+                return match wanted {
+                    Part::Class => question.class(),
+                    Part::Id => Value::Uint(question.id.into()),
+                    Part::Type => question.record_type(),
+                    // its text has to be made: see `Record::text`
+                    _ => Value::Null,
+                };
+            }
+            _ => return Value::Null,
+        };
         match (wanted, addr) {
             (Part::Family, addr) => json::family(addr).map_or(Value::Null, Value::Name),
             (Part::Port, SocketAddr::Ip(_, port)) => Value::Uint(u32::from(port)),

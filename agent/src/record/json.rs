@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use base64ct::{Base64, Encoding};
 use common::{
     Value,
-    wire::{PathParts, SocketAddr, items},
+    wire::{PathParts, Question, SocketAddr, items},
 };
 
 use seal::MAX_LINE;
@@ -29,6 +29,7 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(it) => text(it, out),
         Value::Addr(it) => addr(it, out),
         Value::Path(it) => path_text(it, out),
+        Value::Question(it) => question(it, out),
         // names and digits of ours: nothing to escape
         Value::Name(_) | Value::Big(_) | Value::Flags(..) | Value::Octal(_) | Value::Device(_) => quoted(value, out),
     }
@@ -44,10 +45,11 @@ fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a value as plain text: what its JSON string holds before escapes. Lists, addresses and null have none.
+/// Appends a value as plain text: what its JSON string holds before escapes. Lists, addresses, questions and null have
+/// none.
 pub fn plain(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Null | Value::List(_) | Value::Addr(_) => {}
+        Value::Null | Value::List(_) | Value::Addr(_) | Value::Question(_) => {}
         Value::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
         Value::Int(it) => integer(it, out),
         Value::Uint(it) => integer(it, out),
@@ -176,6 +178,41 @@ pub fn family(addr: SocketAddr<'_>) -> Option<&'static str> {
         SocketAddr::Other(40) => Some("vsock"),
         SocketAddr::Other(_) => None,
     }
+}
+
+/// Appends the name that a question is about, as master files have it (RFC 1035 section 5.1): a dot between labels, a
+/// backslash before a dot or backslash of a label, `\DDD` in decimal for what is no visible ASCII. The root is a dot.
+pub fn domain(question: Question<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    for label in question.labels() {
+        if out.len() > start {
+            out.push(b'.');
+        }
+        for byte in label {
+            match byte {
+                b'.' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+                b'!'..=b'~' => out.push(*byte),
+                byte => out.extend_from_slice(format!("\\{byte:03}").as_bytes()),
+            }
+        }
+    }
+    if out.len() == start {
+        out.push(b'.');
+    }
+}
+
+fn question(question: Question<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"class\":");
+    value(question.class(), out);
+    out.extend_from_slice(b",\"id\":");
+    integer(question.id, out);
+    out.extend_from_slice(b",\"name\":");
+    let mut name = Vec::with_capacity(64);
+    domain(question, &mut name);
+    text(&name, out);
+    out.extend_from_slice(b",\"type\":");
+    value(question.record_type(), out);
+    out.push(b'}');
 }
 
 fn addr(addr: SocketAddr<'_>, out: &mut Vec<u8>) {

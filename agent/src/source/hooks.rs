@@ -130,10 +130,15 @@ pub const BINPRM: &str = "binprm";
 /// All other programs. One that jumps comes after those that it jumps to.
 pub const PROGRAMS: &[Program] = &[
     tracepoint("fork", ("sched", "sched_process_fork"), Hook::Fork, &[Kind::Fork]),
+    // what a process closes at its end, and before it is another program, is told before that
+    tracepoint("close_at_exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Modify]),
+    tracepoint("close_on_exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Modify]),
+    tracepoint("close", ("raw_syscalls", "sys_enter"), Hook::SysEnter, &[Kind::Modify]),
     tracepoint("exit", ("sched", "sched_process_exit"), Hook::Exit, &[Kind::Exit]),
     tracepoint("old_credentials", ("task", "task_rename"), Hook::Exec, &[]),
     tracepoint(BINPRM, ("sched", "sched_prepare_exec"), Hook::Exec, &[]),
     tracepoint("exec", ("sched", "sched_process_exec"), Hook::Exec, &[Kind::Exec]),
+    tracepoint("capability", ("capability", "cap_capable"), Hook::Capability, &[Kind::Capability]),
     Program { name: "judge", entry: Entry::Judge, hook: Hook::SysExit, kinds: &[] },
     call("exec_failed", Kind::Exec, &[Kind::Exec]),
     call("open", Kind::Open, &[Kind::Open]),
@@ -149,7 +154,8 @@ pub const PROGRAMS: &[Program] = &[
     call("bind", Kind::Bind, &[Kind::Bind]),
     call("listen", Kind::Listen, &[Kind::Listen]),
     call("accept", Kind::Accept, &[Kind::Accept]),
-    call("send", Kind::Send, &[Kind::Send]),
+    call("dns", Kind::Dns, &[Kind::Dns]),
+    call("send", Kind::Send, &[Kind::Send, Kind::Dns]),
     call("mkdir", Kind::Mkdir, &[Kind::Mkdir]),
     call("mknod", Kind::Mknod, &[Kind::Mknod]),
     call("setxattr", Kind::Setxattr, &[Kind::Setxattr]),
@@ -191,6 +197,7 @@ pub const PROGRAMS: &[Program] = &[
     call("syslog", Kind::Syslog, &[Kind::Syslog]),
     call("mprotect", Kind::Mprotect, &[Kind::Mprotect]),
     call("socket", Kind::Socket, &[Kind::Socket]),
+    call("modify", Kind::Modify, &[Kind::Modify]),
     tracepoint("sys_exit", ("raw_syscalls", "sys_exit"), Hook::SysExit, &[]),
     operation("uring_open", Kind::Open, &[Kind::Open]),
     operation("uring_unlink", Kind::Unlink, &[Kind::Unlink, Kind::Rmdir]),

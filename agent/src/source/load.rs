@@ -482,6 +482,8 @@ fn is_needed(program: &Program, family: Family, wanted: &Wanted) -> bool {
         (Entry::Tracepoint(..), _) if matches!(program.hook, Hook::IoUring | Hook::IoUringSubmit) => {
             program.kinds.iter().chain(URING).any(|kind| classes(*kind) != 0)
         }
+        (Entry::Tracepoint(..), _) if program.hook == Hook::Capability => classes(Kind::Capability) != 0,
+        (Entry::Tracepoint(..), _) if program.kinds == [Kind::Modify] => classes(Kind::Modify) != 0,
         (Entry::Tracepoint(..), BINPRM) => family == Family::Perf,
         (Entry::Tracepoint(..), _) => true,
         // what fails is no matter of the process table

@@ -3,7 +3,7 @@
 use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
-    call::LACKING,
+    call::{LACKING, SOCKET_OPERATIONS, SOCKETCALL},
     filter::{Control, Executable, Filter, KINDS, Matcher, Own, class, matched},
     names::Touched,
 };
@@ -168,6 +168,10 @@ fn filter(wanted: &Wanted) -> Filter {
     for call in &wanted.calls {
         filter.x86_64[call.x86_64()] = *call as u8;
         call.i386().iter().for_each(|number| filter.i386[*number] = *call as u8);
+    }
+    if SOCKET_OPERATIONS.iter().any(|(_, call)| wanted.calls.contains(call)) {
+        let (number, mark) = SOCKETCALL;
+        filter.i386[number] = mark;
     }
     for (kind, matcher) in &wanted.matchers {
         filter.matched[*kind as usize] =

@@ -4,16 +4,28 @@ use super::privilege;
 use common::{
     Call, Header, Kind, Prefix, Record as _, Value,
     event::{
-        Accept, Bind, Chmod, Chown, Chroot, Connect, Event, Exec, Exit, FileSetattr, Fork, Link, Listen, Mkdir, Mknod,
-        Mount, Open, PivotRoot, Removexattr, Rename, Rmdir, Send, Setxattr, Swap, Symlink, Truncate, Umount, Unlink,
-        Utimes,
+        Accept, Bind, Chmod, Chown, Chroot, Connect, Dns, Event, Exec, Exit, FileSetattr, Fork, Link, Listen, Mkdir,
+        Mknod, Mount, Open, PivotRoot, Removexattr, Rename, Rmdir, Send, Setxattr, Swap, Symlink, Truncate, Umount,
+        Unlink, Utimes,
     },
     filter::class,
-    names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, SocketType},
-    wire::{Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
+    names::{ACCESS_PATH, Access, Names, OpenFlags, Protocol, RECORD_TYPES, SocketType},
+    wire::{self, Addr, Bool, Device, Id, Inode, Mode, Name16, Path, Text, TextList, family, mark},
 };
 use sigtrail::record::{Context, Process, Record, Relative, errno};
 use zerocopy::IntoBytes;
+
+/// A query of DNS, from `TYPE:NAME`.
+fn question(text: &str) -> Vec<u8> {
+    let (record_type, name) = text.split_once(':').unwrap();
+    let number = RECORD_TYPES.iter().find(|(_, it)| *it == record_type).unwrap().0 as u16;
+    let mut message = [1, 0, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label.as_bytes());
+    }
+    [&message[..], &[0], &number.to_be_bytes(), &[0, 1]].concat()
+}
 
 /// An event and what the agent knows about its process.
 pub struct Draft {
@@ -236,6 +248,12 @@ impl Draft {
             Kind::Bind => Bind { local, protocol, socket }.as_bytes().to_vec(),
             Kind::Listen => Listen { local, protocol, socket, backlog: 0 }.as_bytes().to_vec(),
             Kind::Accept => Accept { peer, local, protocol, socket }.as_bytes().to_vec(),
+            Kind::Dns => {
+                let start = tail.len() as u32;
+                tail.extend(self.find("question").map(question).unwrap_or_default());
+                let question = wire::Dns { start, len: tail.len() as u32 - start, marks: mark::USER };
+                Dns { question, peer, local, ..Dns::default() }.as_bytes().to_vec()
+            }
             Kind::Send => Send { peer, local, protocol, socket }.as_bytes().to_vec(),
             _ => privilege::body(self, path),
         };

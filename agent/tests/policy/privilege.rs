@@ -3,13 +3,13 @@
 use common::{
     Kind,
     event::{
-        Acct, Bpf, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill, Landlock, Lsm,
-        MemfdCreate, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality, Pidfd, Prctl,
-        ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
+        Acct, Bpf, Capability, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill,
+        Landlock, Lsm, MemfdCreate, Modify, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality,
+        Pidfd, Prctl, ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
     },
     names::{
-        BpfCommand, Capabilities, Family, NamespaceFlags, PersonalityFlags, PrctlOption, PtraceRequest, Signal,
-        SocketType,
+        BpfCommand, Capabilities, Capability as CapabilityName, Family, NamespaceFlags, PersonalityFlags, PrctlOption,
+        PtraceRequest, Signal, SocketType,
     },
     wire::{Path, Wide},
 };
@@ -63,6 +63,8 @@ pub fn body(it: &Draft, path: Path) -> Vec<u8> {
         Ioport {}
         Syslog {}
         Mprotect {}
+        Capability { capability: CapabilityName(it.named("capability", CapabilityName::NAMES)) }
+        Modify { path: path }
         CredChange { old_euid: it.id("old_euid") }
     }
 }

@@ -6,7 +6,8 @@ use core::{
 };
 
 use super::{
-    Addr, Bool, Device, Id, Inode, Mode, Moment, Name16, Path, Text, TextList, UNSET, User, Wide, family, mark,
+    Addr, Bool, Device, Dns, Id, Inode, Mode, Moment, Name16, Path, Question, Text, TextList, UNSET, User, Wide,
+    family, mark,
 };
 use crate::names::Names;
 
@@ -33,6 +34,8 @@ pub enum Value<'a> {
     Path(PathParts<'a>),
     /// The address of a socket.
     Addr(SocketAddr<'a>),
+    /// What a name server is asked.
+    Question(Question<'a>),
     /// Bits with names; the rest is written as a number.
     Flags(u64, Names),
     /// Written in octal, as modes are.
@@ -108,6 +111,8 @@ pub enum Type {
     Path,
     /// An object with `family` and `ip`, `port`, or `path`, or `abstract`.
     Addr,
+    /// An object with `class`, `id`, `name` and `type`; or null.
+    Question,
     /// A string of names joined by `|`.
     Flags(Names),
     /// A string of octal digits; or null.
@@ -157,6 +162,7 @@ wire! {
     TextList => List, |it, tail| present(it.marks, Value::List(slice(tail, it.start, it.len))), marks it.marks;
     Path => Path, |it, tail| it.value(tail), marks it.marks;
     Addr => Addr, |it, tail| it.value(tail), marks it.marks;
+    Dns => Question, |it, tail| Question::read(slice(tail, it.start, it.len)).map_or(Value::Null, Value::Question), marks it.marks;
 }
 
 impl<T: Wire> Wire for User<T> {

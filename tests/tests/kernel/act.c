@@ -10,6 +10,7 @@
 //   v61,62,          the address of a list of strings (each ended by a comma), as argv has it
 //   k16              the address of byte 16 of memory that commands leave alone, for what a call writes
 //   m0200…           the address of a struct msghdr with this name and one byte of data
+//   d0200…,61.62,63  the address of an array of struct mmsghdr with this name, each with the parts of its data
 // After an exec of itself it answers `0 NOW NOW` and goes on. It needs no libc, so it opens no file of its own. Its
 // memory lies below 4 GiB, where a 32-bit call finds it.
 
@@ -104,7 +105,7 @@ static word argument(char **at, char **free)
         ++*at;
         return (word)kept + parse(at);
     }
-    if (kind != 'x' && kind != 'v' && kind != 'm')
+    if (kind != 'x' && kind != 'v' && kind != 'm' && kind != 'd')
         return parse(at);
     ++*at;
     word *start = (word *)(((word)*free + 7) & ~7ul);
@@ -120,6 +121,29 @@ static word argument(char **at, char **free)
             *free = bytes(at, *free);
         }
         start[count] = 0;
+    } else if (kind == 'd') {
+        int messages = 0, parts = 0;
+        for (char *c = *at; *c == ',' || *c == '.' || is_hex(*c); ++c) {
+            messages += *c == ',';
+            parts += *c == ',' || *c == '.';
+        }
+        word *part = start + messages * 8;
+        char *name = (char *)(part + parts * 2);
+        *free = bytes(at, name);
+        word len = *free - name - 1;
+        for (int i = 0; i < messages; ++i) {
+            word *first = part;
+            do {
+                ++*at;
+                part[0] = (word)*free;
+                *free = bytes(at, *free);
+                part[1] = (word)*free - part[0] - 1;
+                part += 2;
+            } while (**at == '.');
+            word header[8] = {len ? (word)name : 0, len, (word)first, (part - first) / 2, 0, 0, 0, 0};
+            for (int j = 0; j < 8; ++j)
+                start[i * 8 + j] = header[j];
+        }
     } else {
         // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; then struct iovec; then the name
         char *name = (char *)(start + 9);

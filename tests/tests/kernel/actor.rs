@@ -31,6 +31,8 @@ pub enum Arg {
     Kept(usize),
     /// A `struct msghdr` with this name.
     Message(Vec<u8>),
+    /// An array of `struct mmsghdr` with this name, each with the parts of its data.
+    Messages(Vec<u8>, Vec<Vec<Vec<u8>>>),
 }
 
 macro_rules! args {
@@ -73,6 +75,10 @@ impl Arg {
             Arg::List(it) => format!("v{}", it.iter().map(|it| hex(it) + ",").collect::<String>()),
             Arg::Kept(it) => format!("k{it}"),
             Arg::Message(it) => format!("m{}", hex(it)),
+            Arg::Messages(name, messages) => messages.iter().fold(format!("d{}", hex(name)), |line, parts| {
+                let parts: Vec<_> = parts.iter().map(|it| hex(it)).collect();
+                line + "," + &parts.join(".")
+            }),
         }
     }
 }
@@ -192,6 +198,8 @@ pub struct Stage {
     pub program: PathBuf,
     _dir: tempfile::TempDir,
     fences: u32,
+    /// Whether uses of capabilities are among the records: hardly a call is without.
+    pub capabilities: bool,
 }
 
 impl Stage {
@@ -203,7 +211,7 @@ impl Stage {
         compile("act", &program);
         let tail = Tail::start(&["--all", "--family", family]).unwrap();
         let actor = Actor::start(&program);
-        Self { tail, actor, dir: path, program, _dir: dir, fences: 0 }
+        Self { tail, actor, dir: path, program, _dir: dir, fences: 0, capabilities: false }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -251,6 +259,7 @@ impl Stage {
         };
         let mut records = self.tail.until(wanted, is_fence).unwrap().expect("the record of the fence does not come");
         records.pop();
+        records.retain(|record| self.capabilities || record["kind"] != "capability");
         records
     }
 

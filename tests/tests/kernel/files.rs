@@ -320,6 +320,13 @@ fn attributes() {
         it.check("fchmodat2", FCHMODAT2, args![dir, "file", 0o644, 0], expected);
 
         let length = |length: i64| json!({ "length": length });
+        // numbers of i386: truncate64, ftruncate64, truncate
+        let expected = with(named("truncate", "truncate", name), length((1 << 33) + 5));
+        it.check_compat("truncate, 64 bits", 193, args![&file, 5, 2], expected);
+        let expected = with(by_fd("truncate", "ftruncate"), length(7));
+        it.check_compat("ftruncate, 64 bits", 194, args![fd, 7, 0], expected);
+        let expected = with(named("truncate", "truncate", name), length(-1));
+        it.check_compat("truncate, 32 bits, EINVAL", 92, args![&file, -1], expected);
         let expected = with(named("truncate", "truncate", name), length(1 << 33));
         it.check("truncate", libc::SYS_truncate, args![&file, 1_i64 << 33], expected);
         let expected = with(named("truncate", "truncate", name), length(-1));
@@ -358,6 +365,11 @@ fn owners() {
         it.check("fchown, EBADF", libc::SYS_fchown, args![-1, 0, 0], expected);
         let expected = with(named("chown", "fchownat", name), owner(json!(0), json!(0)));
         it.check("fchownat", libc::SYS_fchownat, args![dir, "file", 0, 0, 0], expected);
+        // numbers of i386 for ids of 16 bits
+        let expected = with(named("chown", "chown", name), owner(Value::Null, json!(8)));
+        it.check_compat("chown, 16 bits", 182, args![&file, 65535, 65536 + 8], expected);
+        let expected = with(by_fd("chown", "fchown"), owner(json!(0), json!(0)));
+        it.check_compat("fchown, 16 bits", 95, args![fd, 0, 0], expected);
 
         it.quiet(libc::SYS_setresuid, args![65533, 65534, 65532]);
         let expected = with(by_fd("chown", "fchown"), owner(json!(65534), json!(0)));

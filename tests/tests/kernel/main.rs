@@ -3,14 +3,17 @@
 
 mod actor;
 mod attributes;
+mod capability;
 mod cases;
 mod differential;
+mod dns;
 mod files;
 mod flood;
 mod guard;
 mod host;
 mod load;
 mod lossless;
+mod modify;
 mod mounts;
 mod network;
 mod privileges;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `struct sockaddr_in` or `struct sockaddr_in6`.
-fn raw(addr: SocketAddr) -> Vec<u8> {
+pub fn raw(addr: SocketAddr) -> Vec<u8> {
     let port = addr.port().to_be_bytes();
     match addr {
         SocketAddr::V4(it) => [&2_u16.to_ne_bytes()[..], &port, &it.ip().octets(), &[0; 8]].concat(),
@@ -27,17 +27,17 @@ fn raw_unix(name: &[u8]) -> Vec<u8> {
     [&1_u16.to_ne_bytes()[..], name].concat()
 }
 
-fn told(addr: SocketAddr) -> Value {
+pub fn told(addr: SocketAddr) -> Value {
     let family = if addr.is_ipv4() { "inet" } else { "inet6" };
     json!({ "family": family, "ip": addr.ip().to_string(), "port": addr.port() })
 }
 
-fn with_len(addr: &[u8]) -> (Arg, Arg) {
+pub fn with_len(addr: &[u8]) -> (Arg, Arg) {
     (Arg::from(addr), Arg::from(i64::try_from(addr.len()).unwrap()))
 }
 
 /// The local port of a socket of the actor, from its side: `/proc/PID/net/tcp` and the like.
-fn local_port(it: &Stage, fd: i64, table: &str) -> u16 {
+pub fn local_port(it: &Stage, fd: i64, table: &str) -> u16 {
     let pid = it.actor.pid();
     let name = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
     let inode = name.to_str().unwrap().trim_start_matches("socket:[").trim_end_matches(']').to_owned();
@@ -47,7 +47,7 @@ fn local_port(it: &Stage, fd: i64, table: &str) -> u16 {
     u16::from_str_radix(row[1].rsplit_once(':').unwrap().1, 16).unwrap()
 }
 
-fn socket(it: &mut Stage, family: i32, ty: i32) -> i64 {
+pub fn socket(it: &mut Stage, family: i32, ty: i32) -> i64 {
     it.quiet(libc::SYS_socket, args![family, ty, 0])
 }
 

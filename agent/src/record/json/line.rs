@@ -298,8 +298,9 @@ fn evidence(record: &Record<'_>, cut_list: Option<Slot>, out: &mut Vec<u8>) {
         let start = out.len();
         for (at, field) in kind.fields().iter().enumerate() {
             let cut_here = bit == mark::TRUNCATED && cut_list == Some(Slot::Body(at));
-            let absent_copy = bit == mark::USER && record.event.body_marks(at) & mark::ABSENT != 0;
-            if record.event.body_marks(at) & bit != 0 && !absent_copy || cut_here {
+            let has = record.event.body_marks(at) & bit != 0;
+            let absent_copy = has && bit == mark::USER && record.event.body_value(at) == Value::Null;
+            if has && !absent_copy || cut_here {
                 out.extend_from_slice(if out.len() == start { name } else { b"," });
                 out.push(b'"');
                 out.extend_from_slice(field.name.as_bytes());

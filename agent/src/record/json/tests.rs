@@ -6,6 +6,7 @@ use common::{
     names::{OpenFlags, RenameFlags},
     wire::{Addr, Path, TextList, family, mark},
 };
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value as Json, json};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -229,4 +230,93 @@ fn evidence_names_what_was_copied_and_cut() {
     let words = sample::event(prefix, &Header::default(), body.as_bytes(), b"");
     let expected = json!({ "hook": "sched_process_exec", "truncated": ["path"], "user_copy": ["path"] });
     assert_eq!(parsed(&words)["evidence"], expected);
+}
+
+/// A query with one question.
+fn message(id: u16, labels: &[Vec<u8>], numbers: [u16; 2]) -> Vec<u8> {
+    let mut message = [id, 0x0100, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
+    for label in labels {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label);
+    }
+    message.push(0);
+    message.extend(numbers.map(u16::to_be_bytes).concat());
+    message
+}
+
+/// The labels that a name of a master file stands for.
+fn labels(name: &[u8]) -> Vec<Vec<u8>> {
+    let mut labels = vec![Vec::new()];
+    let mut rest = name;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'.', _) => labels.push(Vec::new()),
+            (b'\\', [digit @ b'0'..=b'9', second, third, ..]) => {
+                let digits = String::from_utf8(vec![*digit, *second, *third]).unwrap();
+                labels.last_mut().unwrap().push(digits.parse().unwrap());
+                rest = &after[3..];
+            }
+            (b'\\', [byte, ..]) => {
+                labels.last_mut().unwrap().push(*byte);
+                rest = &after[1..];
+            }
+            (byte, _) => labels.last_mut().unwrap().push(*byte),
+        }
+    }
+    if name == b"." { Vec::new() } else { labels }
+}
+
+proptest! {
+    /// Whatever is asked comes back, in visible ASCII; a message that is cut, or is no query with one question, is none.
+    #[test]
+    fn questions_are_told_as_they_were_asked(
+        id: u16, numbers: [u16; 2], flags: u16, count: u16, behind in vec(any::<u8>(), 0..20),
+        name in vec(vec(any::<u8>(), 1..=63), 0..6),
+    ) {
+        let whole = message(id, &name, numbers);
+        let is_short = name.iter().map(|label| label.len() + 1).sum::<usize>() < 255;
+        let question = Question::read(&whole);
+        prop_assert_eq!(question.is_some(), is_short);
+        let Some(question) = question else { return Ok(()) };
+        prop_assert!(whole.len() <= Question::MOST);
+        let mut text = Vec::new();
+        domain(question, &mut text);
+        prop_assert!(text.iter().all(u8::is_ascii_graphic));
+        prop_assert_eq!(labels(&text), name);
+        prop_assert_eq!(question.id, id);
+        let number = |value, names: common::names::Names| match value {
+            Value::Null => 0,
+            Value::Uint(number) => number.into(),
+            Value::Name(name) => names.iter().find(|(_, it)| *it == name).unwrap().0,
+            _ => u64::MAX,
+        };
+        prop_assert_eq!(number(question.record_type(), common::names::RECORD_TYPES), u64::from(numbers[0]));
+        prop_assert_eq!(number(question.class(), common::names::RECORD_CLASSES), u64::from(numbers[1]));
+        let longer = [&whole[..], &behind].concat();
+        prop_assert_eq!(Question::read(&longer), Some(question));
+        for end in 0..whole.len() {
+            prop_assert_eq!(Question::read(&whole[..end]), None);
+        }
+        let mut other = whole.clone();
+        other[2..4].copy_from_slice(&flags.to_be_bytes());
+        other[4..6].copy_from_slice(&count.to_be_bytes());
+        prop_assert_eq!(Question::read(&other).is_some(), flags < 0x0800 && count == 1);
+    }
+
+    /// A message of any bytes is read to its end, and what it says is short.
+    #[test]
+    fn messages_of_any_bytes_are_read(mut bytes in vec(any::<u8>(), 0..400)) {
+        // most of them as queries, so that their names are looked at
+        if bytes.len() % 4 > 0 && let Some(places) = bytes.get_mut(2..6) {
+            places.copy_from_slice(&[1, 0, 0, 1]);
+        }
+        if let Some(question) = Question::read(&bytes) {
+            let mut text = Vec::new();
+            domain(question, &mut text);
+            prop_assert!(!text.is_empty() && text.len() <= 4 * 255 && text.iter().all(u8::is_ascii_graphic));
+            prop_assert!(question.labels().all(|label| (1..=63).contains(&label.len())));
+            prop_assert!(bytes.starts_with(&message(question.id, &[], [0; 2])[..2]));
+        }
+    }
 }

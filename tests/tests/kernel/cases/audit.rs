@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::call::SOCKET_OPERATIONS;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -158,7 +159,11 @@ fn seen(lines: &[&str], pid: u32) -> Option<Seen> {
         return None;
     }
     let (number, ret) = (field(call, "syscall")?.parse().unwrap(), field(call, "exit")?.parse().unwrap());
-    let name = table::audited(field(call, "arch")? == "40000003").get(&number).copied();
+    let mut name = table::audited(field(call, "arch")? == "40000003").get(&number).copied();
+    if name == Some(table::SOCKETCALL) {
+        let operation = usize::from_str_radix(field(call, "a0")?, 16).unwrap();
+        name = Some(SOCKET_OPERATIONS.iter().find(|it| it.0 == operation)?.1.name());
+    }
     let cwd = of("CWD").next().and_then(|line| text(field(line, "cwd")?)).unwrap_or_default();
     let mut objects: Vec<Object> =
         of("SOCKADDR").filter_map(|line| Some(Object::Address(address(field(line, "saddr")?)))).collect();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use common::Call;
+use common::{Call, Kind, call};
 use nix::libc;
 
 use crate::actor::Arg;
@@ -23,6 +23,8 @@ pub struct Step {
     pub keeps: Option<String>,
     /// By `int $0x80`.
     pub compat: bool,
+    /// By the first of two numbers that such a call has.
+    pub short: bool,
     /// The name of the call; `fork` is one of the actor's own.
     pub call: String,
     pub args: Vec<String>,
@@ -37,11 +39,21 @@ pub struct Step {
 /// Calls of the table that make no event: they prepare others. Numbers of x86_64.
 const MORE: &[(&str, i64)] = &[("chdir", libc::SYS_chdir), ("close", libc::SYS_close), ("socket", libc::SYS_socket)];
 
-/// The number of a call for a 64-bit program or for a 32-bit one.
-pub fn number(name: &str, compat: bool) -> Option<i64> {
+/// The call of 32-bit programs that does one of others.
+pub const SOCKETCALL: &str = "socketcall";
+
+/// The number of a call for a 64-bit program or for a 32-bit one: the first or the last of those that it has there.
+pub fn number(name: &str, compat: bool, short: bool) -> Option<i64> {
+    if compat && name == SOCKETCALL {
+        return i64::try_from(call::SOCKETCALL.0).ok();
+    }
     let number = |it: &Call| {
         let narrow = it.i386();
-        let number = if compat { narrow[narrow.len() - 1] } else { it.x86_64() };
+        let number = match (compat, short) {
+            (true, true) => narrow[0],
+            (true, false) => narrow[narrow.len() - 1],
+            (false, _) => it.x86_64(),
+        };
         (number != common::call::LACKING).then(|| i64::try_from(number).unwrap())
     };
     let more = MORE.iter().filter(|it| it.0 == name && !compat).map(|it| it.1);
@@ -51,10 +63,13 @@ pub fn number(name: &str, compat: bool) -> Option<i64> {
 /// The calls that make events, by their numbers for 64-bit or 32-bit programs.
 pub fn audited(compat: bool) -> BTreeMap<i64, &'static str> {
     let mut calls = BTreeMap::new();
-    for call in Call::ALL {
+    for call in Call::ALL.iter().filter(|it| it.kind() != Some(Kind::Modify)) {
         let numbers = if compat { call.i386().to_vec() } else { vec![call.x86_64()] };
         let numbers = numbers.into_iter().filter(|it| *it != common::call::LACKING);
         calls.extend(numbers.map(|it| (i64::try_from(it).unwrap(), call.name())));
+    }
+    if compat {
+        calls.insert(i64::try_from(call::SOCKETCALL.0).unwrap(), SOCKETCALL);
     }
     calls
 }
@@ -101,9 +116,10 @@ fn step(line: usize, text: &str) -> Result<Step, String> {
     };
     let mut words = call.split_whitespace();
     let first = words.next().ok_or("no call")?;
-    let call = first.strip_prefix("32:").unwrap_or(first);
+    let short = first.starts_with("16:");
+    let call = first.strip_prefix("32:").or_else(|| first.strip_prefix("16:")).unwrap_or(first);
     let compat = call != first;
-    if call != "fork" && number(call, compat).is_none() {
+    if call != "fork" && number(call, compat, short).is_none() {
         return Err(format!("no call `{call}`; if it makes no event, name it in table.rs"));
     }
     let (result, quiet) = match result.strip_suffix(" quiet") {
@@ -120,7 +136,7 @@ fn step(line: usize, text: &str) -> Result<Step, String> {
     let any = !errors.is_empty() && result.split('/').any(|it| it == "ok");
     let args = words.map(str::to_owned).collect();
     let name = (!name.is_empty()).then(|| name.to_owned());
-    Ok(Step { line, name, keeps, compat, call: call.to_owned(), args, errors, any, quiet })
+    Ok(Step { line, name, keeps, compat, short, call: call.to_owned(), args, errors, any, quiet })
 }
 
 /// A number: decimal, `0x…`, or octal with a 0 before it.
