@@ -43,6 +43,10 @@ enum Verb {
     Tail(tail::Args),
     /// Check a sealed log: files, directories, bodies of requests, or `-`
     Verify(seal::cli::VerifyArgs),
+    /// Prove one event, or that a head of the log continues an older one, by a text that stands without the log
+    Prove(seal::cli::ProveArgs),
+    /// Take the text of events out of files; what is left still verifies
+    Redact(seal::cli::RedactArgs),
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Verb),
@@ -93,6 +97,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Verify(args) => return seal::cli::verify(&args),
+        Verb::Prove(args) => return seal::cli::prove(&args),
+        Verb::Redact(args) => return seal::cli::redact(&args),
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
         Verb::Status(args) => status::run(&args),

@@ -197,7 +197,9 @@ settings! {
         mode: Mode [Mode(0o640)],
         /// Group of the files; null for that of the agent.
         group: Option<String> [None],
-        /// Number of closed files that are kept; null for all.
+        /// Who can read closed files: age recipients (`age1…`); empty for everybody who may open them. Seals stay readable.
+        recipients: Vec<String> [Vec::new()],
+        /// Number of closed files that are kept; null for all. Of the others, the seals are kept.
         keep_files: Option<u32> [None],
         /// Whether the spool waits for this sink before it gives up events.
         required: bool [true],
@@ -267,8 +269,10 @@ impl Setting for Sink {
             _ => HttpSink::read_fields(&mut fields).map(Self::Http),
         };
         fields.finish();
-        if let Some(Self::Http(sink)) = &sink {
-            sink.check(node, report);
+        match &sink {
+            Some(Self::Http(sink)) => sink.check(node, report),
+            Some(Self::File(sink)) => sink.check(node, report),
+            None => {}
         }
         sink
     }

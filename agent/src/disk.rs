@@ -2,7 +2,7 @@
 //!
 //! Every function returns the plain [`io::Error`]: the caller knows what it was doing and says so.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -22,6 +22,15 @@ pub fn open_read(path: &Path) -> io::Result<File> {
 /// Opens `path` for reading and writing; a symbolic link is an error (`ELOOP`).
 pub fn open_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(O_NOFOLLOW).open(path)
+}
+
+/// Tells other programs that the file is being written, until it is closed: a shared lock (flock(2)). An error of kind
+/// `WouldBlock`: another program works on the file. A file system without locks is as good.
+pub fn hold(file: &File) -> io::Result<()> {
+    match file.try_lock_shared() {
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Makes the directory and its parents where they are missing; what is new gets `mode`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use seal::Receipt;
 
 use crate::sealed::Batch;
-pub use file::{FileConfig, FileSink};
+pub use file::{FileConfig, FileSink, recipient};
 pub use http::{HttpConfig, HttpSink};
 
 /// A sink, ready to send.

@@ -1,8 +1,11 @@
-//! The command line of the verifier: `sigtrail-verify` and `sigtrail verify` are this.
+//! The command line of the auditor: `sigtrail-verify` and `sigtrail verify`; and `prove` and `redact`, which read and
+//! write the same files.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::Args;
 use thiserror::Error;
@@ -10,17 +13,26 @@ use thiserror::Error;
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
 use crate::quorum::Policy;
+use crate::text::untime;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
 mod input;
 mod print;
+mod proof;
+mod prove;
+mod redact;
 
 pub use input::InputError;
+pub use prove::{ProveArgs, prove};
+pub use redact::{RedactArgs, redact};
+
+use input::{Identities, Input, Kind};
 
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
 pub struct VerifyArgs {
-    /// Files and directories with a sealed log, `-` for standard input; zstd, gzip and spool segments are recognised
+    /// Files and directories with sealed logs, of one host or of many, or with proofs that `sigtrail prove` made; `-` for
+    /// standard input. zstd, gzip, age and spool segments are recognised
     #[arg(value_name = "FILE|DIR|-", required = true)]
     pub inputs: Vec<PathBuf>,
     /// A host key known to be right (name+id+key), or a file with one a line; may be given more than once
@@ -35,7 +47,13 @@ pub struct VerifyArgs {
     /// A policy in the form of C2SP tlog-policy: which logs, and which witnesses must have cosigned
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Print the report as JSON
+    /// Report on what was sealed at this time (RFC 3339, in UTC) or later; what is before may be incomplete, but not changed
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<u64>,
+    /// A file with age identities (AGE-SECRET-KEY-1…) to decrypt with; may be given more than once
+    #[arg(long = "identity", value_name = "FILE")]
+    pub identities: Vec<PathBuf>,
+    /// Print the report as JSON: one object for each log or proof
     #[arg(long)]
     pub json: bool,
 }
@@ -49,6 +67,16 @@ pub enum UsageError {
     /// Neither a head nor a file with heads.
     #[error("--known-head {0}: neither a head (\"origin size root\") nor a file with one a line")]
     Head(String),
+    /// No file with identities.
+    #[error("--identity {path}{}: {why}", .line.map_or_else(String::new, |line| format!(", line {line}")))]
+    Identity {
+        /// The file.
+        path: String,
+        /// The line of it, counted from 1.
+        line: Option<usize>,
+        /// Why.
+        why: String,
+    },
     /// No policy.
     #[error("--policy {}: {why}", path.display())]
     Policy {
@@ -65,14 +93,10 @@ pub enum UsageError {
     Output(#[source] io::Error),
 }
 
-/// Verifies and prints; the exit code is 0 for verified, 1 for tampered, 2 for incomplete, 3 for a wrong call.
+/// Verifies and prints; the exit code is that of the worst log or proof: 0 for verified, 1 for tampered, 2 for incomplete.
+/// 3 is for a wrong call.
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    let printed = report(args).and_then(|(report, names)| {
-        let text = if args.json { print::json(&report, &names) } else { print::human(&report, &names) };
-        io::stdout().write_all(text.as_bytes()).map_err(UsageError::Output)?;
-        Ok(report.verdict())
-    });
-    match printed {
+    match verify_all(args) {
         Ok(Verdict::Verified) => ExitCode::SUCCESS,
         Ok(Verdict::Found(Severity::Tampered)) => ExitCode::from(1),
         Ok(Verdict::Found(Severity::Incomplete)) => ExitCode::from(2),
@@ -83,15 +107,70 @@ pub fn verify(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-/// Verifies; the names are those of the inputs by the numbers in the findings.
-pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
+fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
     let trust = Trust {
         pins: each(&args.keys, |text| Vkey::parse(text).ok(), UsageError::Key)?,
         heads: each(&args.heads, Checkpoint::from_line, UsageError::Head)?,
         from: args.from,
+        since: args.since,
         policy: args.policy.as_deref().map(policy).transpose()?,
     };
-    let inputs = input::find(&args.inputs)?;
+    let inputs = input::find(&args.inputs, &identities(&args.identities)?)?;
+    let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
+    let mut worst = Verdict::Verified;
+    let mut out = io::stdout().lock();
+    let mut tell = |text: String, verdict: Verdict| {
+        worst = worst.max(verdict);
+        out.write_all(text.as_bytes()).map_err(UsageError::Output)
+    };
+    for input in proofs {
+        let checked = proof::check(input, &trust);
+        let text = if args.json { checked.json() } else { checked.human() };
+        tell(text, checked.verdict())?;
+    }
+    let logs = by_log(logs, &trust.heads);
+    let many = logs.len() > 1;
+    let mut verdicts = BTreeMap::<Verdict, usize>::new();
+    for (origin, inputs) in &logs {
+        let mut trust = trust.clone();
+        trust.heads.retain(|head| !many || Some(&*head.origin) == *origin);
+        let (mut report, names) = report(inputs, trust);
+        report.origin = report.origin.or(origin.map(str::to_owned));
+        let text = match (args.json, many) {
+            (true, _) => print::json(&report, &names),
+            (false, false) => print::human(&report, &names),
+            (false, true) => print::line(&report, &names),
+        };
+        *verdicts.entry(report.verdict()).or_default() += 1;
+        tell(text, report.verdict())?;
+    }
+    if many && !args.json {
+        tell(print::total(&verdicts), Verdict::Verified)?;
+    }
+    Ok(worst)
+}
+
+/// The inputs of each log, by its origin. What belongs to none that can be told belongs to the only one, or stands for
+/// itself. Among many, a log of which only a head is known has no inputs.
+fn by_log<'a>(inputs: Vec<&'a Input>, heads: &'a [Checkpoint]) -> Vec<(Option<&'a str>, Vec<&'a Input>)> {
+    let mut logs = BTreeMap::<Option<&str>, Vec<&Input>>::new();
+    for input in &inputs {
+        logs.entry(input.origin.as_deref()).or_default().push(input);
+    }
+    if logs.len() == 2 && logs.contains_key(&None) {
+        // the only log, and what is of none: together, in the order they have
+        return vec![(logs.into_keys().flatten().next(), inputs)];
+    }
+    if logs.len() > 1 {
+        for head in heads {
+            logs.entry(Some(&head.origin)).or_default();
+        }
+    }
+    logs.into_iter().collect()
+}
+
+/// Verifies one log; the names are those of the inputs by the numbers in the findings.
+fn report(inputs: &[&Input], trust: Trust) -> (Report, Vec<String>) {
     let mut verifier = Verifier::new(trust);
     let mut extra = Vec::new();
     let mut names = Vec::new();
@@ -100,19 +179,58 @@ pub fn report(args: &VerifyArgs) -> Result<(Report, Vec<String>), UsageError> {
         let told = progress.then(|| format!("input {} of {}", number + 1, inputs.len()));
         names.push(one.name());
         let at = verifier.inputs();
-        if !one.is_log {
-            // keeps the numbers of inputs and names in step
-            verifier.end(false);
-            extra.push(Finding { batch: None, input: at, line: 0, what: What::NotALog });
-        } else if let Err(error) = one.read(&mut verifier, told) {
-            extra.push(Finding { batch: None, input: at, line: 0, what: What::Unreadable(error.to_string()) });
+        let mut find = |what| extra.push(Finding { batch: None, input: at, line: 0, what });
+        match one.kind {
+            Kind::Log => {
+                if let Err(error) = one.read(&mut verifier, told) {
+                    find(What::Unreadable(error.to_string()));
+                }
+                continue;
+            }
+            Kind::Encrypted => find(What::Encrypted),
+            Kind::Proof | Kind::Other => find(What::NotALog),
         }
+        // keeps the numbers of inputs and names in step
+        verifier.end(false);
     }
     let mut report = verifier.finish();
     for finding in extra {
         report.found(finding);
     }
-    Ok((report, names))
+    (report, names)
+}
+
+/// The identities in the files, one a line, as age-keygen(1) writes them.
+fn identities(paths: &[PathBuf]) -> Result<Identities, UsageError> {
+    let mut found = Vec::new();
+    for path in paths {
+        let wrong =
+            |line, why: &str| UsageError::Identity { path: path.display().to_string(), line, why: why.to_owned() };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(None, &error.to_string()))?;
+        let before = found.len();
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            if !line.is_empty() && !line.starts_with('#') {
+                let expected = "no X25519 identity: a line is `AGE-SECRET-KEY-1…`, as age-keygen writes it";
+                found.push(line.parse().map_err(|_| wrong(Some(number), expected))?);
+            }
+        }
+        if found.len() == before {
+            return Err(wrong(None, "no identity in the file: a line is `AGE-SECRET-KEY-1…`"));
+        }
+    }
+    Ok(Rc::from(found))
+}
+
+/// A time as people write it: `2026-11-22`, `2026-11-22T21:06:20Z`, or with a fraction of the second.
+fn moment(text: &str) -> Result<u64, String> {
+    let whole = match text.strip_suffix('Z') {
+        None => format!("{text}T00:00:00.000000000Z"),
+        Some(time) => match time.split_once('.') {
+            None => format!("{time}.000000000Z"),
+            Some((second, fraction)) => format!("{second}.{fraction:0<9}Z"),
+        },
+    };
+    untime(&whole).ok_or_else(|| "a time is `2026-11-22` or `2026-11-22T21:06:20Z`, in UTC".to_owned())
 }
 
 fn policy(path: &Path) -> Result<Policy, UsageError> {

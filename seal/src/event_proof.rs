@@ -60,8 +60,13 @@ impl EventProof {
     /// Makes the proof of one line of a batch from all of its lines and its seal line, each without its LF.
     pub fn make(lines: &[&[u8]], index: usize, seal_line: &[u8]) -> Result<Self, EventProofError> {
         let leaves: Vec<_> = lines.iter().map(|line| tree::leaf(line)).collect();
-        let path = tree::path(&leaves, index).ok_or(EventProofError::Form("index"))?;
         let event = lines.get(index).ok_or(EventProofError::Form("index"))?;
+        Self::from_leaves(event, &leaves, index, seal_line)
+    }
+
+    /// The same from the hashes of the lines, of which others may be redacted.
+    pub fn from_leaves(event: &[u8], leaves: &[Hash], index: usize, seal_line: &[u8]) -> Result<Self, EventProofError> {
+        let path = tree::path(leaves, index).ok_or(EventProofError::Form("index"))?;
         let event = std::str::from_utf8(event).map_err(|error| JcsError::Utf8(error.valid_up_to()))?;
         let seal = SealLine::parse(seal_line).map_err(BatchError::Line)?;
         Self::check(event.to_owned(), index as u64, path, seal)
@@ -101,6 +106,16 @@ impl EventProof {
         let text = proof.checkpoint.text();
         let signed = proof.signatures.first().is_some_and(|signature| host.verifies(&text, signature));
         if signed { Ok(&self.event) } else { Err(EventProofError::Signature) }
+    }
+
+    /// The event line. Nothing says who signed it.
+    pub fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// The place of the event in its batch, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
     }
 
     /// The batch of the event.

@@ -18,6 +18,7 @@
 
 pub mod add_checkpoint;
 pub mod batch;
+pub mod consistency_proof;
 pub mod cosign;
 pub mod enrol;
 pub mod event_proof;
@@ -39,6 +40,7 @@ pub mod verify;
 pub mod cli;
 
 pub use batch::{Batch, Lines};
+pub use consistency_proof::ConsistencyProof;
 pub use cosign::Receipt;
 pub use event_proof::EventProof;
 pub use header::{Account, Agent, BatchKind, Clock, Cpu, Facts, Gap, GapReason, Header};

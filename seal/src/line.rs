@@ -1,10 +1,13 @@
-//! The seal line: the JSON line that ends a batch and carries its header and its proof.
+//! The seal line: the JSON line that ends a batch and carries its header and its proof. And the redacted line, which
+//! stands for an event line.
 
 use thiserror::Error;
 
 use crate::header::MAX_HEADER;
 use crate::jcs;
 use crate::proof::MAX_PROOF;
+use crate::text::{base64, unbase64_hash};
+use crate::tree::Hash;
 
 /// How every seal line begins; no event line does.
 pub const START: &[u8] = b"{\"sigtrail\":\"seal/v1\",\"header\":\"";
@@ -69,4 +72,17 @@ impl SealLine {
         line.push(b'\n');
         line
     }
+}
+
+const REDACTED: &str = "{\"sigtrail\":\"redacted/v1\",\"leaf\":\"";
+
+/// The line that stands for an event line that was taken out: the hash of it as a leaf, without LF.
+pub fn redacted(leaf: &Hash) -> String {
+    format!("{REDACTED}{}{END}", base64(leaf))
+}
+
+/// The leaf in a line that [`redacted`] wrote, given without its LF.
+pub fn unredacted(line: &[u8]) -> Option<Hash> {
+    let leaf = line.strip_prefix(REDACTED.as_bytes())?.strip_suffix(END.as_bytes())?;
+    unbase64_hash(std::str::from_utf8(leaf).ok()?)
 }

@@ -2,6 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
+mod consistency;
+
+pub use consistency::{Consistency, is_consistent};
+
 /// A SHA-256 hash: of a leaf, a node, or a text.
 pub type Hash = [u8; 32];
 
@@ -140,44 +144,13 @@ pub fn root_by(path: &[Hash], leaf: Hash, index: u64, size: u64) -> Option<Hash>
     siblings.next().is_none().then_some(hash)
 }
 
-/// Whether the proof shows that a tree begins with all leaves of an older one (RFC 9162 section 2.1.4.2).
-///
-/// Every tree begins with that of no leaves; the proof of it is empty.
-pub fn is_consistent(old: u64, old_root: Hash, size: u64, root: Hash, proof: &[Hash]) -> bool {
-    if old == 0 || old == size {
-        return proof.is_empty() && (old == 0 || old_root == root);
-    }
-    let mut proof = proof.iter();
-    // the root of a perfect old tree is known and left out of the proof
-    let first = if old.is_power_of_two() { Some(&old_root) } else { proof.next() };
-    let (Some(first), false) = (first, old > size) else { return false };
-    let shift = (old - 1).trailing_ones();
-    let (mut at, mut last) = ((old - 1) >> shift, (size - 1) >> shift);
-    let (mut to_old, mut to_new) = (*first, *first);
-    for sibling in proof {
-        if last == 0 {
-            return false;
-        }
-        if at % 2 == 1 || at == last {
-            to_old = node(sibling, &to_old);
-            to_new = node(sibling, &to_new);
-            let shift = if at == 0 { 0 } else { at.trailing_zeros() };
-            (at, last) = (at >> shift, last >> shift);
-        } else {
-            to_new = node(&to_new, sibling);
-        }
-        (at, last) = (at >> 1, last >> 1);
-    }
-    last == 0 && to_old == old_root && to_new == root
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::hex;
 
     /// The leaves and roots of the reference implementation of RFC 6962 (certificate-transparency, merkle_tree_test).
-    const LEAVES: [&[u8]; 8] = [
+    pub(super) const LEAVES: [&[u8]; 8] = [
         b"",
         b"\x00",
         b"\x10",
@@ -210,7 +183,7 @@ mod tests {
     }
 
     /// RFC 6962 section 2.1 as it is written: split at the largest power of two below the size.
-    fn by_definition(leaves: &[Hash]) -> Hash {
+    pub(super) fn by_definition(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => sha256(b""),
             [one] => *one,
@@ -250,48 +223,6 @@ mod tests {
                 assert!(siblings.is_empty() || by(&siblings[1..], index).is_none());
             }
             assert_eq!(path(&leaves[..size], size), None);
-        }
-    }
-
-    /// `PROOF(m, D[n])` of RFC 6962 section 2.1.2 as it is written.
-    fn proof_by_definition(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
-        if old == leaves.len() {
-            return if whole { Vec::new() } else { vec![by_definition(leaves)] };
-        }
-        let middle = leaves.len().next_power_of_two() / 2;
-        let (left, right) = leaves.split_at(middle);
-        if old <= middle {
-            [proof_by_definition(old, left, whole), vec![by_definition(right)]].concat()
-        } else {
-            [proof_by_definition(old - middle, right, false), vec![by_definition(left)]].concat()
-        }
-    }
-
-    #[test]
-    fn consistency_is_that_of_rfc_6962() {
-        let leaves: Vec<Hash> = (0_u32..40).map(|n| leaf(&n.to_le_bytes())).collect();
-        let root = |size: usize| by_definition(&leaves[..size]);
-        for size in 1..=leaves.len() {
-            for old in 1..=size {
-                let proof = proof_by_definition(old, &leaves[..size], true);
-                let by = |proof: &[Hash], old_root, new_root| {
-                    is_consistent(old as u64, old_root, size as u64, new_root, proof)
-                };
-                assert!(by(&proof, root(old), root(size)), "{old} of {size}");
-                assert!(!by(&proof, leaf(b"other"), root(size)), "{old} of {size}");
-                assert!(!by(&proof, root(old), leaf(b"other")), "{old} of {size}");
-                assert!(!by(&[&proof[..], &[root(size)]].concat(), root(old), root(size)), "{old} of {size}");
-                for at in 0..proof.len() {
-                    let mut changed = proof.clone();
-                    changed[at][7] ^= 1;
-                    assert!(!by(&changed, root(old), root(size)), "{old} of {size}");
-                    changed.remove(at);
-                    assert!(!by(&changed, root(old), root(size)), "{old} of {size}");
-                }
-                assert!(old == size || !is_consistent(size as u64, root(size), old as u64, root(old), &proof));
-            }
-            assert!(is_consistent(0, sha256(b""), size as u64, root(size), &[]));
-            assert!(!is_consistent(0, sha256(b""), size as u64, root(size), &[root(size)]));
         }
     }
 

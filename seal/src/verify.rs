@@ -16,37 +16,23 @@ use crate::batch::{Batch, BatchError, Lines};
 use crate::enrol::{self, Enrolment};
 use crate::header::{BatchKind, Header};
 use crate::jcs::{self, JcsError};
-use crate::line::{MAX_SEAL_LINE, SealLine};
+use crate::line::{MAX_SEAL_LINE, SealLine, unredacted};
 use crate::note::Vkey;
-use crate::proof::Checkpoint;
-use crate::quorum::Policy;
-use crate::text::unbase64_hash;
 use crate::tree::{Hash, Range, sha256};
 
 mod continuity;
 mod receipts;
 mod report;
 mod stand;
+mod trust;
 
 use receipts::Witnessed;
 pub use report::{Capped, Finding, Report, Severity, Told, Verdict, What};
 pub use stand::Stand;
+pub use trust::Trust;
 
 /// How many batches back a repeated one is recognised (32 bytes each).
 pub const REMEMBERED: usize = 65_536;
-
-/// What the auditor knows before he reads the log.
-#[derive(Clone, Debug, Default)]
-pub struct Trust {
-    /// Host keys that are known to be right.
-    pub pins: Vec<Vkey>,
-    /// Heads of the log known from elsewhere: syslog, a witness, a ticket.
-    pub heads: Vec<Checkpoint>,
-    /// The batch the input is known to begin with; `None`: with batch 0.
-    pub from: Option<u64>,
-    /// Which witnesses must have cosigned the log. Its logs count as [`Trust::pins`].
-    pub policy: Option<Policy>,
-}
 
 /// The last batch that was good, as far as the next one has to agree with it.
 #[derive(Clone, Debug)]
@@ -88,6 +74,10 @@ pub struct Verifier {
     /// What witnesses say.
     witnessed: Witnessed,
     no_key_told: bool,
+    /// Whether the batches are still those before [`Trust::since`].
+    older: bool,
+    /// The batches of late whose lines are not there, one after the other: first and last.
+    absent: Option<(u64, u64)>,
 }
 
 /// A good batch, as far as it is remembered.
@@ -104,9 +94,11 @@ impl Verifier {
     /// Nothing read yet.
     pub fn new(mut trust: Trust) -> Self {
         let witnessed = Witnessed::new(trust.policy.as_ref());
-        trust.pins.extend(trust.policy.iter().flat_map(|policy| policy.logs.iter().cloned()));
+        trust.pins = trust.keys();
         let report = Report { pinned: !trust.pins.is_empty(), ..Report::default() };
         Self {
+            older: trust.since.is_some(),
+            absent: None,
             trust,
             report,
             open: Open::default(),
@@ -194,8 +186,12 @@ impl Verifier {
     /// Ends the log.
     pub fn finish(mut self) -> Report {
         if self.report.batches == 0 && self.report.findings.is_empty() {
-            self.find(None, What::Empty);
+            match self.expected.filter(|_| self.older) {
+                Some(next) => self.find(None, What::Silent { last: next.saturating_sub(1) }),
+                None => self.find(None, What::Empty),
+            }
         }
+        self.present();
         for head in mem::take(&mut self.trust.heads) {
             self.find(Some(self.expected.unwrap_or(0)), What::Unshown { head: head.size });
         }
@@ -209,12 +205,15 @@ impl Verifier {
     }
 
     fn find(&mut self, batch: Option<u64>, what: What) {
+        if self.older && what.is_of_its_batch() {
+            return;
+        }
         self.report.found(Finding { batch, input: self.input, line: self.line, what });
     }
 
     fn event(&mut self, line: &[u8]) {
         let open = &mut self.open;
-        if let Some(leaf) = redacted(line) {
+        if let Some(leaf) = unredacted(line) {
             open.redacted += 1;
             open.lines.add_leaf(leaf);
             return;
@@ -240,6 +239,7 @@ impl Verifier {
             let origin = batch.header.origin.clone();
             return self.find(Some(number), What::Origin(origin));
         }
+        self.older &= self.trust.since.is_some_and(|since| batch.header.facts.wall.1 < since);
         let told = self.report.tampered;
         self.payload(&batch, &open);
         if self.expected.is_some_and(|expected| number < expected) {
@@ -253,7 +253,7 @@ impl Verifier {
         }
         if number != expected {
             let what = if self.expected.is_none() { What::Begins } else { What::Missing { from: expected } };
-            if number > expected {
+            if number > expected && !self.older {
                 self.report.missing.push((expected, number - 1));
             }
             self.find(Some(number), what);
@@ -316,8 +316,10 @@ impl Verifier {
             self.report.found(Finding { batch: number, input: self.input, line, what: What::Event(error) });
         }
         if open.lines.is_empty() && batch.header.events > 0 {
-            self.report.absent += 1;
-            return self.find(number, What::Absent { events: batch.header.events });
+            return self.absent(batch.header.batch, batch.header.events);
+        }
+        if !open.lines.is_empty() {
+            self.present();
         }
         match batch.is_over(&open.lines) {
             // the bytes of redacted lines are gone, their leaves still hold the root
@@ -326,8 +328,32 @@ impl Verifier {
             Ok(()) => {}
         }
         if open.redacted > 0 {
-            self.report.redacted += open.redacted;
+            self.report.redacted += if self.older { 0 } else { open.redacted };
             self.find(number, What::Redacted { lines: open.redacted });
+        }
+    }
+
+    /// A batch without its lines: told once for all that follow each other.
+    fn absent(&mut self, number: u64, events: u64) {
+        // the seals that are kept beside encrypted lines say again what stands under the lines
+        if self.older || self.expected.is_some_and(|expected| number < expected) {
+            return;
+        }
+        self.report.absent += 1;
+        match &mut self.absent {
+            Some((_, last)) if self.expected == Some(number) => *last = number,
+            _ => {
+                self.present();
+                self.absent = Some((number, number));
+                self.find(Some(number), What::Absent { events });
+            }
+        }
+    }
+
+    /// Ends a range of batches without their lines.
+    fn present(&mut self) {
+        if let Some(range) = self.absent.take() {
+            self.report.absent_ranges.push(range);
         }
     }
 
@@ -421,7 +447,13 @@ impl Verifier {
         self.seen.push_back(Seen { number: header.batch, identity, root });
         log.push(leaf);
         self.log = log;
-        self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
+        if self.older {
+            self.report.older += 1;
+            self.report.last = Some(proof.checkpoint);
+            self.report.last_kind = Some(header.facts.kind);
+        } else {
+            self.report.take(&header, &proof.checkpoint, open.lines.len(), before.map(|before| &before.header));
+        }
         // after a crash a CPU may be silent for a while, and then begin anew
         let anew = header.facts.load.is_none() && header.facts.kind == BatchKind::Recovered;
         if anew || !before.is_some_and(|before| continuity::go_on(&before.header.facts, &header.facts)) {
@@ -445,10 +477,4 @@ pub fn identify(batch: &Batch) -> Hash {
         text.push_str(&signature.to_string());
     }
     sha256(&[&batch.leaf, text.as_bytes()].concat())
-}
-
-/// The leaf of a line that was taken out: `{"sigtrail":"redacted/v1","leaf":"<base64>"}`.
-fn redacted(line: &[u8]) -> Option<Hash> {
-    let leaf = line.strip_prefix(b"{\"sigtrail\":\"redacted/v1\",\"leaf\":\"")?.strip_suffix(b"\"}")?;
-    unbase64_hash(std::str::from_utf8(leaf).ok()?)
 }

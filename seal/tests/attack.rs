@@ -159,8 +159,24 @@ fn payloads_may_be_gone_but_not_unseen() {
         .flatten()
         .copied()
         .collect();
-    let report = check(&log.trust(), &seals, INCOMPLETE, &["batch 2, line 3: the 2 event lines are not there"]);
+    let report = check(&log.trust(), &seals, INCOMPLETE, &["batch 0, line 1: the 1 event lines are not there"]);
     assert_eq!((report.batches, report.absent, report.lost), (6, 5, 2));
+    let ranges = |report: &seal::Report| report.absent_ranges.iter().copied().collect::<Vec<_>>();
+    assert_eq!((ranges(&report), report.findings.count()), (vec![(0, 5)], 1));
+
+    // one batch with its lines in between: two ranges, and each is named
+    let lines: Vec<_> = seals.split_inclusive(|byte| *byte == b'\n').collect();
+    let with_two = [&lines[..2].concat(), &log.batches[2], &lines[3..].concat()].map(Vec::as_slice).concat();
+    let report = check(&log.trust(), &with_two, INCOMPLETE, &["batch 0, line 1", "batch 3, line 6: the 2 event lines"]);
+    assert_eq!((ranges(&report), report.findings.count()), (vec![(0, 1), (3, 5)], 2));
+
+    // the seals beside the lines say the same again; those of another past are a fork also without lines
+    let report = check(&log.trust(), &[log.bytes(), seals].concat(), Verdict::Verified, &[]);
+    assert_eq!((report.batches, report.duplicates, report.events), (6, 6, 7));
+    let mut maker = begun();
+    maker.add(&[br#"{"another":"past"}"#], &facts(BatchKind::Events, 2));
+    let seal = maker.batches[2].split_inclusive(|byte| *byte == b'\n').next_back().unwrap().to_vec();
+    check(&log.trust(), &[log.bytes(), seal].concat(), TAMPERED, &["the log forks"]);
 
     let text = String::from_utf8(log.bytes()).unwrap();
     let leaf = seal::text::base64(&seal::tree::leaf(br#"{"seq":"4"}"#));
@@ -348,4 +364,34 @@ fn a_line_without_end_is_not_held() {
     assert_eq!(report.verdict(), TAMPERED);
     let first = report.findings.iter().next().unwrap().to_string();
     assert!(first.starts_with("batch 0, line 1: an event line is not in canonical form: the line has"), "{first}");
+}
+
+#[test]
+fn what_is_before_the_time_may_be_gone_but_not_changed() {
+    let log = log(ORIGIN, 1);
+    let time = |batch: usize| facts(BatchKind::Events, batch as u64).wall.1;
+    for from in 0..6 {
+        // batch `from` is the first that was closed then
+        let trust = Trust { since: Some(time(from)), ..log.trust() };
+        let report = check(&trust, &log.bytes(), Verdict::Verified, &[]);
+        assert_eq!((report.older, report.batches), (from as u64, 6 - from as u64));
+        assert_eq!(report.wall.map(|(first, _)| first), Some(facts(BatchKind::Events, from as u64).wall.0));
+        for gone in 0..6 {
+            let mut batches = log.batches.clone();
+            batches.remove(gone);
+            let said = verify(trust.clone(), &batches.concat()).verdict();
+            // a hole counts if a batch of that time is in it or right behind it; nothing is missed at the end but all
+            let hole = (gone + 1 >= from && gone < 5) || (from, gone) == (5, 5);
+            let expected = if hole { INCOMPLETE } else { Verdict::Verified };
+            assert_eq!(said, expected, "from {from} without {gone}");
+        }
+        for changed in [0, 1, 2, 3, 5] {
+            let mut batches = log.batches.clone();
+            batches[changed][3] ^= 1;
+            assert_eq!(verify(trust.clone(), &batches.concat()).verdict(), TAMPERED, "from {from}, changed {changed}");
+        }
+    }
+    let trust = Trust { since: Some(time(5) + 1), ..log.trust() };
+    check(&trust, &log.bytes(), INCOMPLETE, &["nothing was sealed since then: the last batch is 5"]);
+    check(&trust, b"", INCOMPLETE, &["no sealed batch"]);
 }

@@ -48,6 +48,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "openssl", Sign::Program("openssl")),
     (Scope::Tests, "curl", Sign::Program("curl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
+    (Scope::Tests, "age", Sign::Program("age")),
+    (Scope::Tests, "jq", Sign::Program("jq")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),
     (Scope::Vm, "cpio", Sign::Program("cpio")),

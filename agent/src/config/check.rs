@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{Config, HttpSink, Size, setting};
+use super::{Config, FileSink, HttpSink, Size, setting};
 use crate::document::{Node, Place, Report};
+use crate::sink::recipient;
 
 impl Config {
     /// What no setting can say alone.
@@ -68,6 +69,16 @@ impl Config {
             if self.sinks[..at].iter().any(|it| it.name() == name) {
                 report.add(place("name"), format!("two sinks are named \"{name}\""));
             }
+        }
+    }
+}
+
+impl FileSink {
+    /// What no setting can say alone.
+    pub(super) fn check(&self, node: &Node, report: &mut Report) {
+        for text in self.recipients.iter().filter(|text| recipient(text).is_err()) {
+            let what = format!("\"{text}\" is no X25519 recipient of age");
+            report.hint(place_of(node, &["recipients"]), what, "write \"age1…\", as age-keygen prints it");
         }
     }
 }

@@ -95,6 +95,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 compress: file.compress,
                 mode: file.mode.0,
                 group: file.group.clone(),
+                recipients: file.recipients.clone(),
                 keep_files: file.keep_files.map(|files| files as usize),
                 keep_bytes: None,
             },

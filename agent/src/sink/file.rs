@@ -1,8 +1,10 @@
-//! Files on this host: `audit.ndjson`, rotated at batch borders to `audit-<first>-<last>.ndjson[.zst]`.
+//! Files on this host: `audit.ndjson`, rotated at batch borders to `audit-<first>-<last>.ndjson[.zst][.age]`. The seals
+//! of what is encrypted, or gone, are in `audit-<first>-<last>.seals[.zst]`.
 //!
 //! All work on the disk is done on tokio's blocking threads: a slow disk slows this sink only.
 
 mod archive;
+mod keep;
 mod twin;
 mod writer;
 
@@ -13,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Limit, Outcome};
 use crate::sealed::Batch;
+pub use keep::recipient;
 use writer::Writer;
 
 /// The active file.
@@ -37,7 +40,9 @@ pub struct FileConfig {
     pub mode: u32,
     /// Group of the files. Default: the group of the agent.
     pub group: Option<String>,
-    /// Keep at most this many rotated files. Default: all.
+    /// age recipients (`age1…`) that rotated files are encrypted to; their seals stay readable. Default: not encrypted.
+    pub recipients: Vec<String>,
+    /// Keep at most this many rotated files; of others, only the seals. Default: all.
     pub keep_files: Option<usize>,
     /// Keep at most this many bytes of rotated files. Default: all.
     pub keep_bytes: Option<u64>,
@@ -52,6 +57,7 @@ impl Default for FileConfig {
             compress: true,
             mode: 0o640,
             group: None,
+            recipients: Vec::new(),
             keep_files: None,
             keep_bytes: None,
         }
@@ -74,6 +80,9 @@ pub enum FileError {
     /// The configured group does not exist.
     #[error("no group `{0}` in /etc/group")]
     Group(String),
+    /// No recipient of age.
+    #[error("`{0}` is no X25519 recipient of age: it is `age1…`, as age-keygen prints it")]
+    Recipient(String),
     /// A task ended before its work did.
     #[error("writing was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),

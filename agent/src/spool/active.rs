@@ -34,7 +34,7 @@ impl Active {
             }
             other => other?,
         };
-        if let Err(error) = disk::sync_dir(&options.dir) {
+        if let Err(error) = disk::hold(&file).and_then(|()| disk::sync_dir(&options.dir)) {
             disk::remove_if_there(&path)?;
             return Err(error);
         }

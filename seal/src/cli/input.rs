@@ -1,8 +1,12 @@
-//! Where logs come from: files, directories, standard input; plain, compressed, or as segments of the spool.
+//! Where logs come from: files, directories, standard input; plain, compressed, encrypted, or as segments of the spool.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use thiserror::Error;
 
@@ -13,6 +17,10 @@ use crate::verify::Verifier;
 
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The beginning of `age-encryption.org/v1` (C2SP `age.md`).
+const AGE: [u8; 4] = *b"age-";
+/// How it is told that no identity fits.
+const NO_IDENTITY: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
 /// How many bytes of an input are searched for its first seal line: more than the longest batch of the defaults.
 const PEEK: u64 = 32 << 20;
@@ -33,26 +41,92 @@ pub enum InputError {
     NoFiles(String),
 }
 
-/// One input: it is read twice, first as far as its first seal line, to put it in its place.
-#[derive(Debug)]
+/// The keys of encrypted inputs.
+pub(super) type Identities = Rc<[age::x25519::Identity]>;
+
+/// What an input is, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A sealed log: it begins with a `{` or has a seal. Nothing at all, what cannot be read, and what can be read once
+    /// only are left to the verifier.
+    Log,
+    /// A proof that stands without its log.
+    Proof,
+    /// Encrypted, and there is no identity.
+    Encrypted,
+    /// Something else.
+    Other,
+}
+
+/// How an input is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Zstd,
+    Gzip,
+    Segment,
+    Age,
+}
+
+/// One input. A file is read twice: first as far as its first seal line, to put it in its place.
 pub(super) struct Input {
     /// `None` is standard input.
-    path: Option<PathBuf>,
+    pub(super) path: Option<PathBuf>,
+    pub(super) kind: Kind,
+    /// The log it belongs to, and the number of its first batch.
+    pub(super) origin: Option<String>,
     first: Option<u64>,
-    /// Whether it begins with a `{` or has a seal. Nothing at all, or unreadable, is left to the verifier.
-    pub(super) is_log: bool,
+    identities: Identities,
+    /// What can be read once only.
+    once: RefCell<Option<Box<dyn BufRead>>>,
 }
 
 impl Input {
+    /// A file is looked into; a pipe is opened, and only its very beginning is looked at.
+    fn new(path: Option<PathBuf>, identities: &Identities) -> Self {
+        let once = !path.as_ref().is_some_and(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file()));
+        let identities = identities.clone();
+        let mut input = Self { path, kind: Kind::Log, origin: None, first: None, identities, once: RefCell::new(None) };
+        let mut reader = match input.open() {
+            Ok(reader) => reader,
+            Err(error) => {
+                if error.kind() == NO_IDENTITY {
+                    input.kind = Kind::Encrypted;
+                }
+                return input;
+            }
+        };
+        if let Ok(bytes) = reader.fill_buf() {
+            input.kind = match bytes.first() {
+                Some(b'{') | None => Kind::Log,
+                Some(_) if bytes.starts_with(b"sig") => Kind::Proof,
+                Some(_) if bytes.starts_with(&AGE) => Kind::Encrypted,
+                Some(_) if once => Kind::Log,
+                Some(_) => Kind::Other,
+            };
+        }
+        if once {
+            input.once = RefCell::new(Some(reader));
+        } else if matches!(input.kind, Kind::Log | Kind::Other) {
+            input.peek(reader);
+        }
+        input
+    }
+
     pub(super) fn name(&self) -> String {
         self.path.as_ref().map_or("-".to_owned(), |path| path.display().to_string())
     }
 
-    fn open(&self) -> io::Result<Box<dyn BufRead>> {
-        match &self.path {
-            None => decoded(BufReader::new(io::stdin())),
-            Some(path) => decoded(BufReader::new(File::open(path)?)),
+    /// The lines in it, whatever they are packed in.
+    pub(super) fn open(&self) -> io::Result<Box<dyn BufRead>> {
+        if let Some(reader) = self.once.take() {
+            return Ok(reader);
         }
+        let raw: Box<dyn BufRead> = match &self.path {
+            None => Box::new(BufReader::new(io::stdin())),
+            Some(path) => Box::new(BufReader::with_capacity(256 << 10, File::open(path)?)),
+        };
+        Ok(decoded(raw, &self.identities)?.0)
     }
 
     /// Verifies the input; with a text for it, its progress is told on standard error once it is long.
@@ -69,65 +143,109 @@ impl Input {
         }
     }
 
-    /// Looks at the first line and for the first seal line. What cannot be read is told when the input is verified.
-    fn peek(&mut self) {
-        self.is_log = true;
-        let Ok(reader) = self.open() else { return };
+    /// Looks for the first seal line. What cannot be read is told when the input is verified.
+    fn peek(&mut self, reader: Box<dyn BufRead>) {
         let mut reader = reader.take(PEEK);
         let mut line = Vec::new();
-        let mut begun = false;
         while self.first.is_none() {
             line.clear();
             match (&mut reader).take(MAX_SEAL_LINE as u64 + 1).read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            // a log whose first byte was changed is a log
-            if !begun && !line.starts_with(b"{") {
-                self.is_log = false;
-            }
-            begun = true;
             if SealLine::is_one(&line) {
-                self.is_log = true;
-                let batch = Batch::parse(line.strip_suffix(b"\n").unwrap_or(&line));
-                self.first = batch.ok().map(|batch| batch.header.batch);
+                // a log whose first byte was changed is a log
+                self.kind = Kind::Log;
+                if let Ok(batch) = Batch::parse(line.strip_suffix(b"\n").unwrap_or(&line)) {
+                    (self.origin, self.first) = (Some(batch.header.origin), Some(batch.header.batch));
+                }
             }
+        }
+    }
+
+    /// What the file is called without what says how it is packed: the same for a file and its `.seals`.
+    fn stem(&self) -> Option<&str> {
+        let mut stem = self.path.as_ref()?.to_str()?;
+        for end in [".age", ".zst", ".gz", ".ndjson", ".seals"] {
+            stem = stem.strip_suffix(end).unwrap_or(stem);
+        }
+        Some(stem)
+    }
+
+    /// Whether it has seal lines only, by its name.
+    fn is_seals(&self) -> bool {
+        let name = self.path.as_ref().and_then(|path| path.file_name()?.to_str());
+        name.is_some_and(|name| name.trim_end_matches(".zst").ends_with(".seals"))
+    }
+}
+
+/// Gives each line without its LF; a line that is longer than the format allows is an error, and what is behind the last
+/// LF is no line. The reader is read to its end, or as far as `each` wants.
+pub(super) fn lines<T>(
+    mut reader: impl BufRead,
+    mut each: impl FnMut(&[u8]) -> ControlFlow<T>,
+) -> io::Result<ControlFlow<T>> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.by_ref().take(MAX_SEAL_LINE as u64 + 1).read_until(b'\n', &mut line)?;
+        let Some(whole) = line.strip_suffix(b"\n") else {
+            if line.is_empty() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if line.len() > MAX_SEAL_LINE {
+                let long = "a line is longer than any of a sealed log";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, long));
+            }
+            continue;
+        };
+        if let ControlFlow::Break(value) = each(whole) {
+            return Ok(ControlFlow::Break(value));
         }
     }
 }
 
-/// The files that the paths name, in the order of their batches.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Input>, InputError> {
+/// The files that the paths name, in the order of their batches; the seals of a file behind it.
+pub(super) fn find(paths: &[PathBuf], identities: &Identities) -> Result<Vec<Input>, InputError> {
     let mut inputs = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            inputs.push(Input { path: None, first: None, is_log: true });
+            inputs.push(Input::new(None, identities));
             continue;
         }
         let wrong = |error| InputError::Path { path: path.display().to_string(), error };
         let meta = fs::metadata(path).map_err(wrong)?;
-        let mut files = Vec::new();
         if meta.is_dir() {
+            let mut files = Vec::new();
             walk(path, &mut files)?;
             if files.is_empty() {
                 return Err(InputError::NoFiles(path.display().to_string()));
             }
+            inputs.extend(files.into_iter().map(|file| Input::new(Some(file), identities)));
         } else {
-            File::open(path).map_err(wrong)?;
-            files.push(path.clone());
-        }
-        for file in files {
-            // a pipe can be read once only
-            let once = !fs::metadata(&file).is_ok_and(|meta| meta.is_file());
-            let mut input = Input { path: Some(file), first: None, is_log: once };
-            if !once {
-                input.peek();
+            if meta.is_file() {
+                File::open(path).map_err(wrong)?;
             }
-            inputs.push(input);
+            inputs.push(Input::new(Some(path.clone()), identities));
         }
     }
-    inputs.sort_by_key(|input| input.first);
+    place_encrypted(&mut inputs);
+    inputs.sort_by(|one, other| (one.first, one.is_seals()).cmp(&(other.first, other.is_seals())));
     Ok(inputs)
+}
+
+/// What is encrypted belongs where its seals belong.
+fn place_encrypted(inputs: &mut [Input]) {
+    let place = |input: &Input| {
+        let stem = input.is_seals().then(|| input.stem()).flatten()?;
+        Some((stem.to_owned(), (input.origin.clone(), input.first)))
+    };
+    let places: HashMap<_, _> = inputs.iter().filter_map(place).collect();
+    for input in inputs.iter_mut().filter(|input| input.kind == Kind::Encrypted) {
+        if let Some((origin, first)) = input.stem().and_then(|stem| places.get(stem)) {
+            (input.origin, input.first) = (origin.clone(), *first);
+        }
+    }
 }
 
 /// What a spool holds beside its segments: no log.
@@ -150,25 +268,45 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let kind = entry.file_type().map_err(wrong)?;
         if kind.is_dir() {
             walk(&entry.path(), files)?;
-        } else if kind.is_file() {
+        } else if kind.is_file() && entry.path().extension().is_none_or(|end| end != "tmp") {
+            // `.tmp` is a copy that somebody is making
             files.push(entry.path());
         }
     }
     Ok(())
 }
 
-/// The lines in the bytes, whatever they are packed in. Everything streams: nothing grows with the input.
-fn decoded(mut raw: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+/// The lines in the bytes, whatever they are packed in, and the outermost packing. Everything streams: nothing grows
+/// with the input. What is encrypted and has no key stays as it is.
+pub(super) fn decoded(
+    mut raw: Box<dyn BufRead>,
+    identities: &[age::x25519::Identity],
+) -> io::Result<(Box<dyn BufRead>, Packing)> {
     // a pipe may give less than four bytes at first: the longest magic is put together from what comes
     let mut magic = Vec::new();
     (&mut raw).take(4).read_to_end(&mut magic)?;
     let kind: [u8; 4] = [0, 1, 2, 3].map(|n| magic.get(n).copied().unwrap_or(0));
     let raw = io::Cursor::new(magic).chain(raw);
     Ok(match kind {
-        ZSTD => Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(raw)?)),
-        MAGIC => Box::new(BufReader::new(Segment { raw, frame: None, batch: 0 })),
-        [one, two, ..] if [one, two] == GZIP => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(raw))),
-        _ => Box::new(raw),
+        ZSTD => {
+            let plain = BufReader::with_capacity(256 << 10, zstd::stream::read::Decoder::with_buffer(raw)?);
+            (Box::new(plain), Packing::Zstd)
+        }
+        MAGIC => (Box::new(BufReader::new(Segment { raw, frame: None, batch: 0 })), Packing::Segment),
+        [one, two, ..] if [one, two] == GZIP => {
+            (Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(raw))), Packing::Gzip)
+        }
+        AGE if !identities.is_empty() => {
+            let keys = identities.iter().map(|identity| identity as &dyn age::Identity);
+            let plain = age::Decryptor::new_buffered(raw).and_then(|age| age.decrypt(keys));
+            let plain = plain.map_err(|error| match error {
+                age::DecryptError::NoMatchingKeys => io::Error::new(NO_IDENTITY, error.to_string()),
+                _ => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+            })?;
+            (decoded(Box::new(BufReader::with_capacity(64 << 10, plain)), &[])?.0, Packing::Age)
+        }
+        AGE => (Box::new(raw), Packing::Age),
+        _ => (Box::new(raw), Packing::Plain),
     })
 }
 

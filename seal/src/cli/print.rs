@@ -1,5 +1,6 @@
 //! A report for people and for programs.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -11,11 +12,13 @@ use crate::verify::{Finding, Report, Severity, Verdict};
 
 /// How many entries of a list people get to see; programs get all that are kept.
 const SHOWN: usize = 20;
+/// How many findings of a log among many.
+const FEW: usize = 3;
 
 /// Nanoseconds in a second.
 const NS: u64 = 1_000_000_000;
 
-fn word(verdict: Verdict) -> &'static str {
+pub(super) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Verified => "verified",
         Verdict::Found(Severity::Tampered) => "tampered",
@@ -40,6 +43,7 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
         .iter()
         .map(|gap| json!({ "sink": gap.sink, "from": gap.from, "to": gap.to, "reason": gap.reason.name() }));
     let missing = report.missing.iter().map(|(from, to)| json!({ "from": from, "to": to }));
+    let absent = report.absent_ranges.iter().map(|(from, to)| json!({ "from": from, "to": to }));
     let steps = report.steps.iter().map(|(batch, ns)| json!({ "batch": batch, "ns": ns }));
     let policies = report.policies.iter().map(|(batch, hash)| json!({ "batch": batch, "sha256": hex(hash) }));
     let receipts = report.receipts.iter().map(|(name, told)| {
@@ -54,6 +58,9 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
     let value = json!({
         "verdict": word(report.verdict()),
         "origin": report.origin,
+        "host": report.host,
+        "agent": report.agent,
+        "older": report.older,
         "pinned": report.pinned,
         "from": report.wall.map(|(from, _)| time(from)),
         "to": report.wall.map(|(_, to)| time(to)),
@@ -62,6 +69,7 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
         "events": report.events,
         "redacted": report.redacted,
         "absent": report.absent,
+        "absent_batches": capped(absent.collect(), report.absent_ranges.count()),
         "unsealed": report.unsealed,
         "lost": report.lost,
         "lost_by_hook": report.lost_by_hook,
@@ -81,10 +89,58 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
     format!("{value:#}\n")
 }
 
+/// The verdict in capitals, and in colour for a terminal.
+pub(super) fn painted(verdict: Verdict, colour: bool) -> String {
+    let word = word(verdict).to_uppercase();
+    let paint = match verdict {
+        Verdict::Verified => 32,
+        Verdict::Found(Severity::Incomplete) => 33,
+        Verdict::Found(Severity::Tampered) => 31,
+    };
+    if colour { format!("\x1b[1;{paint}m{word}\x1b[0m") } else { word }
+}
+
+/// Whether people look at it.
+pub(super) fn colour() -> bool {
+    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// One log among many: a line with its verdict, and below it the first of what is wrong.
+pub(super) fn line(report: &Report, names: &[String]) -> String {
+    let origin = report.origin.as_deref().map_or_else(|| "(no log)".to_owned(), shown);
+    let pad = " ".repeat(10_usize.saturating_sub(word(report.verdict()).len()));
+    let mut text = format!("{}{pad} {origin}", painted(report.verdict(), colour()));
+    if let (Some(host), Some((from, to))) = (&report.host, report.wall) {
+        let span = format!("{} to {}", time(from), time(to));
+        text.push_str(&format!("  {}  {} events, {} lost  {span}", shown(host), report.events, report.lost));
+    }
+    if !report.pinned {
+        text.push_str("  (key not pinned)");
+    }
+    text.push('\n');
+    let others = report.findings.iter().filter(|finding| Some(*finding) != report.first_tampered.as_ref());
+    let findings = report.first_tampered.iter().chain(others).take(FEW);
+    for finding in findings {
+        text.push_str(&format!("           {}\n", place(finding, names)));
+    }
+    if report.findings.count() > FEW as u64 {
+        text.push_str(&format!(
+            "           and {} more: verify this log alone\n",
+            report.findings.count() - FEW as u64
+        ));
+    }
+    text
+}
+
+/// How many logs have which verdict.
+pub(super) fn total(verdicts: &BTreeMap<Verdict, usize>) -> String {
+    let parts: Vec<_> = verdicts.iter().map(|(verdict, count)| format!("{count} {}", word(*verdict))).collect();
+    format!("{} logs: {}\n", verdicts.values().sum::<usize>(), parts.join(", "))
+}
+
 /// The report as text: what the log says, what is wrong, and one line with the verdict.
 pub(super) fn human(report: &Report, names: &[String]) -> String {
-    let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Human { report, names, colour }.to_string()
+    Human { report, names, colour: colour() }.to_string()
 }
 
 struct Human<'a> {
@@ -105,8 +161,14 @@ fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     if let Some(origin) = &report.origin {
         writeln!(out, "log            {}", shown(origin))?;
     }
+    if let (Some(host), Some(agent)) = (&report.host, &report.agent) {
+        writeln!(out, "host           {} (agent {})", shown(host), shown(agent))?;
+    }
     if let Some((from, to)) = report.wall {
         writeln!(out, "time           {} to {}", time(from), time(to))?;
+    }
+    if report.older > 0 {
+        writeln!(out, "before that    {} batches, not reported on", report.older)?;
     }
     write!(out, "batches        {}", report.batches)?;
     if report.duplicates > 0 {
@@ -117,11 +179,11 @@ fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     for (hook, lost) in report.lost_by_hook.iter().take(SHOWN) {
         writeln!(out, "               {lost} by {}", shown(hook))?;
     }
-    for (name, count) in [("redacted", report.redacted), ("only sealed", report.absent)] {
-        if count > 0 {
-            writeln!(out, "{name:<14} {count}")?;
-        }
+    if report.redacted > 0 {
+        writeln!(out, "redacted       {}", report.redacted)?;
     }
+    let absent = report.absent_ranges.iter().map(|(from, to)| format!("batches {from}-{to}"));
+    list(out, "only sealed", report.absent, absent)?;
     let gaps = report.gaps.iter().map(|gap| shown(&gap.to_string()));
     list(out, "gaps", report.gaps.count(), gaps)?;
     list(
@@ -180,21 +242,19 @@ fn findings(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String]) -> 
 
 fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colour: bool) -> fmt::Result {
     let verdict = report.verdict();
-    let (paint, plain) = match (colour, verdict) {
-        (false, _) => ("", ""),
-        (true, Verdict::Verified) => ("\x1b[1;32m", "\x1b[0m"),
-        (true, Verdict::Found(Severity::Incomplete)) => ("\x1b[1;33m", "\x1b[0m"),
-        (true, Verdict::Found(Severity::Tampered)) => ("\x1b[1;31m", "\x1b[0m"),
-    };
     let worst = match verdict {
         Verdict::Verified => None,
         Verdict::Found(Severity::Tampered) => report.first_tampered.as_ref(),
         Verdict::Found(Severity::Incomplete) => report.findings.iter().next(),
     };
-    write!(out, "{paint}{}{plain}", word(verdict).to_uppercase())?;
+    write!(out, "{}", painted(verdict, colour))?;
     match worst {
-        Some(finding) => writeln!(out, ": first at {}", place(finding, names)),
-        None if verdict == Verdict::Verified => writeln!(out, ": every line of every batch is as it was sealed"),
+        Some(finding) if finding.input < names.len() => writeln!(out, ": first at {}", place(finding, names)),
+        Some(finding) => writeln!(out, ": {}", place(finding, names)),
+        None if verdict == Verdict::Verified => {
+            let since = if report.older > 0 { " since then" } else { "" };
+            writeln!(out, ": every line of every batch{since} is as it was sealed")
+        }
         None => writeln!(out),
     }
 }
@@ -210,11 +270,14 @@ fn list(out: &mut fmt::Formatter<'_>, name: &str, count: u64, entries: impl Iter
 }
 
 fn place(finding: &Finding, names: &[String]) -> String {
-    let name = names.get(finding.input).map_or("-", String::as_str);
-    shown(&format!("{name}: {finding}"))
+    match names.get(finding.input) {
+        Some(name) => shown(&format!("{name}: {finding}")),
+        // found at the end of all inputs
+        None => shown(&finding.to_string()),
+    }
 }
 
 /// The text without control characters: what a log says must not move the cursor of who reads it.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -76,8 +76,8 @@ pub enum Severity {
     Tampered,
 }
 
-/// The last word on a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The last word on a log, the worst one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// All there is was checked and nothing was found.
     Verified,
@@ -165,6 +165,12 @@ pub enum What {
     /// There is no seal at all.
     #[error("no sealed batch")]
     Empty,
+    /// There is no batch of the time that is asked about.
+    #[error("nothing was sealed since then: the last batch is {last}")]
+    Silent {
+        /// The last batch before.
+        last: u64,
+    },
     /// A receipt is not what it says.
     #[error("the receipt of {0} is not over this log")]
     Receipt(String),
@@ -199,6 +205,9 @@ pub enum What {
     /// The input could not be read to its end.
     #[error("the input cannot be read further: {0}")]
     Unreadable(String),
+    /// The input is encrypted, and there is no identity for it.
+    #[error("the input is encrypted (age), and there is no --identity for it: its lines were not checked")]
+    Encrypted,
 }
 
 impl What {
@@ -225,6 +234,7 @@ impl What {
             | Self::Unsealed { .. }
             | Self::Unshown { .. }
             | Self::Empty
+            | Self::Silent { .. }
             | Self::Receipt(_)
             | Self::Quorum
             | Self::Cpu { .. }
@@ -232,8 +242,27 @@ impl What {
             | Self::Account(_)
             | Self::Lost { .. }
             | Self::NotALog
-            | Self::Unreadable(_) => Severity::Incomplete,
+            | Self::Unreadable(_)
+            | Self::Encrypted => Severity::Incomplete,
         }
+    }
+
+    /// Whether it says that something of one batch is not there: of a batch before the time that is asked about, that is
+    /// no news.
+    pub(super) fn is_of_its_batch(&self) -> bool {
+        matches!(
+            self,
+            Self::Begins
+                | Self::Missing { .. }
+                | Self::Late
+                | Self::Absent { .. }
+                | Self::Redacted { .. }
+                | Self::Receipt(_)
+                | Self::Cpu { .. }
+                | Self::CpuLost(_)
+                | Self::Account(_)
+                | Self::Lost { .. }
+        )
     }
 }
 
@@ -280,6 +309,12 @@ pub struct Told {
 pub struct Report {
     /// The identity of the log.
     pub origin: Option<String>,
+    /// The node name in the last good header.
+    pub host: Option<String>,
+    /// The version of the agent in the last good header.
+    pub agent: Option<String>,
+    /// Good batches before [`super::Trust::since`]; of the rest of this report, only receipts and findings may be theirs.
+    pub older: u64,
     /// Good batches, each counted once.
     pub batches: u64,
     /// Batches that were there again, the same.
@@ -290,6 +325,8 @@ pub struct Report {
     pub redacted: u64,
     /// Batches without their payload.
     pub absent: u64,
+    /// The ranges of those: first and last.
+    pub absent_ranges: Capped<(u64, u64)>,
     /// The wall clock at the first opening and the last closing, in nanoseconds since 1970.
     pub wall: Option<(u64, u64)>,
     /// Events lost, by the `lost` lines.
@@ -381,6 +418,12 @@ impl Report {
         }
         if header.hostkey.is_some() {
             self.rotations.push(number);
+        }
+        if self.host.as_deref() != Some(&*facts.host) {
+            self.host = Some(facts.host.clone());
+        }
+        if self.agent.as_deref() != Some(&*facts.agent.version) {
+            self.agent = Some(facts.agent.version.clone());
         }
         self.last = Some(head.clone());
         self.last_kind = Some(facts.kind);

@@ -143,6 +143,9 @@ pub fn vectors() -> Vec<Vector> {
     add("every-line", good, None, KEY, "", every.bytes());
     add("no-key", good, None, "", "", bytes.clone());
     add("head-reached", good, None, HEAD, "", bytes.clone());
+    let seals = |line: &&[u8]| line.starts_with(b"{\"sigtrail\"");
+    let seals = bytes.split_inclusive(|byte| *byte == b'\n').filter(seals).collect::<Vec<_>>().concat();
+    add("delivered-again-without-lines", good, None, KEY, "", [&bytes[..], &seals].concat());
     add("delivered-twice", good, None, KEY, "", [&batches[..4], &batches[2..]].concat().concat());
     add("begins-later-as-known", good, None, "--key host.vkey --from 2", "", batches[2..].concat());
     add("tail-cut-unknown", good, None, KEY, "", batches[..5].concat());
@@ -158,8 +161,6 @@ pub fn vectors() -> Vec<Vector> {
     add("hole", cut, Some(3), KEY, "batches 2 up to", [&batches[..2], &batches[3..]].concat().concat());
     let order = [&batches[..2], &batches[3..4], &batches[2..3], &batches[4..]].concat().concat();
     add("out-of-order", cut, Some(3), KEY, "batches 2 up to", order);
-    let seals = |line: &&[u8]| line.starts_with(b"{\"sigtrail\"");
-    let seals = bytes.split_inclusive(|byte| *byte == b'\n').filter(seals).collect::<Vec<_>>().concat();
     add("payload-gone", cut, Some(0), KEY, "event lines are not there", seals);
     let gone = format!(
         r#"{{"sigtrail":"redacted/v1","leaf":"{}"}}"#,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use bytes::Bytes;
 use sigtrail::sealed::Batch;
@@ -58,7 +59,71 @@ async fn files_are_rotated_at_batches_and_compressed() {
     let mut sink = FileSink::new("file".to_owned(), FileConfig { keep_files: Some(1), ..config });
     write(&mut sink, [8]).await;
     sink.tidied().await.unwrap();
-    assert_eq!(names(&dir), [rotated[1], "audit.ndjson", "notes.txt"]);
+    let kept = rotated[0].replace(".ndjson", ".seals");
+    assert_eq!(names(&dir), [kept.as_str(), rotated[1], "audit.ndjson", "notes.txt"]);
+    assert_eq!(text(&unpack(&dir.join(&kept))), text(&seals(0..3)));
+    // What is kept is not written again, and a number that comes again gets a name of its own.
+    let mut sink =
+        FileSink::new("file".to_owned(), FileConfig { keep_files: Some(0), compress: false, ..files(&host) });
+    write(&mut sink, [9]).await;
+    sink.tidied().await.unwrap();
+    let seconds = rotated[1].replace(".ndjson.zst", ".seals");
+    assert_eq!(names(&dir), [kept.as_str(), &seconds, "audit.ndjson", "notes.txt"]);
+    assert_eq!(text(&unpack(&dir.join(&seconds))), text(&seals(3..6)));
+}
+
+/// The seal lines of the batches.
+fn seals(numbers: std::ops::Range<u64>) -> Vec<u8> {
+    numbers.flat_map(|number| sigtrail::sealed::seal_line(&batch(number)).to_vec()).collect()
+}
+
+/// Debian's age is the second opinion; the other way round is `tests/auditor/kept.md`.
+#[tokio::test]
+async fn rotated_files_are_encrypted_and_their_seals_stay() {
+    let host = Host::new();
+    let identity = host.path("identity");
+    let age = |args: &[&str], path: &Path| {
+        let done = Command::new(args[0]).args(&args[1..]).arg(path).output().expect("age is installed");
+        assert!(done.status.success(), "{done:?}");
+        done.stdout
+    };
+    age(&["age-keygen", "-o"], &identity);
+    let recipient = String::from_utf8(age(&["age-keygen", "-y"], &identity)).unwrap().trim().to_owned();
+    for (compress, end) in [(true, ".zst"), (false, "")] {
+        let dir = host.path(if compress { "packed" } else { "plain" });
+        let rotate_bytes = batch(0).len() as u64 * 3;
+        let recipients = vec![recipient.clone()];
+        let config = FileConfig { dir: dir.clone(), rotate_bytes, compress, recipients, ..FileConfig::default() };
+        let mut sink = FileSink::new("file".to_owned(), config.clone());
+        for number in 0..4 {
+            assert!(matches!(sink.send(&framed([number])).await, Outcome::Delivered { .. }));
+            sink.tidied().await.unwrap();
+        }
+        let name = format!("audit-{:020}-{:020}", 0, 2);
+        let (events, kept) = (format!("{name}.ndjson{end}.age"), format!("{name}.seals{end}"));
+        assert_eq!(names(&dir), [events.as_str(), &kept, "audit.ndjson"]);
+        assert_eq!(text(&unpack(&dir.join(&kept))), text(&seals(0..3)));
+        let plain = age(&["age", "-d", "-i", identity.to_str().unwrap()], &dir.join(&events));
+        fs::write(host.path("decrypted"), plain).unwrap();
+        assert_eq!(text(&unpack(&host.path("decrypted"))), text(&batches(0..3)));
+        for name in names(&dir) {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.join(&name)).unwrap().permissions());
+            assert_eq!(mode & 0o7777, 0o640, "{name}");
+        }
+        // what was left by a crash between the copy and the removal of the original is done again
+        fs::write(dir.join(format!("{name}.ndjson")), batches(0..3)).unwrap();
+        let mut sink = FileSink::new("file".to_owned(), FileConfig { keep_files: Some(0), ..config });
+        write(&mut sink, [4]).await;
+        sink.tidied().await.unwrap();
+        assert_eq!(names(&dir), [kept.as_str(), "audit.ndjson"]);
+    }
+    let mut sink =
+        FileSink::new("file".to_owned(), FileConfig { recipients: vec!["age1nobody".into()], ..files(&host) });
+    fs::create_dir(host.path("log")).unwrap();
+    fs::write(host.path("log").join("audit-a-b.ndjson"), batches(0..1)).unwrap();
+    write(&mut sink, [1]).await;
+    sink.tidied().await.unwrap();
+    assert!(names(&host.path("log")).iter().all(|name| !name.ends_with(".age")), "nobody can read that");
 }
 
 /// Batches as the spool hands them over.

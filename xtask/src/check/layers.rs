@@ -29,9 +29,11 @@ const FENCES: &[Fence] = &[
     Fence { within: "agent/src", what: "tokio", only: &["daemon", "deliver", "sink", "cli"] },
     Fence { within: "agent/src", what: "procfs", only: &["enrich", "capture"] },
     Fence { within: "agent/src", what: "clap", only: &["cli"] },
+    Fence { within: "agent/src", what: "age", only: &["sink"] },
     // the auditor's crate computes; only its command line opens files
     Fence { within: "seal/src", what: "std::fs", only: &["cli", "bin"] },
     Fence { within: "seal/src", what: "std::net", only: &["cli", "bin"] },
+    Fence { within: "seal/src", what: "age", only: &["cli"] },
     Fence { within: "seal/src", what: "tokio", only: &[] },
 ];
 

@@ -1,37 +1,54 @@
-//! Rotated files: their names, compression, and how many are kept.
+//! Rotated files: their names, compression, encryption, and how many are kept.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{FileConfig, FileError, writer};
+use super::{FileConfig, FileError, keep, writer};
 use crate::disk;
 
 /// zstd's own default: about a tenth of the size at more than 100 MB/s.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 /// Compared at a time.
 const PART: usize = 64 << 10;
 
-/// `audit-<first>-<last>.ndjson`, with a counter behind it when there is such a file already.
+/// The ends of the names of rotated files with events, as they come one after the other.
+const EVENTS: [&str; 4] = [".ndjson", ".ndjson.zst", ".ndjson.age", ".ndjson.zst.age"];
+
+/// `audit-<first>-<last>.ndjson`, with a counter behind it when there is such a file already, or its seals.
 pub(super) fn free_name(dir: &Path, first: u64, last: u64) -> PathBuf {
     let name = |n: u32| match n {
-        0 => format!("audit-{first:020}-{last:020}.ndjson"),
-        n => format!("audit-{first:020}-{last:020}.{n}.ndjson"),
+        0 => format!("audit-{first:020}-{last:020}"),
+        n => format!("audit-{first:020}-{last:020}.{n}"),
     };
-    let taken =
-        |name: &str| ["", ".zst"].iter().any(|end| fs::symlink_metadata(dir.join(format!("{name}{end}"))).is_ok());
+    let ends = || EVENTS.iter().chain(&[".seals", ".seals.zst"]);
+    let taken = |name: &str| ends().any(|end| fs::symlink_metadata(dir.join(format!("{name}{end}"))).is_ok());
     let free = (0..u32::MAX).map(name).find(|name| !taken(name));
-    dir.join(free.unwrap_or_else(|| name(u32::MAX)))
+    dir.join(format!("{}.ndjson", free.unwrap_or_else(|| name(u32::MAX))))
 }
 
-/// Compresses what is not yet compressed, then removes what is more than wanted.
+/// The name of a rotated file without its end: what its seals are named after.
+pub(super) fn base(path: &Path) -> PathBuf {
+    let name = path.display().to_string();
+    let end = EVENTS.iter().rev().find_map(|end| name.strip_suffix(end));
+    PathBuf::from(end.unwrap_or(&name))
+}
+
+/// Compresses and encrypts what is not yet, then removes what is more than wanted.
 pub(super) fn tidy(config: &FileConfig) -> Result<(), FileError> {
-    for path in list(&config.dir, ".zst.tmp")? {
+    // drafts of an earlier life; that of `sigtrail redact` is not ours
+    let drafts = list(&config.dir, ".tmp")?.into_iter();
+    for path in drafts.filter(|path| !path.display().to_string().ends_with(".redact.tmp")) {
         disk::remove_if_there(&path).map_err(FileError::io("remove", &path))?;
     }
     if config.compress {
         for path in list(&config.dir, ".ndjson")? {
             compress(&path, config)?;
+        }
+    }
+    if !config.recipients.is_empty() {
+        for path in [list(&config.dir, ".ndjson")?, list(&config.dir, ".ndjson.zst")?].concat() {
+            keep::encrypt(&path, config)?;
         }
     }
     retain(config)
@@ -89,9 +106,10 @@ fn are_equal(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
     }
 }
 
+/// Removes the oldest files that are more than wanted. Their seals stay: the chain stays whole, and a copy of the events
+/// that is elsewhere still verifies.
 fn retain(config: &FileConfig) -> Result<(), FileError> {
-    let mut files = list(&config.dir, ".ndjson")?;
-    files.extend(list(&config.dir, ".ndjson.zst")?);
+    let mut files = EVENTS.map(|end| list(&config.dir, end)).into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     files.sort_unstable();
     let sizes: Vec<u64> = files.iter().map(|path| fs::symlink_metadata(path).map_or(0, |about| about.len())).collect();
     let (mut count, mut bytes) = (files.len(), sizes.iter().sum::<u64>());
@@ -101,7 +119,11 @@ fn retain(config: &FileConfig) -> Result<(), FileError> {
         if !many && !large {
             break;
         }
-        tracing::info!(path = %path.display(), "removed a rotated file: more are not to be kept");
+        // an encrypted one had its seals written before it was encrypted
+        if path.extension().is_none_or(|end| end != "age") {
+            keep::seals(path, config)?;
+        }
+        tracing::info!(path = %path.display(), "removed a rotated file but for its seals: more are not to be kept");
         disk::remove_if_there(path).map_err(FileError::io("remove", path))?;
         count -= 1;
         bytes -= size;

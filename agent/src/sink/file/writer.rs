@@ -17,7 +17,7 @@ use crate::sealed::{self, Batch};
 /// most one send, because a file is rotated only after the cursor moved past all that is in it.
 pub(super) const REMEMBERED: usize = 256;
 /// Longest line that is looked at: an event has at most 256 KiB, a header 64 KiB before escaping.
-const LINE_MAX: u64 = 4 << 20;
+pub(super) const LINE_MAX: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -55,6 +55,7 @@ impl Writer {
             own(&file, &config)?;
             disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
         }
+        disk::hold(&file).map_err(FileError::io("take the lock of", &path))?;
         let about = file.metadata().map_err(FileError::io("look at", &path))?;
         if !about.is_file() {
             let source = io::Error::from(io::ErrorKind::InvalidInput);

@@ -1,0 +1,101 @@
+//! What an auditor types, and what he sees: the `console` blocks of `tests/auditor/*.md` and of the pages below, each run
+//! as it is written, in one directory from top to bottom, over the golden log and its key (`tests/vectors/`), and beside
+//! it the same log of another host, `db.ndjson` with `db.vkey`.
+//!
+//! ```text
+//! $ command           must end with 0, and print what is below it, on either output
+//! > more of it        a command may have several lines
+//! $ command # exits 2 must end with 2
+//! ```
+//! `SIGTRAIL_BLESS=1` writes what is printed into the files.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tests::host::{sigtrail, verifier};
+
+#[path = "../../seal/tests/common/mod.rs"]
+mod common;
+
+/// Pages of the documentation whose commands are run, too.
+const PAGES: &[&str] = &["docs/prove-an-event.md"];
+
+#[test]
+fn what_the_auditor_sees_is_what_is_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let cases = fs::read_dir(root.join("tests/auditor")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = cases.chain(PAGES.iter().map(|page| root.join(page))).collect();
+    files.sort_unstable();
+    let mut wrong = Vec::new();
+    for file in &files {
+        let written = fs::read_to_string(file).unwrap();
+        let seen = run(&written, &root.join("tests/vectors"));
+        if seen != written && env::var_os("SIGTRAIL_BLESS").is_some() {
+            fs::write(file, &seen).unwrap();
+        } else if seen != written {
+            let other = seen.lines().zip(written.lines()).find(|(seen, written)| seen != written);
+            wrong.push(format!("{}: {other:?}\n{seen}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The text with what its commands print now.
+fn run(text: &str, vectors: &Path) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("bin");
+    let work = dir.path().join("work");
+    fs::create_dir(&bin).unwrap();
+    fs::create_dir(&work).unwrap();
+    for program in [sigtrail(), verifier()] {
+        std::os::unix::fs::symlink(&program, bin.join(program.file_name().unwrap())).unwrap();
+    }
+    for name in ["log.ndjson", "host.vkey"] {
+        fs::copy(vectors.join(name), work.join(name)).unwrap();
+    }
+    let other = common::log("audit.example.org/sigtrail/db-1/1", 3);
+    fs::write(work.join("db.ndjson"), other.bytes()).unwrap();
+    fs::write(work.join("db.vkey"), format!("{}\n", other.key)).unwrap();
+    let path = env::join_paths([bin].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
+    // functions that a block defines are there for the blocks behind it
+    let mut before = String::new();
+    let mut seen = String::new();
+    let mut lines = text.lines().peekable();
+    let mut inside = false;
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ").filter(|_| inside) else {
+            if line.starts_with("```") {
+                inside = line == "```console";
+            }
+            if !inside || line.starts_with("```") {
+                seen.extend([line, "\n"]);
+            }
+            continue;
+        };
+        seen.extend([line, "\n"]);
+        let mut command = command.to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with("> ")) {
+            seen.extend([more, "\n"]);
+            command.extend(["\n", &more[2..]]);
+        }
+        let code = command.rsplit_once("# exits ").map_or(0, |(_, code)| code.trim().parse().unwrap());
+        if command.contains("() {") {
+            before.extend([&command, "\n"]);
+            continue;
+        }
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("exec 2>&1\n{before}{command}")]).current_dir(&work).env("PATH", &path);
+        let done = shell.env("NO_COLOR", "1").env_remove("SIGTRAIL_CONFIG").output().unwrap();
+        let printed = String::from_utf8(done.stdout).unwrap();
+        assert_eq!(done.status.code(), Some(code), "{command}\n{printed}");
+        seen.push_str(&printed);
+        if !printed.is_empty() && !printed.ends_with('\n') {
+            seen.push('\n');
+        }
+    }
+    seen
+}
