@@ -175,7 +175,7 @@ impl Input {
     /// Whether it has seal lines only, by its name.
     fn is_seals(&self) -> bool {
         let name = self.path.as_ref().and_then(|path| path.file_name()?.to_str());
-        name.is_some_and(|name| name.trim_end_matches(".zst").ends_with(".seals"))
+        name.is_some_and(|name| Path::new(name.trim_end_matches(".zst")).extension().is_some_and(|end| end == "seals"))
     }
 }
 
@@ -230,7 +230,7 @@ pub(super) fn find(paths: &[PathBuf], identities: &Identities) -> Result<Vec<Inp
         }
     }
     place_encrypted(&mut inputs);
-    inputs.sort_by(|one, other| (one.first, one.is_seals()).cmp(&(other.first, other.is_seals())));
+    inputs.sort_by_key(|one| (one.first, one.is_seals()));
     Ok(inputs)
 }
 

@@ -109,27 +109,24 @@ pub(super) fn colour() -> bool {
 pub(super) fn line(report: &Report, names: &[String]) -> String {
     let origin = report.origin.as_deref().map_or_else(|| "(no log)".to_owned(), shown);
     let pad = " ".repeat(10_usize.saturating_sub(word(report.verdict()).len()));
-    let mut text = format!("{}{pad} {origin}", painted(report.verdict(), colour()));
+    let mut text = vec![format!("{}{pad} {origin}", painted(report.verdict(), colour()))];
     if let (Some(host), Some((from, to))) = (&report.host, report.wall) {
         let span = format!("{} to {}", time(from), time(to));
-        text.push_str(&format!("  {}  {} events, {} lost  {span}", shown(host), report.events, report.lost));
+        text.push(format!("  {}  {} events, {} lost  {span}", shown(host), report.events, report.lost));
     }
     if !report.pinned {
-        text.push_str("  (key not pinned)");
+        text.push("  (key not pinned)".to_owned());
     }
-    text.push('\n');
+    text.push("\n".to_owned());
     let others = report.findings.iter().filter(|finding| Some(*finding) != report.first_tampered.as_ref());
     let findings = report.first_tampered.iter().chain(others).take(FEW);
     for finding in findings {
-        text.push_str(&format!("           {}\n", place(finding, names)));
+        text.push(format!("           {}\n", place(finding, names)));
     }
     if report.findings.count() > FEW as u64 {
-        text.push_str(&format!(
-            "           and {} more: verify this log alone\n",
-            report.findings.count() - FEW as u64
-        ));
+        text.push(format!("           and {} more: verify this log alone\n", report.findings.count() - FEW as u64));
     }
-    text
+    text.concat()
 }
 
 /// How many logs have which verdict.

@@ -1,6 +1,5 @@
 //! Checking proofs that stand without their log.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ pub(super) struct Checked {
 }
 
 enum Shown {
-    Event(EventProof),
+    Event(Box<EventProof>),
     Consistency(ConsistencyProof),
 }
 
@@ -42,7 +41,7 @@ pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
     let read = if text.starts_with(consistency_proof::VERSION) {
         ConsistencyProof::parse(&text).map(Shown::Consistency).map_err(|error| error.to_string())
     } else {
-        EventProof::parse(&text).map(Shown::Event).map_err(|error| error.to_string())
+        EventProof::parse(&text).map(|it| Shown::Event(Box::new(it))).map_err(|error| error.to_string())
     };
     match read {
         Ok(shown) => {
@@ -141,8 +140,8 @@ impl Checked {
     }
 
     pub(super) fn human(&self) -> String {
-        let mut text = String::new();
-        let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<14} {}\n", shown(value)));
+        let mut rows = Vec::new();
+        let mut row = |name: &str, value: &str| rows.push(format!("{name:<14} {}\n", shown(value)));
         let said = match &self.shown {
             Some(Shown::Event(proof)) => {
                 let (header, facts) = (&proof.batch().header, &proof.batch().header.facts);
@@ -164,13 +163,10 @@ impl Checked {
             None => "",
         };
         let verdict = painted(self.verdict(), colour());
-        match self.wrong.iter().max_by_key(|(severity, _)| *severity) {
-            Some((_, what)) => {
-                text.write_fmt(format_args!("{verdict}: {}\n", shown(&format!("{}: {what}", self.name))))
-            }
-            None => text.write_fmt(format_args!("{verdict}: {said}\n")),
-        }
-        .unwrap_or_default();
-        text
+        rows.push(match self.wrong.iter().max_by_key(|(severity, _)| *severity) {
+            Some((_, what)) => format!("{verdict}: {}\n", shown(&format!("{}: {what}", self.name))),
+            None => format!("{verdict}: {said}\n"),
+        });
+        rows.concat()
     }
 }

@@ -71,7 +71,7 @@ enum ProveError {
     Read { name: String, error: io::Error },
     #[error("{name}: a seal line cannot be read: {error}; run `sigtrail verify`")]
     Seal { name: String, error: BatchError },
-    #[error("no batch with event {event} in the inputs{}", held(.events))]
+    #[error("no batch with event {event} in the inputs{}", held(.events.as_ref()))]
     NoEvent { event: u64, events: Option<(u64, u64)> },
     #[error("{name}: event {event} is in batch {batch}, of which only the seal is here")]
     Absent { name: String, event: u64, batch: u64 },
@@ -93,7 +93,7 @@ enum ProveError {
     Write(#[source] io::Error),
 }
 
-fn held(events: &Option<(u64, u64)>) -> String {
+fn held(events: Option<&(u64, u64)>) -> String {
     events.map_or_else(String::new, |(first, last)| format!(": they have events {first} to {last}"))
 }
 
@@ -166,8 +166,7 @@ fn one_event(event: u64, log: &LogArgs) -> Result<String, ProveError> {
         let found = each_line(&input, |line| {
             if !SealLine::is_one(line) {
                 open.add(line);
-                let long = open.bytes.len() > LONGEST;
-                return if long {
+                return if open.bytes.len() > LONGEST {
                     ControlFlow::Break(Err(ProveError::Long { name: name.clone() }))
                 } else {
                     ControlFlow::Continue(())

@@ -236,7 +236,7 @@ fn is_value(found: &Value, value: &str) -> bool {
         Value::String(text) => text == value,
         Value::Array(list) => list.iter().any(|one| is_value(one, value)),
         Value::Object(_) => false,
-        Value::Null | Value::Bool(_) | Value::Number(_) => found.to_string() == value,
+        Value::Null | Value::Bool(_) | Value::Number(_) => *found == value,
     }
 }
 

@@ -216,11 +216,11 @@ mod tests {
     proptest! {
         /// What was rewritten before the old head has no proof: neither the honest one, nor the one of the forger.
         #[test]
-        fn a_fork_has_no_proof(new in 2_usize..400, cut in 0.0..1.0_f64, change in 0.0..1.0_f64) {
+        fn a_fork_has_no_proof(new in 2_usize..400, cut: prop::sample::Index, change: prop::sample::Index) {
             let all = leaves(new);
-            let old = 1 + ((new - 1) as f64 * cut) as usize;
+            let old = 1 + cut.index(new - 1);
             let mut forged = all.clone();
-            forged[(old as f64 * change) as usize] = leaf(b"forged");
+            forged[change.index(old)] = leaf(b"forged");
             let (before, after) = (root(&all[..old]), root(&forged));
             prop_assert!(passes(&prove(&all, old), before, root(&all)));
             prop_assert!(!passes(&prove(&all, old), before, after));
@@ -229,10 +229,10 @@ mod tests {
 
         /// A leaf that the old head has is in the new one too: both proofs speak of the same tree.
         #[test]
-        fn inclusion_and_consistency_agree(new in 1_usize..300, cut in 0.0..1.0_f64, at in 0.0..1.0_f64) {
+        fn inclusion_and_consistency_agree(new in 1_usize..300, cut: prop::sample::Index, at: prop::sample::Index) {
             let all = leaves(new);
-            let old = 1 + ((new - 1) as f64 * cut) as usize;
-            let at = (old as f64 * at) as usize;
+            let old = 1 + cut.index(new);
+            let at = at.index(old);
             let found = root_by(&inclusion(&all[..old], at).unwrap(), all[at], at as u64, old as u64).unwrap();
             prop_assert!(passes(&prove(&all, old), (old as u64, found), root(&all)));
         }

@@ -109,7 +109,7 @@ struct Case {
 }
 
 /// Whether an event tells of each such call.
-fn is_audited(call: &&Call) -> bool {
+fn is_audited(call: Call) -> bool {
     call.kind() != Some(Kind::Modify)
 }
 
@@ -118,7 +118,7 @@ fn is_complete(sections: &[Section]) {
     let steps = || sections.iter().flat_map(|it| &it.steps).filter(|it| it.quiet.is_none());
     let done: BTreeSet<&str> = steps().map(|it| it.call.as_str()).collect();
     let failed: BTreeSet<&str> = steps().filter(|it| !it.errors.is_empty()).map(|it| it.call.as_str()).collect();
-    let all = || Call::ALL.iter().filter(is_audited).map(|it| it.name());
+    let all = || Call::ALL.iter().filter(|it| is_audited(**it)).map(|it| it.name());
     let not_done: Vec<_> = all().filter(|it| !done.contains(it)).collect();
     assert!(not_done.is_empty(), "no case does {not_done:?}");
     let not_failed: Vec<_> = all().filter(|it| !failed.contains(it) && !NEVER_FAIL.contains(it)).collect();
@@ -205,7 +205,7 @@ fn done(step: &Step, ret: i64) -> Option<Seen> {
             let asked = step.args.first()?.parse::<usize>().ok()?;
             call::SOCKET_OPERATIONS.iter().find(|(operation, _)| *operation == asked)?.1.name()
         }
-        call => Call::ALL.iter().filter(is_audited).map(|it| it.name()).find(|it| *it == call)?,
+        call => Call::ALL.iter().filter(|it| is_audited(**it)).map(|it| it.name()).find(|it| *it == call)?,
     };
     Some(Seen { call: call.to_owned(), ret, objects: Vec::new() })
 }
