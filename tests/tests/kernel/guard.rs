@@ -213,8 +213,8 @@ fn each_hand_on_the_agent_is_told_once() {
     ];
 
     let program = number(pid, "prog_id:", "prog_jited");
-    // BPF_MAP_TYPE_HASH
-    let map = number(pid, "map_id:", "map_type:\t1\n");
+    // OWN, which is always in use: a BPF_MAP_TYPE_HASH
+    let map = number(pid, "map_id:", "map_type:\t1\nkey_size:\t8\nvalue_size:\t4\nmax_entries:\t1024\n");
     let link = number(pid, "link_id:", "");
     assert!(act(libc::SYS_bpf, args![13, words(&[program, 0, 0]), 12]) >= 0);
     let map = act(libc::SYS_bpf, args![14, words(&[map, 0, 0]), 12]);
