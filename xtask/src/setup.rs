@@ -48,6 +48,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "openssl", Sign::Program("openssl")),
     (Scope::Tests, "curl", Sign::Program("curl")),
     (Scope::Tests, "zstd", Sign::Program("zstd")),
+    // tools/verify.py
+    (Scope::Tests, "python3", Sign::Program("python3")),
     (Scope::Tests, "age", Sign::Program("age")),
     (Scope::Tests, "jq", Sign::Program("jq")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
