@@ -23,9 +23,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    libc::MCL_ONFAULT,
     sys::{
-        mman::{MlockAllFlags, mlockall},
         prctl,
         resource::{Resource, setrlimit},
         stat::{Mode, umask},
@@ -335,16 +333,11 @@ fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<
     Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
 }
 
-/// No core dumps, no swap and no ptrace by others: the memory holds the chain key. Files are not for the world; those
-/// that are for root alone say so themselves.
+/// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
+/// for root alone say so themselves.
 fn harden() -> Result<(), Errno> {
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // pages are locked when they are first used (nix has no name for that), so that nothing more is held than before
-    let lock = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
-    if let Err(error) = mlockall(lock | MlockAllFlags::from_bits_retain(MCL_ONFAULT)) {
-        tracing::warn!(%error, "the memory cannot be locked (CAP_IPC_LOCK): swap may come to hold a key");
-    }
     umask(Mode::from_bits_truncate(0o027));
     Ok(())
 }
