@@ -1,6 +1,7 @@
 //! The kernel half: one eBPF object, built by another compiler for another machine.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -41,15 +42,52 @@ pub fn target(tree: &Tree) -> PathBuf {
     tree.cargo_target().join("ebpf")
 }
 
-/// Drops the debug sections (three quarters of the file) and keeps BTF.
+/// Drops what the kernel does not need: the debug sections, and the table of source lines, which is most of the rest, and
+/// of which the loader keeps a copy with each function that a program calls (170 MiB of the agent's memory). To read the
+/// verifier's words with source lines, load the object that cargo built.
 fn strip(from: &Path, to: &Path) -> Result<(), Error> {
-    let strip = setup::strip().ok_or_else(|| Error::Missing {
-        what: "there is no llvm-strip".into(),
+    let table = to.with_extension("ext");
+    objcopy(&["--strip-debug".into(), "--remove-section=.rel.BTF.ext".into(), section("dump", &table)], &[from, to])?;
+    let bytes = fs::read(&table).map_err(Error::io("reading", &table))?;
+    let Some(bytes) = without_lines(&bytes) else {
+        return Err(Error::Artifact { path: table, defect: "the section .BTF.ext has no header as we know it" });
+    };
+    fs::write(&table, bytes).map_err(Error::io("writing", &table))?;
+    objcopy(&[section("update", &table)], &[to])?;
+    fs::remove_file(&table).map_err(Error::io("removing", &table))
+}
+
+fn section(verb: &str, file: &Path) -> OsString {
+    let mut option = OsString::from(format!("--{verb}-section=.BTF.ext="));
+    option.push(file);
+    option
+}
+
+fn objcopy(options: &[OsString], files: &[&Path]) -> Result<(), Error> {
+    let objcopy = setup::objcopy().ok_or_else(|| Error::Missing {
+        what: "there is no llvm-objcopy".into(),
         remedy: "  sudo apt-get install llvm".into(),
     })?;
-    let mut command = Command::new(strip);
-    command.arg("--strip-debug").arg("-o").arg(to).arg(from).env_remove("LD_LIBRARY_PATH");
+    let mut command = Command::new(objcopy);
+    command.args(options).args(files).env_remove("LD_LIBRARY_PATH");
     command::run("stripping the eBPF object", &mut command)
+}
+
+/// A section `.BTF.ext` without its table of source lines, which lies between that of functions and that of relocations:
+/// `struct btf_ext_header` of libbpf, <https://docs.kernel.org/bpf/btf.html#btf-ext-section>.
+fn without_lines(section: &[u8]) -> Option<Vec<u8>> {
+    let word = |at: usize| Some(u32::from_le_bytes(*section.get(at..)?.first_chunk()?));
+    let header = word(4)? as usize;
+    let (lines, size, relocations) = (word(16)?, word(20)?, word(24)?);
+    if section.get(..2)? != [0x9f, 0xeb] || header < 32 || relocations != lines.checked_add(size)? {
+        return None;
+    }
+    let cut = header.checked_add(lines as usize)?;
+    let mut left = section.get(..cut)?.to_vec();
+    left.extend_from_slice(section.get(cut.checked_add(size as usize)?..)?);
+    left.get_mut(20..24)?.fill(0);
+    left.get_mut(24..28)?.copy_from_slice(&lines.to_le_bytes());
+    Some(left)
 }
 
 /// Whether an object has a section named `.BTF`: the names stand between zero bytes in the table of names.
@@ -81,5 +119,20 @@ mod tests {
         check(b"\x7fELF....\0.text\0.rel.BTF\0", true); // linkers share the tail of a name
         check(b"\x7fELF....\0.text\0.BTF.ext\0", false);
         check(b"not an object \0.BTF\0", false);
+    }
+    #[test]
+    fn the_table_of_lines_is_cut_out() {
+        let section = |lines: &[u8], start: u32| {
+            let words = [32, 0, 4, 4, lines.len() as u32, start, 4];
+            let mut it = vec![0x9f, 0xeb, 1, 0];
+            it.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            it.extend(b"func");
+            it.extend(lines);
+            it.extend(b"core");
+            it
+        };
+        assert_eq!(without_lines(&section(b"lines", 9)), Some(section(b"", 4)));
+        assert_eq!(without_lines(&section(b"lines", 5)), None); // the tables overlap
+        assert_eq!(without_lines(&section(b"lines", 9)[..36]), None);
     }
 }

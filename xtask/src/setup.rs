@@ -67,7 +67,7 @@ const SERVICES: &[&str] = &["nginx-light", "auditd"];
 /// What works where apt has no such compiler (Ubuntu, Fedora …).
 const ALTERNATIVE: &str = "  rustup toolchain install nightly --profile minimal --component rust-src
   cargo install cargo-binstall && cargo binstall bpf-linker
-  sudo apt-get install llvm        (for llvm-strip; any version)
+  sudo apt-get install llvm        (for llvm-objcopy; any version)
 and then this command again";
 
 /// The verb.
@@ -90,7 +90,7 @@ pub fn ensure(tree: &Tree, scope: Scope, consent: Consent) -> Result<Toolchain, 
     let mut found = toolchain::find(tree);
     if found == Found::Nothing {
         missing.extend(COMPILER);
-    } else if strip().is_none() {
+    } else if objcopy().is_none() {
         missing.push("llvm");
     } else if let Found::NoLinker(compiler) = &found {
         // the linker is built here, against the LLVM of that compiler
@@ -137,13 +137,13 @@ pub fn programs(needed: impl IntoIterator<Item = (&'static str, &'static str)>, 
     if missing.is_empty() { Ok(()) } else { install(&missing, consent) }
 }
 
-/// llvm-strip of the newest LLVM that is there: it only drops sections, so any version will do.
-pub fn strip() -> Option<PathBuf> {
+/// llvm-objcopy of the newest LLVM that is there: it only drops sections, so any version will do.
+pub fn objcopy() -> Option<PathBuf> {
     let newest = (15..40).rev();
     newest
-        .map(|major| PathBuf::from(format!("/usr/lib/llvm-{major}/bin/llvm-strip")))
+        .map(|major| PathBuf::from(format!("/usr/lib/llvm-{major}/bin/llvm-objcopy")))
         .find(|path| path.is_file())
-        .or_else(|| command::program("llvm-strip"))
+        .or_else(|| command::program("llvm-objcopy"))
 }
 
 fn llvm(compiler: &Compiler) -> PathBuf {

@@ -72,9 +72,8 @@ impl Initramfs {
 /// Copies a program without its debug sections, and the shared libraries that it names: the tests are the very ones
 /// that `cargo test` runs here, and need no second build.
 fn put(program: &Path, root: &Path, name: &str) -> Result<(), Error> {
-    let strip = setup::strip().unwrap_or_else(|| "strip".into());
-    let mut strip = Command::new(strip);
-    command::run("stripping a program", strip.arg("-o").arg(root.join(name)).arg(program))?;
+    let mut copy = Command::new(setup::objcopy().unwrap_or_else(|| "objcopy".into()));
+    command::run("stripping a program", copy.arg("--strip-all").arg(program).arg(root.join(name)))?;
     // ldd fails for a static program
     let named = command::answer(Command::new("ldd").arg(program)).unwrap_or_default();
     for library in libraries(&named) {
