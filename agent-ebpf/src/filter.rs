@@ -72,13 +72,13 @@ pub fn is_wanted(kind: u32, class: u8) -> bool {
     }
 }
 
-/// Whether a [`common::filter::Matcher`] has the last word about events of a kind: one of [`common::filter::matched`].
+/// Whether a [`common::filter::Matcher`] has the last word about events of a kind.
 #[inline(always)]
-pub fn matched(kind: Kind) -> u8 {
+pub fn is_matched(kind: Kind) -> bool {
     // SAFETY: kinds are numbered below the length.
     unsafe {
         let filter = (&raw const CONTROL.filters).cast::<u8>().add(chosen());
-        read_volatile(filter.add(core::mem::offset_of!(Filter, matched) + kind as usize))
+        read_volatile(filter.add(core::mem::offset_of!(Filter, matched) + kind as usize)) != 0
     }
 }
 

@@ -26,16 +26,6 @@ pub mod class {
 /// Kinds are numbered below this.
 pub const KINDS: usize = 96;
 
-/// Whether a [`Matcher`] has the last word about events of a kind.
-pub mod matched {
-    /// No.
-    pub const NO: u8 = 0;
-    /// Yes.
-    pub const YES: u8 = 1;
-    /// Yes, and it asks for the executable of the process.
-    pub const WITH_EXECUTABLE: u8 = 2;
-}
-
 /// What is wanted: one of two, so that a new one is written beside the one in use and then chosen by one number.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -46,7 +36,7 @@ pub struct Filter {
     pub i386: [u8; TABLE],
     /// The bits of [`class`] that are wanted, by [`crate::Kind`].
     pub wanted: [u8; KINDS],
-    /// One of [`matched`], by [`crate::Kind`].
+    /// 1: a [`Matcher`] has the last word about events of the kind. By [`crate::Kind`].
     pub matched: [u8; KINDS],
 }
 

@@ -10,14 +10,14 @@ use aya_ebpf::{
 };
 use common::{
     Hook, Lane,
-    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, outcome},
+    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, class, outcome},
     wire::{Path, mark},
 };
 
 use crate::{
     draft::{self, CallDraft, TAIL, TEXT, transmit},
     executable, filter,
-    kernel::{clamp, mask},
+    kernel::{Base, Fast, Memory, clamp, mask},
     program::sys_exit::DRAFT,
 };
 
@@ -264,6 +264,91 @@ extern "C" fn judge_place(matcher: u64, place: u64, offset: u64, fixed: u64, pla
     Subject::of(bytes, offset as u32, mask::<HEAD>(fixed)).is_at(bytes, place, plain != 0) as u64
 }
 
+/// Eight of a byte.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// The highest bit of each byte that is zero.
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
+    const LOW: u64 = EACH * 0x7f;
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// 1: a name needs no folding, for it has no component that begins with a dot, and none that is empty. Some of those that
+/// [`is_plain`] knows for plain are not. A word at a time, each with the last byte of the one before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_tidy(name: u64) -> u64 {
+    let Some(draft) = DRAFT.get_ptr_mut(0) else { return 0 };
+    let bytes = Bytes(draft.cast());
+    if bytes.byte(name) == b'.' {
+        return 0;
+    }
+    for turn in 0..NAME / 7 {
+        let word = bytes.word(name + turn * 7);
+        let end = zeros(word);
+        let slashes = zeros(word ^ (EACH * b'/' as u64));
+        let folded = (slashes << 8) & (slashes | end | zeros(word ^ (EACH * b'.' as u64)));
+        // up to the first NUL
+        let first = end & end.wrapping_neg();
+        if folded & (first.wrapping_sub(1) | first) != 0 {
+            return 0;
+        }
+        if end != 0 {
+            return 1;
+        }
+    }
+    0
+}
+
+/// 1: a path of the event may be at one of the places; 0: it certainly is not, by the part next to the root.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_near(matcher: u64, path: u64, fixed: u64) -> u64 {
+    let (Some(draft), Some(matcher)) = (DRAFT.get_ptr_mut(0), MATCHERS.get(matcher as u32)) else { return 1 };
+    let bytes = Bytes(draft.cast());
+    // SAFETY: one of the paths.
+    let offset = unsafe { (&raw const matcher.paths).cast::<u32>().add(mask::<1>(path) as usize).read_volatile() };
+    if offset == 0 {
+        return 0;
+    }
+    let subject = Subject::of(bytes, offset, mask::<HEAD>(fixed));
+    if subject.path.marks & mark::ABSENT != 0 {
+        return 0;
+    }
+    if subject.path.marks & (mark::TRUNCATED | mark::DETACHED) != 0 {
+        return 1;
+    }
+    let mut by_name = false;
+    if !subject.is_resolved() {
+        by_name = bytes.byte(subject.name) == b'/';
+        // the components are all of a root directory, or a word of them is next to the root
+        let is_told = if by_name { subject.path.len == 0 } else { subject.path.len >= 8 };
+        if !is_told || judge_tidy(subject.name) == 0 {
+            return 1;
+        }
+    }
+    let found = if by_name { bytes.word(subject.name) } else { bytes.word(subject.end.wrapping_sub(8)) };
+    for at in 0..PLACES {
+        if at as u32 >= matcher.place_count {
+            break;
+        }
+        let place = &matcher.places[at];
+        // SAFETY: words of the arrays.
+        let (wanted, bits) = unsafe {
+            if by_name {
+                ((&raw const place.root_first).cast::<u64>().read_volatile(), place.root_mask)
+            } else {
+                ((&raw const place.leaf_first).cast::<u64>().add(PATTERN / 8 - 1).read_volatile(), place.leaf_mask)
+            }
+        };
+        if u64::from(place.path) == path && (wanted ^ found) & bits == 0 {
+            return 1;
+        }
+    }
+    0
+}
+
 /// What becomes of an event: one of [`outcome`].
 #[inline(always)]
 fn outcome_of(bytes: Bytes, fixed: u64, index: u32, matcher: &Matcher, answers: *mut Answers) -> u32 {
@@ -351,7 +436,7 @@ unsafe fn unless_sent(it: u32, sent: *const u64) -> u32 {
 }
 
 #[inline(always)]
-fn judge() {
+fn judge<M: Memory>() {
     let Some(draft) = DRAFT.get_ptr_mut(0) else { return };
     let draft = draft.cast::<CallDraft<()>>();
     // SAFETY: the draft of this CPU, which the program that jumped here has filled.
@@ -367,7 +452,17 @@ fn judge() {
         let matcher = MATCHERS.get(index);
         let mut outcome = outcome::SEND;
         if let (Some(matcher), Some(answers)) = (matcher, ANSWERS.get_ptr_mut(0)) {
-            outcome = outcome_of(bytes, fixed, index, matcher, answers);
+            let class = u32::from(filter::class_of((*draft).header.ret));
+            // which of them an open is, its program knows
+            let classes = if class == u32::from(class::SUCCESS) { class | u32::from(class::READ) } else { class };
+            let is_sent = matcher.elsewhere & classes == classes
+                && judge_near(u64::from(index), 0, fixed) | judge_near(u64::from(index), 1, fixed) == 0;
+            if !is_sent {
+                if matcher.asks_executable != 0 {
+                    executable::put::<M>(draft.cast(), fixed, M::task());
+                }
+                outcome = outcome_of(bytes, fixed, index, matcher, answers);
+            }
         }
         if outcome == outcome::DISCARD {
             filter::count(Hook::SysExit, |counts| counts.filtered += 1);
@@ -384,20 +479,20 @@ fn judge() {
 /// For the program of [`crate::kernel::Fast`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_fast(_: BtfTracePointContext) -> i32 {
-    judge();
+    judge::<Fast>();
     0
 }
 
 /// For those of [`crate::kernel::Base`].
 #[btf_tracepoint(function = "sys_exit")]
 pub fn judge_base(_: BtfTracePointContext) -> i32 {
-    judge();
+    judge::<Base>();
     0
 }
 
 /// For those behind perf events.
 #[tracepoint]
 pub fn judge_perf(_: TracePointContext) -> u32 {
-    judge();
+    judge::<Fast>();
     0
 }

@@ -14,13 +14,12 @@ use aya_log_ebpf::debug;
 use common::{
     Call, Hook, Kind, Record,
     call::{SOCKET_OPERATIONS, SOCKETCALL},
-    filter::{KINDS, matched},
+    filter::KINDS,
     wire::{Addr, Id, UNSET, mark},
 };
 
 use crate::{
     draft::{CallDraft, TAIL, TEXT},
-    executable,
     filter::{self, Table, call_of},
     kernel::{Base, Fast, Memory, Registers, clamp, copy_user, home, load},
     program::{file_setattr, open},
@@ -269,13 +268,8 @@ impl Return {
     pub fn send<M: Memory, R: Record>(&self, kind: Kind, fill: impl FnOnce(&mut CallDraft<R>, &Return)) {
         let Some(draft) = self.begin::<M, R>(kind) else { return };
         fill(draft, self);
-        let matched = filter::matched(kind);
-        if matched != matched::NO {
+        if filter::is_matched(kind) {
             draft.hand_over(kind.lane());
-            if matched == matched::WITH_EXECUTABLE {
-                // SAFETY: the slot of the draft.
-                unsafe { executable::put::<M>((&raw mut *draft).cast(), CallDraft::<R>::FIXED as u64, self.task) };
-            }
             // comes back when there is no such program
             self.jump(JUDGE);
         }

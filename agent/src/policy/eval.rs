@@ -188,11 +188,11 @@ impl Expr {
             Self::Any(parts) => decide(parts, true, |part| part.certain(known)),
             Self::Not(part) => part.certain(known).map(|it| !it),
             Self::Test(test) => match test.operand {
-                Operand::Field(slot) => {
+                Operand::Field(slot) | Operand::Made(slot, _) => {
                     let found = decide(&test.checks, !test.all, |check| known(slot, check));
                     found.map(|it| it != test.negated)
                 }
-                Operand::Made(..) | Operand::Joined(..) => None,
+                Operand::Joined(..) => None,
             },
         }
     }

@@ -310,6 +310,7 @@ impl Compiler {
             }
         }
         matcher.otherwise = otherwise;
+        matcher.asks_executable = places.iter().any(|place| place.path == EXECUTABLE).into();
         matcher.atom_count = atoms.len() as u32;
         matcher.place_count = places.len() as u32;
         matcher.step_count = taken.len() as u32;
@@ -321,6 +322,16 @@ impl Compiler {
         }
         matcher
     }
+}
+
+/// Whether a check of a path is answered with no for all paths that are near no place of a matcher.
+pub(super) fn is_about_places(matcher: &Matcher, kind: Kind, slot: Slot, check: &Check) -> bool {
+    let Slot::Body(at) = slot else { return false };
+    let offset = body(kind, at) as u32;
+    let path = matcher.paths.iter().position(|path| *path == offset);
+    let Some(question) = path.and_then(|path| places(check, path as u8)) else { return false };
+    let there = &matcher.places[..matcher.place_count as usize];
+    question.places.iter().all(|place| there.iter().any(|it| Place { bit: place.bit, ..*it } == *place))
 }
 
 /// A check of a path as a question. `path`: which one, see [`Place::path`].

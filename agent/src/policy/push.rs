@@ -10,7 +10,7 @@
 use std::{collections::BTreeSet, fmt, sync::OnceLock};
 
 use common::{
-    Call, Kind, Value,
+    Call, Kind, Lane, Value,
     filter::{KINDS, Matcher, class},
 };
 
@@ -137,6 +137,28 @@ impl World {
         }
         policy.default == Verdict::Drop
     }
+
+    /// Whether every event of this world with no path near a place of a matcher is sent in the lane of its kind.
+    fn is_sent_elsewhere(&self, policy: &Policy, matcher: &Matcher) -> bool {
+        let is_sent = |verdict| match verdict {
+            Verdict::Drop => false,
+            Verdict::Alert => self.kind.lane() == Lane::Critical,
+            _ => true,
+        };
+        let answer = |slot, check: &Check| {
+            let about_places = matcher::is_about_places(matcher, self.kind, slot, check);
+            if about_places { Some(false) } else { self.answer(slot, check) }
+        };
+        for (at, expr) in &policy.kind(self.kind).rules {
+            let is_sent = is_sent(policy.rules[*at].verdict);
+            match expr.certain(&answer) {
+                Some(true) => return is_sent,
+                None if !is_sent => return false,
+                None | Some(false) => {}
+            }
+        }
+        is_sent(policy.default)
+    }
 }
 
 impl Policy {
@@ -180,7 +202,18 @@ impl Policy {
 
     /// The programs that tell of files that were written to do not ask: there is one event for many writes.
     fn matcher(&self, kind: Kind) -> Option<Box<Matcher>> {
-        if kind == Kind::Modify { None } else { matcher::compile(self, kind, self.kind(kind)) }
+        if kind == Kind::Modify {
+            return None;
+        }
+        let mut matcher = matcher::compile(self, kind, self.kind(kind))?;
+        for (bit, _) in CLASSES {
+            let mut worlds = worlds(kind).into_iter().filter(|world| world.class & bit != 0);
+            let is_left_out = |world: &World| world.is_dropped(self, self.kind(kind));
+            if worlds.all(|world| is_left_out(&world) || world.is_sent_elsewhere(self, &matcher)) {
+                matcher.elsewhere |= u32::from(*bit);
+            }
+        }
+        Some(matcher)
     }
 
     /// For each kind: what the kernel half does, and which rules decide about the rest.

@@ -30,7 +30,7 @@ const TURN: usize = 512;
 
 /// A wake-up is not followed by another one for this time: a critical event is read at once, those that follow it
 /// together.
-const REST: Duration = Duration::from_millis(4);
+const REST: Duration = Duration::from_millis(8);
 
 /// Events of the bulk lane are written to the journal when there are so many bytes, or no more.
 const CHUNK: usize = 32 << 10;

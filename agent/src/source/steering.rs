@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
     call::{LACKING, SOCKET_OPERATIONS, SOCKETCALL},
-    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class, matched},
+    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class},
     names::Touched,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -173,9 +173,8 @@ fn filter(wanted: &Wanted) -> Filter {
         let (number, mark) = SOCKETCALL;
         filter.i386[number] = mark;
     }
-    for (kind, matcher) in &wanted.matchers {
-        filter.matched[*kind as usize] =
-            if matcher.asks_executable() { matched::WITH_EXECUTABLE } else { matched::YES };
+    for (kind, _) in &wanted.matchers {
+        filter.matched[*kind as usize] = 1;
     }
     filter.x86_64[LACKING] = 0;
     filter.i386[LACKING] = 0;

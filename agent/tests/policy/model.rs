@@ -5,8 +5,8 @@
 use std::{fs, ops::ControlFlow, path::Path as FilePath};
 
 use common::{
-    Event, Header, Prefix,
-    filter::{EXECUTABLE, EXECUTABLE_PATH, Matcher, PATTERN, Place, outcome},
+    Event, Header, Lane, Prefix,
+    filter::{EXECUTABLE, EXECUTABLE_PATH, Matcher, PATTERN, Place, class, outcome},
     wire::mark,
 };
 use proptest::{prelude::*, sample::select};
@@ -65,6 +65,48 @@ fn outcome_of(matcher: &Matcher, event: &[u8], executable: Option<&str>) -> u32 
         sent |= step.outcome != outcome::DISCARD && step.with & !may == 0 && step.without & yes == 0;
     }
     unless_sent(sent, matcher.otherwise)
+}
+
+/// Whether a path of an event may be at one of the places, by a word next to the root.
+fn is_near(matcher: &Matcher, event: &[u8]) -> bool {
+    let kind = Event::decode(event).unwrap().kind();
+    let tail = size_of::<Prefix>() + size_of::<Header>() + kind.size();
+    matcher.paths.iter().enumerate().filter(|(_, at)| **at != 0).any(|(path, at)| {
+        let [start, len, name, name_len, marks] = std::array::from_fn(|word| half(event, *at as usize + 4 * word));
+        if marks as u32 & mark::ABSENT != 0 {
+            return false;
+        }
+        if marks as u32 & (mark::TRUNCATED | mark::DETACHED) != 0 {
+            return true;
+        }
+        let text = event[tail + name..].split(|byte| *byte == 0).next().unwrap();
+        let by_name = name_len != 0 && marks as u32 & mark::OBJECT == 0;
+        let absolute = by_name && text.starts_with(b"/");
+        let folded = |part: &[u8]| part.is_empty() || part.starts_with(b".");
+        let parts = text.strip_prefix(b"/").unwrap_or(text).split(|byte| *byte == b'/');
+        if by_name && (if absolute { len > 0 } else { len < 8 } || text.len() > 250 || parts.into_iter().any(folded)) {
+            return true;
+        }
+        let found = word(event, if absolute { tail + name } else { tail + start + len - 8 });
+        matcher.places[..matcher.place_count as usize].iter().filter(|it| usize::from(it.path) == path).any(|it| {
+            let (wanted, bits) = if absolute {
+                (word(&it.root_first, 0), it.root_mask)
+            } else {
+                (word(&it.leaf_first, PATTERN - 8), it.leaf_mask)
+            };
+            (wanted ^ found) & bits == 0
+        })
+    })
+}
+
+/// Whether an event is sent without a look at the other conditions.
+fn is_sent_elsewhere(matcher: &Matcher, event: &[u8]) -> bool {
+    let class = match Event::decode(event).unwrap().header.ret {
+        -1 | -13 => class::DENIED,
+        -4095..0 => class::FAILED,
+        _ => class::SUCCESS | class::READ,
+    };
+    matcher.elsewhere & u32::from(class) == u32::from(class) && !is_near(matcher, event)
 }
 
 fn discards(matcher: &Matcher, event: &[u8], executable: Option<&str>) -> bool {
@@ -313,7 +355,7 @@ proptest! {
         // rules that can never match are refused, which is no concern of this test
         let Ok(policy) = Policy::parse(&[("random", &text)]) else { return Ok(()) };
         let matchers = policy.matchers();
-        let Some((_, matcher)) = matchers.iter().find(|(it, _)| it.name() == kind) else { return Ok(()) };
+        let Some((of, matcher)) = matchers.iter().find(|(it, _)| it.name() == kind) else { return Ok(()) };
         let others = |line: &&str| line.ends_with("verdict: drop }") || line.ends_with("verdict: keep }");
         let alerts: Vec<_> = text.lines().filter(|line| !others(line)).collect();
         let alerts = Policy::parse(&[("alerts", &alerts.join("\n"))]).ok();
@@ -321,6 +363,13 @@ proptest! {
         for line in lines {
             let draft = Draft::parse(&format!("{kind} {line}"));
             let verdict = draft.record(|record| policy.judge(&record, &mut scratch).verdict);
+            let bytes = draft.bytes();
+            if !is_near(matcher, bytes.as_bytes()) {
+                for place in matcher.places[..matcher.place_count as usize].iter().filter(|it| it.path != EXECUTABLE) {
+                    let offset = matcher.paths[usize::from(place.path)] as usize;
+                    prop_assert!(answer(bytes.as_bytes(), offset, place) == Answer::No, "{line}\n{text}{place:?}");
+                }
+            }
             // with and without the knowledge of what runs
             for executable in [draft.find("exe"), None] {
                 let found = outcome_of(matcher, draft.bytes().as_bytes(), executable);
@@ -329,6 +378,8 @@ proptest! {
                 let mut judge = |alerts: &Policy| draft.record(|record| alerts.judge(&record, &mut scratch).verdict);
                 let is_alert = alerts.as_ref().is_some_and(|alerts| judge(alerts) == Verdict::Alert);
                 prop_assert!(found != outcome::ALERT || is_alert, "{line}\n{text}{matcher:?}");
+                let early = of.lane() == Lane::Bulk && is_sent_elsewhere(matcher, bytes.as_bytes());
+                prop_assert!(!early || verdict != Verdict::Alert, "{line}\n{text}{matcher:?}");
             }
         }
     }

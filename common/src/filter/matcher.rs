@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most numbers that are looked at.
 pub const ATOMS: usize = 64;
 /// Most paths that paths are compared with.
-pub const PLACES: usize = 40;
+pub const PLACES: usize = 64;
 /// Most steps.
 pub const STEPS: usize = 64;
 /// Most bytes of a path that paths are compared with.
@@ -55,6 +55,10 @@ pub struct Place {
     pub leaf_first: [u8; PATTERN],
     /// Its text; at the start of the array. A whole path has its NUL, the beginning of one its last slash.
     pub root_first: [u8; PATTERN],
+    /// Bits of the last word of `leaf_first` that are part of it: a path whose last word differs there is elsewhere.
+    pub leaf_mask: u64,
+    /// The same of the first word of `root_first`.
+    pub root_mask: u64,
     /// Bytes of `leaf_first`.
     pub leaf_len: u8,
     /// Bytes of `root_first`.
@@ -78,6 +82,8 @@ impl Default for Place {
         Self {
             leaf_first: [0; PATTERN],
             root_first: [0; PATTERN],
+            leaf_mask: 0,
+            root_mask: 0,
             leaf_len: 0,
             root_len: 0,
             first_len: 0,
@@ -118,6 +124,11 @@ pub struct Matcher {
     pub step_count: u32,
     /// What becomes of an event about which no step decides: one of [`outcome`].
     pub otherwise: u32,
+    /// Bits of [`super::class`]: events of these classes are sent, whatever else they say, unless a path of theirs is near one
+    /// of the places.
+    pub elsewhere: u32,
+    /// 1: some place is about the executable of the process.
+    pub asks_executable: u32,
     /// Where the paths that are looked at ([`crate::wire::Path`]) start in the event; 0 for none.
     pub paths: [u32; PATHS],
     /// The atoms.
@@ -128,13 +139,6 @@ pub struct Matcher {
     pub steps: [Step; STEPS],
 }
 
-impl Matcher {
-    /// Whether it is about the executable of the process.
-    pub fn asks_executable(&self) -> bool {
-        self.places.iter().take(self.place_count as usize).any(|place| place.path == EXECUTABLE)
-    }
-}
-
 impl Default for Matcher {
     fn default() -> Self {
         Self {
@@ -143,6 +147,8 @@ impl Default for Matcher {
             place_count: 0,
             step_count: 0,
             otherwise: outcome::SEND,
+            elsewhere: 0,
+            asks_executable: 0,
             paths: [0; PATHS],
             atoms: [Atom::default(); ATOMS],
             places: [Place::default(); PLACES],

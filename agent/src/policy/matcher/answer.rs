@@ -240,5 +240,8 @@ pub fn place(pattern: &Pattern) -> Option<Place> {
     }
     place.root_first[..kept.len()].copy_from_slice(kept);
     place.root_len = kept.len() as u8 + u8::from(whole);
+    let spare = |len: u8| 8 * (8 - u32::from(len.min(8)));
+    place.leaf_mask = u64::MAX.checked_shl(spare(place.leaf_len)).unwrap_or(0);
+    place.root_mask = u64::MAX.checked_shr(spare(place.root_len)).unwrap_or(0);
     Some(place)
 }
