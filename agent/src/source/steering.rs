@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
     call::{LACKING, SOCKET_OPERATIONS, SOCKETCALL},
-    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class, matched},
+    filter::{Control, Executable, Filter, KINDS, Matcher, Own, Variable, class, matched, variable},
     names::Touched,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -58,6 +58,7 @@ pub struct Steering {
     matchers: Array<MapData, [u64; MATCHER_WORDS]>,
     own: HashMap<MapData, Own, u32>,
     executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
+    environment: HashMap<MapData, Variable, u32>,
     control: Control,
 }
 
@@ -68,9 +69,10 @@ impl Steering {
         matchers: Array<MapData, [u64; MATCHER_WORDS]>,
         own: HashMap<MapData, Own, u32>,
         executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
+        environment: HashMap<MapData, Variable, u32>,
     ) -> Result<Self, MapError> {
         let control = Control::read_from_bytes(map.get(&0, 0)?.as_bytes()).unwrap_or_default();
-        Ok(Self { map, matchers, own, executables, control })
+        Ok(Self { map, matchers, own, executables, environment, control })
     }
 
     /// Says what is ours: who touches it is told.
@@ -89,6 +91,19 @@ impl Steering {
             }
         }
         Ok(())
+    }
+
+    /// Says which variables of the environment are told of an exec, and which are not any more.
+    pub fn tell_variables(&mut self, names: &[String]) -> Result<(), MapError> {
+        let names: Vec<Variable> = names.iter().filter_map(|name| variable(name)).collect();
+        let known: Vec<_> = self.environment.keys().collect::<Result<_, _>>()?;
+        for name in known.iter().filter(|name| !names.contains(name)) {
+            self.environment.remove(name)?;
+        }
+        for name in &names {
+            self.environment.insert(name, 0, 0)?;
+        }
+        self.set(|control| control.environment = names.len() as u64)
     }
 
     /// What it was told.
