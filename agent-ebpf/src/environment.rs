@@ -15,7 +15,7 @@ use crate::{
 
 /// The names. A program finds none while there are none: see [`common::filter::Control::environment`].
 #[map]
-static ENVIRONMENT: HashMap<Variable, u32> = HashMap::with_max_entries(VARIABLES as u32, 0);
+static ENV: HashMap<Variable, u32> = HashMap::with_max_entries(VARIABLES as u32, 0);
 
 /// Bytes of variables in an event; the last one may go beyond.
 const LIST: usize = 8 << 10;
@@ -98,7 +98,7 @@ impl Variables {
     }
 }
 
-/// Whether the name of a variable is among [`ENVIRONMENT`].
+/// Whether the name of a variable is among [`ENV`].
 ///
 /// # Safety
 /// `at` must have four words.
@@ -121,5 +121,5 @@ unsafe fn is_asked(at: *const u64) -> bool {
         }
     }
     // SAFETY: nothing is read from the value.
-    is_name == 0 && unsafe { ENVIRONMENT.get(&name) }.is_some()
+    is_name == 0 && unsafe { ENV.get(&name) }.is_some()
 }

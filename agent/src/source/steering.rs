@@ -94,7 +94,7 @@ impl Steering {
     }
 
     /// Says which variables of the environment are told of an exec, and which are not any more.
-    pub fn tell_variables(&mut self, names: &[String]) -> Result<(), MapError> {
+    fn tell_variables(&mut self, names: &[String]) -> Result<(), MapError> {
         let names: Vec<Variable> = names.iter().filter_map(|name| variable(name)).collect();
         let known: Vec<_> = self.environment.keys().collect::<Result<_, _>>()?;
         for name in known.iter().filter(|name| !names.contains(name)) {
@@ -116,8 +116,8 @@ impl Steering {
         self.set(|control| (control.from, control.until) = (from, u64::MAX))
     }
 
-    /// Says who we are.
-    pub fn introduce(&mut self, wake_bytes: u32) -> Result<(), MapError> {
+    /// Says who we are, and which variables are told of an exec.
+    pub fn introduce(&mut self, wake_bytes: u32, environment: &[String]) -> Result<(), MapError> {
         self.set(|control| {
             control.wake_bytes = wake_bytes;
             control.agent_born = born().unwrap_or(0);
@@ -128,7 +128,8 @@ impl Steering {
         for thread in threads() {
             self.own(Touched::PROCESS, thread)?;
         }
-        self.forget_executables()
+        self.forget_executables()?;
+        self.tell_variables(environment)
     }
 
     /// Says all again if somebody else has said something. Returns whether that was so.
