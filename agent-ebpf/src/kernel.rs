@@ -9,6 +9,7 @@ use common::{
 };
 
 use crate::{
+    environment::Variables,
     path::{self, Walk},
     program::{modify::Sweep, sys_exit},
     written::FILES,
@@ -79,12 +80,18 @@ pub trait Memory {
     fn walk(walk: Walk);
     /// Takes all turns of a sweep.
     fn sweep(sweep: Sweep);
+    /// Looks at the variables of an environment.
+    fn look_at(variables: Variables);
 }
 
 /// Most turns of a walk: a path of `PATH_MAX` bytes has no more components, and some mounts.
 const TURNS: u32 = 4096;
 /// Most files of a sweep in the base family: the verifier follows the walk of each.
 const BASE_FILES: usize = 4;
+/// Most variables of an environment that are looked at: so many that nobody has more but to hide one, and in the base
+/// family as many as the verifier follows.
+const VARIABLES: u32 = 4096;
+const BASE_VARIABLES: usize = 256;
 
 /// A turn, as `bpf_loop` (5.17) calls it. Returns 1 at the end.
 #[inline(never)]
@@ -98,6 +105,13 @@ extern "C" fn fast_turn(_turn: u64, walk: *mut c_void) -> i64 {
 extern "C" fn fast_file(_turn: u64, sweep: *mut c_void) -> i64 {
     // SAFETY: `Fast::sweep` gives a sweep of its own stack.
     i64::from(unsafe { &*sweep.cast::<Sweep>() }.turn::<Fast>())
+}
+
+/// A variable, likewise.
+#[inline(never)]
+extern "C" fn fast_variable(_turn: u64, variables: *mut c_void) -> i64 {
+    // SAFETY: `Fast::look_at` gives variables of its own stack.
+    i64::from(unsafe { &*variables.cast::<Variables>() }.turn())
 }
 
 /// Typed loads that the kernel checks: no call for each field.
@@ -168,6 +182,11 @@ impl Memory for Fast {
         // SAFETY: the sweep lives until the loop ends.
         unsafe { helper::bpf_loop(FILES as u32, fast_file as *mut c_void, (&raw mut sweep).cast(), 0) };
     }
+    #[inline(always)]
+    fn look_at(mut variables: Variables) {
+        // SAFETY: they live until the loop ends.
+        unsafe { helper::bpf_loop(VARIABLES, fast_variable as *mut c_void, (&raw mut variables).cast(), 0) };
+    }
 }
 
 impl<H: Home> Memory for Base<H> {
@@ -202,6 +221,14 @@ impl<H: Home> Memory for Base<H> {
     fn sweep(sweep: Sweep) {
         for _ in 0..BASE_FILES {
             if sweep.turn::<Self>() {
+                break;
+            }
+        }
+    }
+    #[inline(always)]
+    fn look_at(variables: Variables) {
+        for _ in 0..BASE_VARIABLES {
+            if variables.turn() {
                 break;
             }
         }

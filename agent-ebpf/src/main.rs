@@ -12,6 +12,7 @@
 #![feature(asm_experimental_arch)]
 
 mod draft;
+mod environment;
 mod executable;
 mod filter;
 mod kernel;

@@ -130,6 +130,9 @@ settings! {
         /// Whether the kernel half leaves out what the policy drops for certain. Without it all events of this host come
         /// to the user half, at a high cost, and the records are the same.
         push_down: bool [true],
+        /// Variables of the environment whose values are told of each program that starts; 16 names at most, of 31 bytes
+        /// each. Of other variables nothing leaves the kernel. Values may be secrets: name only what an auditor may read.
+        environment: Vec<String> [["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"].map(str::to_owned).into()],
         /// Whether the programs in the kernel go on when the agent is killed or restarted, so that its next run misses
         /// nothing: `auto`, `yes` or `no`.
         pin: Pin [Pin::Auto],

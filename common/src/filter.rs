@@ -65,8 +65,25 @@ pub struct Control {
     pub chosen: u32,
     /// Its process group, in the initial pid namespace.
     pub agent_group: u32,
+    /// Number of the variables whose values are told of an exec.
+    pub environment: u64,
     /// The filters.
     pub filters: [Filter; 2],
+}
+
+/// Most variables of the environment whose values are told.
+pub const VARIABLES: usize = 16;
+
+/// The name of a variable of the environment with its `=`, as the memory of a process has them, and NULs behind it.
+pub type Variable = [u64; 4];
+
+/// A name as a [`Variable`]; `None` for one that is too long (31 bytes at most) or that no variable can have.
+pub fn variable(name: &str) -> Option<Variable> {
+    let mut it: Variable = [0; 4];
+    let bytes = it.as_mut_bytes();
+    bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    *bytes.get_mut(name.len())? = b'=';
+    (!name.is_empty() && !name.contains(['=', '\0'])).then_some(it)
 }
 
 /// The executable of processes, as the exec that started it named it: what the user half knows as `process.exe`.

@@ -28,7 +28,7 @@ macro_rules! layout {
         /// between levels. Bars stand between names of different kernels; a bar at the end: some kernels have none.
         /// An empty path asks for the id of the type. A struct `enum FIRST` is the enum that begins with `FIRST`: its
         /// members are values. A struct `btf_trace_…` is the signature of a tracepoint: `()` is the number of its
-        /// arguments, the program's own included.
+        /// arguments, the program's own included. `()` of any other struct is its size.
         pub const MEMBERS: &[(&str, &str)] = &[$( ($name, ""), $( ($name, $path), )* )*];
 
         const _: () = assert!(MEMBERS.len() * 4 == size_of::<Layout>());
@@ -62,11 +62,14 @@ layout! {
     vfsmount: Vfsmount = "vfsmount" { root = "mnt_root", sb = "mnt_sb", }
     inode: Inode = "inode" {
         ino = "i_ino", sb = "i_sb", mode = "i_mode", nlink = "i_nlink", private = "i_private", size = "i_size",
+        end = "()",
     }
     sb: SuperBlock = "super_block" { dev = "s_dev", kind = "s_type", magic = "s_magic", }
     fs_type: FsType = "file_system_type" { name = "name", }
     fs_context: FsContext = "fs_context" { fs_type = "fs_type", }
-    mm: Mm = "mm_struct" { arg_start = "arg_start", arg_end = "arg_end", exe_file = "exe_file", }
+    mm: Mm = "mm_struct" {
+        arg_start = "arg_start", arg_end = "arg_end", env_start = "env_start", env_end = "env_end", exe_file = "exe_file",
+    }
     bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", file = "file", }
     cred: Cred = "cred" {
         uid = "uid", gid = "gid", suid = "suid", sgid = "sgid", euid = "euid", egid = "egid", fsuid = "fsuid",

@@ -17,7 +17,7 @@ def attempt(do):
         return None
 
 def program(path, *args):
-    child(lambda: attempt(lambda: os.execve(path, args, {"LANG": "C"})))
+    child(lambda: attempt(lambda: os.execve(path, args, {"LANG": "C", "LD_LIBRARY_PATH": "/none"})))
 
 def memory():
     fd = os.memfd_create("ghost")

@@ -16,8 +16,8 @@ use common::{
 
 use crate::{
     draft::{Draft, TEXT, credentials, kernel_read},
-    executable, filter,
-    kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, home, load},
+    environment, executable, filter,
+    kernel::{self, Base, Fast, Memory, clamp, copy_str, copy_user, home, layout, load},
     notes,
     path::{self, CWD, Place, Subject},
 };
@@ -25,11 +25,16 @@ use crate::{
 /// Bytes of arguments in one event: one argument of the longest size that the kernel takes (`MAX_ARG_STRLEN`,
 /// 128 KiB), and some more beside it.
 const ARGV: usize = 160 << 10;
-const ROOM: usize = 5 * TEXT + ARGV;
+/// Behind the arguments.
+pub const ARGUMENTS_END: usize = 5 * TEXT + ARGV;
+const ROOM: usize = environment::END;
+
+/// The draft of an exec that succeeded.
+pub type ExecDraft = Draft<Exec, ROOM>;
 
 /// Drafts, by CPU: values of per-CPU maps are at most 32 KiB. The number of CPUs is set at load.
 #[map]
-static EXEC_DRAFT: Array<Draft<Exec, ROOM>> = Array::with_max_entries(1, 0);
+static EXEC_DRAFT: Array<ExecDraft> = Array::with_max_entries(1, 0);
 
 home! {
     /// [`EXEC_DRAFT`].
@@ -77,6 +82,7 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     draft.body.inode = Inode::from(load!(M, u64, inode, inode.ino));
     draft.body.mode = Mode(u32::from(load!(M, u16, inode, inode.mode)));
     draft.body.dev = Device(load!(M, u32, load!(M, usize, inode, inode.sb), sb.dev));
+    draft.body.upper_layer = Bool(u32::from(is_upper::<M>(inode)));
     draft.body.path = path::of::<M, _, _>(draft, task, Subject::File(file));
     executable::remember(file, draft);
     let memfd = draft.body.path.marks & mark::DETACHED != 0;
@@ -97,12 +103,24 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     let len = load!(M, u64, mm, mm.arg_end).wrapping_sub(start);
     draft.body.argv_len = Id(len as u32);
     draft.body.argv = arguments(draft, start, len);
+    draft.body.env = environment::of::<M>(draft, mm);
     draft.send::<{ ROOM as i32 }>(Hook::Exec, Kind::Exec.lane());
     trace!(ctx, "exec in thread {}, {} bytes of arguments", tid, len);
 }
 
+/// `OVERLAYFS_SUPER_MAGIC` (`include/uapi/linux/magic.h`).
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Whether an overlay file system has a file in its upper layer. `struct ovl_inode` (`fs/overlayfs/ovl_entry.h`) is of a
+/// module, and the types of the kernel may not have it; on all kernels `__upperdentry` is right behind `vfs_inode`.
 #[inline(always)]
-fn interpreter_text(draft: &mut Draft<Exec, ROOM>, from: usize) -> Text {
+fn is_upper<M: Memory>(inode: usize) -> bool {
+    load!(M, u64, load!(M, usize, inode, inode.sb), sb.magic) == OVERLAY
+        && kernel::read::<usize>(inode.wrapping_add(layout!(inode.end) as usize)) != 0
+}
+
+#[inline(always)]
+fn interpreter_text(draft: &mut ExecDraft, from: usize) -> Text {
     let start = clamp::<{ 4 * TEXT as i32 }>(kernel_read(&draft.used));
     // SAFETY: a text is at most as long as the room behind the last one.
     let len = unsafe { copy_str((&raw mut draft.tail).cast::<u8>().add(start as usize), 256, from) };
@@ -111,7 +129,7 @@ fn interpreter_text(draft: &mut Draft<Exec, ROOM>, from: usize) -> Text {
 
 /// Copies the arguments as the kernel laid them out for the new image, which has not run yet.
 #[inline(always)]
-fn arguments(draft: &mut Draft<Exec, ROOM>, from: u64, len: u64) -> TextList {
+fn arguments(draft: &mut ExecDraft, from: u64, len: u64) -> TextList {
     let start = clamp::<{ 5 * TEXT as i32 }>(kernel_read(&draft.used));
     let copied = clamp::<{ ARGV as i32 }>(len);
     let mut marks = if copied < len { mark::TRUNCATED } else { 0 };

@@ -33,6 +33,8 @@ fn exec_failed<M: Memory>(it: &Return) {
         body.mode = Mode(UNSET);
         body.memfd = Bool(0);
         body.deleted = Bool(0);
+        body.upper_layer = Bool(0);
+        body.env = TextList { marks: mark::ABSENT, ..TextList::default() };
         body.script = Path { marks: mark::ABSENT, ..Path::default() };
         body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
         body.argv_len = Id(UNSET);

@@ -173,6 +173,7 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
         wake_bytes: config.kernel.wake_bytes.0 as u32,
+        environment: Vec::new(),
         wanted: Wanted::all(),
         stay: None,
     })

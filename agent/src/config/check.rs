@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use common::filter::{VARIABLES, variable};
+
 use super::{Config, FileSink, HttpSink, Size, setting};
 use crate::document::{Node, Place, Report};
 use crate::sink::recipient;
@@ -26,6 +28,14 @@ impl Config {
         }
         if !(1..=1000).contains(&kernel.poll_ms) {
             report.add(place(&["kernel", "poll_ms"]), "kernel.poll_ms is not from 1 to 1000");
+        }
+        if kernel.environment.len() > VARIABLES {
+            let what = format!("kernel.environment has more than {VARIABLES} names");
+            report.add(place(&["kernel", "environment"]), what);
+        }
+        for name in kernel.environment.iter().filter(|name| variable(name).is_none()) {
+            let what = format!("\"{name}\" in kernel.environment is no name of a variable of at most 31 bytes");
+            report.add(place(&["kernel", "environment"]), what);
         }
         for (name, is_zero) in [
             ("max_age", self.seal.max_age.is_zero()),

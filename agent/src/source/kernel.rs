@@ -52,6 +52,8 @@ pub struct Options {
     pub speaks: bool,
     /// How programs read kernel memory; `None` for the best way that this kernel has.
     pub family: Option<Family>,
+    /// Names of the variables of the environment that are told of an exec.
+    pub environment: Vec<String>,
     /// Which events are wanted.
     pub wanted: Wanted,
     /// How the kernel half outlives us; `None`: not at all.

@@ -144,8 +144,8 @@ fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> R
 }
 
 /// The maps that the user half reads or writes.
-const MAPS: [&str; 10] =
-    ["CRITICAL", "BULK", CONTROL, "MATCHERS", "OWN", "EXECUTABLES", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
+const MAPS: [&str; 11] =
+    ["CRITICAL", "BULK", CONTROL, "MATCHERS", "OWN", "EXECUTABLES", "ENV", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
 
 impl Kernel {
     /// The parts of a kernel half that are read from its maps.
@@ -168,6 +168,7 @@ impl Kernel {
             of_type("MATCHERS", take("MATCHERS")?)?,
             of_type("OWN", take("OWN")?)?,
             of_type("EXECUTABLES", take("EXECUTABLES")?)?,
+            of_type("ENV", take("ENV")?)?,
         )
         .map_err(|error| SourceError::Map(CONTROL, error))?;
         let sequences = take("SEQUENCE")?;
@@ -334,7 +335,9 @@ impl Kernel {
 
     /// Says who we are and what we want.
     pub(super) fn steer(&mut self, options: &Options) -> Result<(), SourceError> {
-        let set = self.steering.introduce(options.wake_bytes).and_then(|()| self.steering.want(&options.wanted));
+        let steering = &mut self.steering;
+        let set = steering.introduce(options.wake_bytes, &options.environment);
+        let set = set.and_then(|()| steering.want(&options.wanted));
         set.map_err(|error| SourceError::Map(CONTROL, error))
     }
 

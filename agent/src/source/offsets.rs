@@ -146,6 +146,9 @@ impl<'a> Types<'a> {
         if structure.starts_with(TRACEPOINT) {
             return self.arguments(start).map(Some);
         }
+        if path == "()" {
+            return word(self.bytes, self.start(start)? + 8).map(Some);
+        }
         'names: for path in path.split('|').filter(|it| !it.is_empty()) {
             let (mut id, mut offset) = (start, 0);
             for member in path.split('.') {

@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use common::{
     Call, Kind,
     call::{LACKING, SOCKET_OPERATIONS, SOCKETCALL},
-    filter::{Control, Executable, Filter, KINDS, Matcher, Own, class},
+    filter::{Control, Executable, Filter, KINDS, Matcher, Own, Variable, class, variable},
     names::Touched,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -58,6 +58,7 @@ pub struct Steering {
     matchers: Array<MapData, [u64; MATCHER_WORDS]>,
     own: HashMap<MapData, Own, u32>,
     executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
+    environment: HashMap<MapData, Variable, u32>,
     control: Control,
 }
 
@@ -68,9 +69,10 @@ impl Steering {
         matchers: Array<MapData, [u64; MATCHER_WORDS]>,
         own: HashMap<MapData, Own, u32>,
         executables: HashMap<MapData, u64, [u32; EXECUTABLE_WORDS]>,
+        environment: HashMap<MapData, Variable, u32>,
     ) -> Result<Self, MapError> {
         let control = Control::read_from_bytes(map.get(&0, 0)?.as_bytes()).unwrap_or_default();
-        Ok(Self { map, matchers, own, executables, control })
+        Ok(Self { map, matchers, own, executables, environment, control })
     }
 
     /// Says what is ours: who touches it is told.
@@ -91,6 +93,19 @@ impl Steering {
         Ok(())
     }
 
+    /// Says which variables of the environment are told of an exec, and which are not any more.
+    fn tell_variables(&mut self, names: &[String]) -> Result<(), MapError> {
+        let names: Vec<Variable> = names.iter().filter_map(|name| variable(name)).collect();
+        let known: Vec<_> = self.environment.keys().collect::<Result<_, _>>()?;
+        for name in known.iter().filter(|name| !names.contains(name)) {
+            self.environment.remove(name)?;
+        }
+        for name in &names {
+            self.environment.insert(name, 0, 0)?;
+        }
+        self.set(|control| control.environment = names.len() as u64)
+    }
+
     /// What it was told.
     pub fn control(&self) -> &Control {
         &self.control
@@ -101,8 +116,8 @@ impl Steering {
         self.set(|control| (control.from, control.until) = (from, u64::MAX))
     }
 
-    /// Says who we are.
-    pub fn introduce(&mut self, wake_bytes: u32) -> Result<(), MapError> {
+    /// Says who we are, and which variables are told of an exec.
+    pub fn introduce(&mut self, wake_bytes: u32, environment: &[String]) -> Result<(), MapError> {
         self.set(|control| {
             control.wake_bytes = wake_bytes;
             control.agent_born = born().unwrap_or(0);
@@ -113,7 +128,8 @@ impl Steering {
         for thread in threads() {
             self.own(Touched::PROCESS, thread)?;
         }
-        self.forget_executables()
+        self.forget_executables()?;
+        self.tell_variables(environment)
     }
 
     /// Says all again if somebody else has said something. Returns whether that was so.

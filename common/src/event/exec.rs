@@ -15,6 +15,9 @@ record! {
         argc: Id,
         /// Bytes of all arguments that were passed, their NULs counted. Null when unknown.
         argv_len: Id,
+        /// The variables of its environment that `kernel.environment` names, each as `NAME=value`; null when it has none
+        /// of them.
+        env: TextList,
         /// Working directory.
         cwd: Path,
         /// The script, when the program is its interpreter.
@@ -29,6 +32,9 @@ record! {
         deleted: Bool,
         /// The program lives in memory only (memfd_create(2)).
         memfd: Bool,
+        /// The program is a file of an overlay file system that was made or changed since that was mounted: in a
+        /// container, one that does not come from its image.
+        upper_layer: Bool,
         /// Real user id before.
         old_uid: Id,
         /// Real group id before.

@@ -28,7 +28,7 @@ fn started(before: &serde_json::Map<String, Value>, file: &Path, argv: &[&str], 
     let mut fields = json!({
         "kind": "exec", "call": null, "hook": "sched_process_exec", "path": file, "argv": argv, "argc": argv.len(),
         "argv_len": len, "cwd": "/", "script": null, "interpreter": null, "dev": dev, "inode": inode, "mode": mode,
-        "deleted": false, "memfd": false,
+        "deleted": false, "memfd": false, "env": null, "upper_layer": false,
     });
     for (old, new) in OLD.iter().zip(NEW) {
         fields[old] = before[new].clone();
@@ -97,6 +97,84 @@ fn exec() {
         });
         let expected = started(&before, Path::new("memfd:hidden"), &["x"], more);
         it.check("memfd", libc::SYS_execveat, args![to, "", &["x"][..], empty, AT_EMPTY_PATH], expected);
+    }
+}
+
+/// The variables that the configuration names, and no other.
+#[test]
+fn environment() {
+    for family in FAMILIES {
+        let mut it = Stage::new(family);
+        let program = copy(&it, "program", 0o755);
+        let before = header(it.actor.pid());
+        let long = format!("LD_LIBRARY_PATH={}", "x".repeat(5000));
+        let full = format!("LD_AUDIT={}", "y".repeat(4095 - 9));
+        let junk = format!("JUNK={}LD_AUDIT=no", "z".repeat(4095 - 5));
+        let many: Vec<String> = (0..5000).map(|it| format!("V{it}=")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).chain(["LD_PRELOAD=late"]).collect();
+        for (name, given, told, is_cut) in [
+            ("one", &["HOME=/", "LD_PRELOAD=/x.so", "SECRET=hidden"][..], &["LD_PRELOAD=/x.so"][..], false),
+            ("empty, and two of a name", &["LD_AUDIT=", "LD_AUDIT=a=b"], &["LD_AUDIT=", "LD_AUDIT=a=b"], false),
+            ("like one", &["LD_PRELOA=1", "LD_PRELOADS=2", "LD_PRELOAD", "=LD_AUDIT=", ""], &[], false),
+            ("longer than a text", &[&long, "LD_AUDIT=b"], &[&long[..4095], "LD_AUDIT=b"], true),
+            ("as long as one", &[&full, "LD_PRELOAD=1"], &[&full, "LD_PRELOAD=1"], true),
+            ("within another one", &[&junk, "LD_AUDIT=yes"], &["LD_AUDIT=yes"], false),
+            ("more than there is room for", &[&long, &long, &long, "LD_AUDIT="], &[&long[..4095]; 2], true),
+            ("after many others", &many, &[], true),
+        ] {
+            let mut fields = json!({ "env": told });
+            if told.is_empty() {
+                fields["env"] = json!(null);
+            }
+            if is_cut {
+                fields["truncated"] = json!(["env"]);
+            }
+            let expected = started(&before, &program, &["x"], fields);
+            let args = args![&program, &["x"][..], given];
+            it.check(name, libc::SYS_execve, args, expected);
+        }
+    }
+}
+
+/// A program of an overlay file system, before and after it was changed.
+#[test]
+fn upper_layer() {
+    let known = fs::read_to_string("/proc/filesystems").unwrap();
+    if !known.contains("\toverlay\n") {
+        eprintln!("this kernel has no overlay file system");
+        return;
+    }
+    for family in FAMILIES {
+        let mut it = Stage::new(family);
+        // the overlay must not lie on another one
+        let base = it.path("base");
+        fs::create_dir(&base).unwrap();
+        it.quiet(libc::SYS_unshare, args![libc::CLONE_NEWNS]);
+        it.quiet(libc::SYS_mount, args!["none", "/", 0, 0x4_4000, 0]); // MS_REC | MS_PRIVATE
+        it.quiet(libc::SYS_mount, args!["none", &base, "tmpfs", 0, 0]);
+        let at = |name: &str| base.join(name);
+        for name in ["lower", "upper", "work", "merged"] {
+            it.quiet(libc::SYS_mkdir, args![&at(name), 0o755]);
+        }
+        let inside = |path: &Path| format!("/proc/{}/root{}", it.actor.pid(), path.display());
+        let [lower, merged] = ["lower/program", "merged/program"].map(|name| at(name));
+        fs::copy(&it.program, inside(&lower)).unwrap();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            at("lower").display(),
+            at("upper").display(),
+            at("work").display()
+        );
+        it.quiet(libc::SYS_mount, args!["overlay", &at("merged"), "overlay", 0, options.as_str()]);
+        let empty: &[&str] = &[];
+        for (name, is_upper) in [("from the lower layer", false), ("copied up", true)] {
+            if is_upper {
+                it.quiet(libc::SYS_chmod, args![&merged, 0o700]);
+            }
+            let (_, records) = it.act(libc::SYS_execve, args![&merged, &["x"][..], empty]);
+            let told: Vec<_> = records.iter().map(|it| (&it["kind"], &it["path"], &it["upper_layer"])).collect();
+            assert_eq!(told, [(&json!("exec"), &json!(merged), &json!(is_upper))], "{family}: {name}");
+        }
     }
 }
 

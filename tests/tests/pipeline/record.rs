@@ -75,10 +75,18 @@ fn record() {
             let of_kind =
                 is == *kind && (is != Kind::Open || event.windows(NAME.len()).any(|part| part == NAME.as_bytes()));
             // a process begins with a fork
-            if of_kind && left > 0 || is == Kind::Fork && [Kind::Exec, Kind::Exit].contains(kind) {
+            let is_begin = is == Kind::Fork && [Kind::Exec, Kind::Exit].contains(kind);
+            // and may end with other ids
+            let is_change = *kind == Kind::Exit && [Kind::Setid, Kind::Namespace].contains(&is);
+            if left > 0 && (of_kind || is_begin || is_change) {
                 left -= usize::from(of_kind);
                 chosen.push(event.clone());
             }
+        }
+        // those of whom nothing more is told
+        while *kind != Kind::Fork && chosen.len() > 2 && chosen.last().is_some_and(|it| decode(it).kind() == Kind::Fork)
+        {
+            chosen.pop();
         }
         stream::number(&mut chosen);
         stream::write(&stream::golden(*kind, "events"), &chosen);
