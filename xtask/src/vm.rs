@@ -179,7 +179,7 @@ fn boot(folder: &Path, kernel: Kernel, image: &Path, initramfs: &Initramfs, opti
     let mut qemu = Command::new("timeout");
     qemu.args(["--foreground", &LIMIT.to_string(), "qemu-system-x86_64"]);
     // TCG: this must also run where there is no KVM, as in a virtual machine
-    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", "2", "-m", "2048"]);
     qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(image);
     qemu.arg("-initrd").arg(&initramfs.file).arg("-append").arg(words(kernel, options));
     if options.shell {

@@ -56,6 +56,8 @@ const NEEDED: &[(&str, &[&str])] = &[
 
 /// Emulation without acceleration is about this much slower.
 const SLOW: &str = "5";
+/// What the agent said of this kernel.
+const PROBED: &str = "/probe.json";
 /// Longest wait for the end of a test.
 const LIMIT: Duration = Duration::from_mins(5);
 
@@ -106,7 +108,11 @@ fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/bin").current_dir("/");
     command.env("SIGTRAIL", "/sigtrail").env("SIGTRAIL_VERIFY", "/sigtrail-verify");
-    command.env("SIGTRAIL_SLOW", SLOW).env("SIGTRAIL_COMPILED", "/").env("RUST_BACKTRACE", "0");
+    command
+        .env("SIGTRAIL_PROBED", PROBED)
+        .env("SIGTRAIL_SLOW", SLOW)
+        .env("SIGTRAIL_COMPILED", "/")
+        .env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -121,6 +127,7 @@ fn run(program: &str, words: &[&str]) {
 /// What the agent says of this kernel.
 fn probe() -> serde_json::Value {
     let done = command("/sigtrail").args(["probe", "--json", "--families"]).output().unwrap();
+    fs::write(PROBED, &done.stdout).unwrap();
     serde_json::from_slice(&done.stdout).unwrap_or_else(|error| {
         println!("vm: probe: {error}: {}", String::from_utf8_lossy(&done.stderr));
         serde_json::Value::Null
