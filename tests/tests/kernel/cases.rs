@@ -151,7 +151,7 @@ fn act(section: &Section, words: &mut Words, root: &Path, audit: Option<&Audit>,
             names.push(format!("{name} (line {})", step.line));
             by_actor.push(Vec::new());
         }
-        let ret = perform(&mut actor, step, words, audit.is_some());
+        let ret = perform(&mut actor, step, words, audit.is_some() && slow() == 1);
         if let (None, Some(seen), Some(case)) = (&step.quiet, done(step, ret), by_actor.last_mut()) {
             case.push(seen);
         }

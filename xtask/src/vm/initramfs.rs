@@ -19,9 +19,7 @@ pub struct Initramfs {
 }
 
 /// Programs that tests run, from this host; a guest says of a test which it lacks. All others are applets of busybox.
-const PROGRAMS: &[&str] = &["bash", "setpriv", "strace", "perl", "auditd", "auditctl"];
-/// Where Debian's perl has the modules that it cannot do without.
-const PERL: &str = "/usr/lib/x86_64-linux-gnu/perl-base";
+const PROGRAMS: &[&str] = &["bash", "setpriv", "strace", "auditd", "auditctl"];
 
 impl Initramfs {
     /// Builds the tests, and packs them with the finished programs.
@@ -61,7 +59,6 @@ impl Initramfs {
                 put(&program, &root, &format!("bin/{name}"))?;
             }
         }
-        copy_folder(Path::new(PERL), &root)?;
         for (source, name) in [("act.c", "act"), ("nothing.c", "nothing"), ("race.c", "race"), ("uring.c", "uring")] {
             compile(&tree.root.join("tests/tests/kernel").join(source), &root.join(name))?;
         }
@@ -92,14 +89,6 @@ fn put(program: &Path, root: &Path, name: &str) -> Result<(), Error> {
         fs::copy(&library, &to).map_err(Error::io("copying", &library))?;
     }
     Ok(())
-}
-
-/// Copies a folder of this host, if it is there, to the same place.
-fn copy_folder(folder: &Path, root: &Path) -> Result<(), Error> {
-    let Some(parent) = folder.parent().filter(|_| folder.is_dir()) else { return Ok(()) };
-    let to = root.join(parent.strip_prefix("/").unwrap_or(parent));
-    fs::create_dir_all(&to).map_err(Error::io("creating", &to))?;
-    command::run("copying a folder", Command::new("cp").arg("-a").arg(folder).arg(&to))
 }
 
 /// The way the tests compile their C programs on the host.
