@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Seconds after which a machine is ended: a guest that hangs says nothing.
-const LIMIT: u32 = 1800;
+const LIMIT: u32 = 3600;
 
 /// What the command line asked for.
 #[derive(Debug, Default)]

@@ -62,7 +62,7 @@ const SLOW: &str = "5";
 /// What the agent said of this kernel.
 const PROBED: &str = "/probe.json";
 /// Longest wait for the end of a test.
-const LIMIT: Duration = Duration::from_mins(5);
+const LIMIT: Duration = Duration::from_mins(10);
 
 fn main() {
     root().unwrap();
