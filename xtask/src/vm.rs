@@ -51,12 +51,6 @@ impl Options {
         Self { kernels: Kernel::ALL.to_vec(), ..Self::default() }
     }
 
-    /// One test that does every audited call, on one kernel that uses another family than that of most hosts.
-    pub fn brief() -> Self {
-        let test = Some("cases::the_actor_agrees".to_owned());
-        Self { kernels: vec![Kernel::DEFAULT], test, ..Self::default() }
-    }
-
     /// Reads the rest of the command line.
     pub fn read(line: &mut Parser, consent: &mut Consent) -> Result<Self, lexopt::Error> {
         let mut options = Self::default();
