@@ -26,6 +26,11 @@ pub fn patience() -> Duration {
     Duration::from_secs(20) * slow()
 }
 
+/// Longest wait for its start, in which the kernel checks all programs: the most of all that it does.
+fn start_patience() -> Duration {
+    patience() * 3
+}
+
 /// Why the agent could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -166,7 +171,7 @@ impl Tail {
         readers.extend(child.stderr.take().map(|pipe: ChildStderr| said.read(pipe)));
         let tail = Self { child, records, said, at: 0, readers };
         let watching = |line: &str| line.starts_with("sigtrail: watching").then_some(());
-        match tail.said.until(Instant::now() + patience(), &mut 0, watching) {
+        match tail.said.until(Instant::now() + start_patience(), &mut 0, watching) {
             Some(()) => Ok(tail),
             None => Err(AgentError::Failed { what: "watch", said: tail.said.lock().lines.join("\n") }),
         }
@@ -269,7 +274,7 @@ impl Agent {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let child = command.spawn().map_err(io_error("starting `sigtrail run`"))?;
         let mut agent = Self { child, dir: dir.to_owned() };
-        let late = Instant::now() + patience();
+        let late = Instant::now() + start_patience();
         while !agent.ask("status", &[])?.status.success() {
             let ended = agent.child.try_wait().map_err(io_error("waiting for the agent"))?.is_some();
             if ended || Instant::now() > late {

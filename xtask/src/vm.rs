@@ -10,8 +10,12 @@ mod kernels;
 use std::{
     fmt, fs,
     io::{BufRead as _, BufReader, Write as _},
+    num::NonZero,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use lexopt::{Arg, Parser, ValueExt as _};
@@ -27,7 +31,7 @@ use crate::{
 };
 
 /// Seconds after which a machine is ended: a guest that hangs says nothing.
-const LIMIT: u32 = 1800;
+const LIMIT: u32 = 3600;
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -88,10 +92,13 @@ pub fn run_built(tree: &Tree, options: &Options) -> Result<(), Error> {
     let folder = tree.finished("vm");
     fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
     let initramfs = Initramfs::build(tree, &folder)?;
-    let mut failed = 0;
+    let mut images = Vec::new();
     for kernel in &options.kernels {
-        let image = kernels::image(&folder, *kernel)?;
-        let tally = boot(&folder, *kernel, &image, &initramfs, options)?;
+        images.push((*kernel, kernels::image(&folder, *kernel)?));
+    }
+    let mut failed = 0;
+    for (kernel, tally) in side_by_side(&images, |kernel, image| boot(&folder, kernel, image, &initramfs, options)) {
+        let tally = tally?;
         if !options.shell {
             println!("{kernel}: {tally}");
         }
@@ -104,6 +111,28 @@ pub fn run_built(tree: &Tree, options: &Options) -> Result<(), Error> {
         initramfs.remove()?;
     }
     if failed == 0 { Ok(()) } else { Err(Error::Tests(failed)) }
+}
+
+/// Runs a machine for each image, as many at a time as there are CPUs: each keeps one busy.
+fn side_by_side<T: Send>(
+    images: &[(Kernel, PathBuf)],
+    machine: impl Fn(Kernel, &Path) -> T + Sync,
+) -> Vec<(Kernel, T)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((kernel, image)) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((*kernel, machine(*kernel, image)));
+        }
+        done
+    };
+    let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut done = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cpus.min(images.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic))).collect::<Vec<_>>()
+    });
+    done.sort_by_key(|(kernel, _)| images.iter().position(|(it, _)| it == kernel));
+    done
 }
 
 /// What a guest said of its tests.
@@ -144,7 +173,7 @@ fn boot(folder: &Path, kernel: Kernel, image: &Path, initramfs: &Initramfs, opti
     let mut qemu = Command::new("timeout");
     qemu.args(["--foreground", &LIMIT.to_string(), "qemu-system-x86_64"]);
     // TCG: this must also run where there is no KVM, as in a virtual machine
-    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", "2", "-m", "2048"]);
     qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(image);
     qemu.arg("-initrd").arg(&initramfs.file).arg("-append").arg(words(kernel, options));
     if options.shell {
@@ -235,6 +264,17 @@ mod tests {
         check(&["4.19"], "cannot parse argument \"4.19\": 5.10, 6.1, 6.12, newest or all");
         check(&["--test", "a b"], "a part of a test's name, like files::open");
         check(&["--tests"], "invalid option '--tests'");
+    }
+
+    #[test]
+    fn machines_answer_in_the_order_of_their_kernels() {
+        let images: Vec<_> = Kernel::ALL.iter().map(|kernel| (*kernel, PathBuf::from(kernel.to_string()))).collect();
+        let answers = side_by_side(&images, |_, image| image.display().to_string());
+        let answers: Vec<_> = answers.iter().map(|(kernel, answer)| (kernel.to_string(), answer.as_str())).collect();
+        assert_eq!(
+            answers,
+            [("5.10", "5.10"), ("6.1", "6.1"), ("6.12", "6.12"), ("newest", "newest")].map(|(a, b)| (a.to_owned(), b))
+        );
     }
 
     #[test]

@@ -358,13 +358,27 @@ impl Stage {
     }
 }
 
+/// What `sigtrail probe --json` says of the programs that load on this kernel. It loads them all: where that takes
+/// long, `SIGTRAIL_PROBED` names a file with its answer.
+pub fn programs() -> &'static [Value] {
+    static PROGRAMS: OnceLock<Vec<Value>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let answer = match env::var_os("SIGTRAIL_PROBED") {
+            Some(file) => fs::read(file).unwrap(),
+            None => Command::new(sigtrail()).args(["probe", "--json"]).output().unwrap().stdout,
+        };
+        let mut probe: Value = serde_json::from_slice(&answer).unwrap();
+        let Value::Array(mut programs) = probe["programs"].take() else { panic!("no programs in {probe}") };
+        programs.retain(|it| it["family"] == probe["family"]);
+        programs
+    })
+}
+
 /// Whether the kernel asks our security hooks about the objects of a kind.
 pub fn is_asked(kind: &str) -> bool {
     static ASKED: OnceLock<BTreeSet<String>> = OnceLock::new();
     let asked = ASKED.get_or_init(|| {
-        let probe = Command::new(sigtrail()).args(["probe", "--json"]).output().unwrap();
-        let probe: Value = serde_json::from_slice(&probe.stdout).unwrap();
-        let hooks = probe["programs"].as_array().unwrap().iter();
+        let hooks = programs().iter();
         let hooks = hooks.filter(|it| it["program"].as_str().unwrap().starts_with("lsm_") && it["degraded"].is_null());
         hooks.flat_map(|it| it["kinds"].as_array().unwrap()).map(|kind| kind.as_str().unwrap().to_owned()).collect()
     });

@@ -1,21 +1,16 @@
 //! Use of capabilities.
 
-use std::process::Command;
-
 use nix::libc;
-use serde_json::{Value, json};
-use tests::host::sigtrail;
+use serde_json::json;
 
 use crate::{
     FAMILIES,
-    actor::{Stage, args},
+    actor::{Stage, args, programs},
 };
 
 /// Whether this kernel has the tracepoint (Linux 6.14).
 fn is_there() -> bool {
-    let probe = Command::new(sigtrail()).args(["probe", "--json"]).output().unwrap();
-    let probe: Value = serde_json::from_slice(&probe.stdout).unwrap();
-    let program = probe["programs"].as_array().unwrap().iter().find(|it| it["program"] == "capability");
+    let program = programs().iter().find(|it| it["program"] == "capability");
     program.unwrap()["degraded"].is_null()
 }
 

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tests::agent::{Agent, patience};
+use tests::agent::{Agent, patience, slow};
 
 /// What a log says: events of files by kind as told and as merged, forks and execs, and the sums of its accounts.
 #[derive(Debug, Default)]
@@ -121,7 +121,8 @@ fn a_pressed_bulk_lane_is_summarised() {
 
 #[test]
 fn a_control_group_has_its_budget() {
-    let (told, [opens, ..], report) = flood("kernel: { cgroup_events_per_second: 100 }\n", 5_000, 20);
+    let budget = format!("kernel: {{ cgroup_events_per_second: {} }}\n", 100 / slow());
+    let (told, [opens, ..], report) = flood(&budget, 5_000, 20);
     assert_eq!((&report["findings"]["count"], &report["lost"]), (&0.into(), &0.into()), "{report:#}");
     assert!((opens..=opens + OTHER).contains(&(told.opens + told.merged)), "{told:?}");
     assert!(told.opens < opens / 4 && told.denied == 50 && told.execs >= 20, "{told:?}");

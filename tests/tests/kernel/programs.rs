@@ -9,7 +9,11 @@ use std::{
 
 use nix::{
     libc::{self, AT_EMPTY_PATH},
-    sys::signal::Signal,
+    sys::{
+        signal::Signal,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
 };
 use serde_json::{Value, json};
 
@@ -267,6 +271,10 @@ fn fork_and_exit() {
             let ticks = parent_is_actor.then(|| start_ticks(child));
             if parent_is_actor {
                 assert_eq!(it.quiet(libc::SYS_wait4, args![done.ret, 0, 0, 0]), done.ret);
+            } else {
+                // it is ours, and ends on a CPU of its own
+                let status = waitpid(Pid::from_raw(child.cast_signed()), Some(WaitPidFlag::__WALL)).unwrap();
+                assert_eq!(status, WaitStatus::Exited(Pid::from_raw(child.cast_signed()), 7));
             }
             let records = it.gather_all();
             let of = |pid: u32, kind: &str| -> Vec<Value> {
