@@ -6,7 +6,7 @@ use crate::{
     call::TABLE,
     wire::{Device, Inode},
 };
-pub use matcher::{ATOMS, Atom, EXECUTABLE, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, Step, outcome};
+pub use matcher::{ATOMS, Atom, EXECUTABLE, Matcher, Near, PATHS, PATTERN, PLACES, Place, STEPS, Step, outcome};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Classes of events of one kind, as bits: an event is sent when the bit of its class is set.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use common::{
     Hook, Lane,
-    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, PATHS, PATTERN, PLACES, Place, STEPS, class, outcome},
+    filter::{ATOMS, EXECUTABLE, KINDS, Matcher, Near, PATHS, PATTERN, PLACES, Place, STEPS, class, outcome},
     wire::{Path, mark},
 };
 
@@ -329,21 +329,19 @@ extern "C" fn judge_near(matcher: u64, path: u64, fixed: u64) -> u64 {
         }
     }
     let found = if by_name { bytes.word(subject.name) } else { bytes.word(subject.end.wrapping_sub(8)) };
-    for at in 0..PLACES {
-        if at as u32 >= matcher.place_count {
-            break;
-        }
-        let place = &matcher.places[at];
-        // SAFETY: words of the arrays.
-        let (wanted, bits) = unsafe {
-            if by_name {
-                ((&raw const place.root_first).cast::<u64>().read_volatile(), place.root_mask)
-            } else {
-                ((&raw const place.leaf_first).cast::<u64>().add(PATTERN / 8 - 1).read_volatile(), place.leaf_mask)
+    // SAFETY: words of one of the paths, and words of the arrays.
+    unsafe {
+        let near = (&raw const matcher.near).cast::<[u32; 2]>().add(mask::<1>(path) as usize).read_volatile();
+        let words = if by_name { &raw const matcher.roots } else { &raw const matcher.leaves }.cast::<Near>();
+        for at in 0..PLACES as u64 {
+            let at = u64::from(near[0]) + at;
+            if at >= u64::from(near[1]) {
+                break;
             }
-        };
-        if u64::from(place.path) == path && (wanted ^ found) & bits == 0 {
-            return 1;
+            let near = words.add(mask::<{ PLACES as i32 - 1 }>(at) as usize).read_volatile();
+            if (near.word ^ found) & near.bits == 0 {
+                return 1;
+            }
         }
     }
     0

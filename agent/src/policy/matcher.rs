@@ -19,7 +19,7 @@ use super::{
     eval::{Check, Expr, Operand, Test},
 };
 use crate::record::{ContextField, Slot, Verdict};
-use answer::{body, numbers, place};
+use answer::{body, near, numbers, place};
 
 /// A rule may have this many alternatives.
 const ALTERNATIVES: usize = 64;
@@ -313,6 +313,16 @@ impl Compiler {
         matcher.asks_executable = places.iter().any(|place| place.path == EXECUTABLE).into();
         matcher.atom_count = atoms.len() as u32;
         matcher.place_count = places.len() as u32;
+        let mut at = 0;
+        for path in 0..PATHS {
+            let of_path = places.iter().filter(|place| usize::from(place.path) == path);
+            let words: BTreeSet<_> = of_path.map(near).collect();
+            matcher.near[path] = [at as u32, (at + words.len()) as u32];
+            for [leaf, root] in words {
+                (matcher.leaves[at], matcher.roots[at]) = (leaf, root);
+                at += 1;
+            }
+        }
         matcher.step_count = taken.len() as u32;
         matcher.atoms[..atoms.len()].copy_from_slice(&atoms);
         matcher.places[..places.len()].copy_from_slice(&places);

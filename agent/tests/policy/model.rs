@@ -88,14 +88,9 @@ fn is_near(matcher: &Matcher, event: &[u8]) -> bool {
             return true;
         }
         let found = word(event, if absolute { tail + name } else { tail + start + len - 8 });
-        matcher.places[..matcher.place_count as usize].iter().filter(|it| usize::from(it.path) == path).any(|it| {
-            let (wanted, bits) = if absolute {
-                (word(&it.root_first, 0), it.root_mask)
-            } else {
-                (word(&it.leaf_first, PATTERN - 8), it.leaf_mask)
-            };
-            (wanted ^ found) & bits == 0
-        })
+        let [from, to] = matcher.near[path].map(|at| at as usize);
+        let words = if absolute { &matcher.roots } else { &matcher.leaves };
+        words[from..to].iter().any(|it| (it.word ^ found) & it.bits == 0)
     })
 }
 

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Most numbers that are looked at.
 pub const ATOMS: usize = 64;
-/// Most paths that paths are compared with.
+/// Most paths that paths are compared with: a power of two.
 pub const PLACES: usize = 64;
 /// Most steps.
 pub const STEPS: usize = 64;
@@ -55,10 +55,6 @@ pub struct Place {
     pub leaf_first: [u8; PATTERN],
     /// Its text; at the start of the array. A whole path has its NUL, the beginning of one its last slash.
     pub root_first: [u8; PATTERN],
-    /// Bits of the last word of `leaf_first` that are part of it: a path whose last word differs there is elsewhere.
-    pub leaf_mask: u64,
-    /// The same of the first word of `root_first`.
-    pub root_mask: u64,
     /// Bytes of `leaf_first`.
     pub leaf_len: u8,
     /// Bytes of `root_first`.
@@ -82,8 +78,6 @@ impl Default for Place {
         Self {
             leaf_first: [0; PATTERN],
             root_first: [0; PATTERN],
-            leaf_mask: 0,
-            root_mask: 0,
             leaf_len: 0,
             root_len: 0,
             first_len: 0,
@@ -94,6 +88,16 @@ impl Default for Place {
             reserved: 0,
         }
     }
+}
+
+/// The part of a place next to the root: a path that differs there is elsewhere.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Near {
+    /// The last word of [`Place::leaf_first`], or the first of [`Place::root_first`].
+    pub word: u64,
+    /// Bits of it that are part of the place.
+    pub bits: u64,
 }
 
 /// What decides about an event, if no step before did.
@@ -131,6 +135,12 @@ pub struct Matcher {
     pub asks_executable: u32,
     /// Where the paths that are looked at ([`crate::wire::Path`]) start in the event; 0 for none.
     pub paths: [u32; PATHS],
+    /// Where the words of each path start in `leaves` and `roots`, and where they end.
+    pub near: [[u32; 2]; PATHS],
+    /// The last words of the places that are about each of the paths, as events have them.
+    pub leaves: [Near; PLACES],
+    /// Their first words, as they are written.
+    pub roots: [Near; PLACES],
     /// The atoms.
     pub atoms: [Atom; ATOMS],
     /// The places.
@@ -150,6 +160,9 @@ impl Default for Matcher {
             elsewhere: 0,
             asks_executable: 0,
             paths: [0; PATHS],
+            near: [[0; 2]; PATHS],
+            leaves: [Near::default(); PLACES],
+            roots: [Near::default(); PLACES],
             atoms: [Atom::default(); ATOMS],
             places: [Place::default(); PLACES],
             steps: [Step::default(); STEPS],

@@ -2,7 +2,7 @@
 
 use common::{
     Call, Header, Kind, Prefix, Record as _, Type,
-    filter::{Atom, PATTERN, Place},
+    filter::{Atom, Near, PATTERN, Place},
     names::Names,
     wire::{Addr, UNSET, family},
 };
@@ -240,8 +240,18 @@ pub fn place(pattern: &Pattern) -> Option<Place> {
     }
     place.root_first[..kept.len()].copy_from_slice(kept);
     place.root_len = kept.len() as u8 + u8::from(whole);
-    let spare = |len: u8| 8 * (8 - u32::from(len.min(8)));
-    place.leaf_mask = u64::MAX.checked_shl(spare(place.leaf_len)).unwrap_or(0);
-    place.root_mask = u64::MAX.checked_shr(spare(place.root_len)).unwrap_or(0);
     Some(place)
+}
+
+/// The part of a place next to the root: as events have it, and as it is written.
+pub fn near(place: &Place) -> [Near; 2] {
+    let spare = |len: u8| 8 * (8 - u32::from(len.min(8)));
+    let word = |bytes: &[u8]| u64::from_ne_bytes(std::array::from_fn(|at| bytes[at]));
+    [
+        Near {
+            word: word(&place.leaf_first[PATTERN - 8..]),
+            bits: u64::MAX.checked_shl(spare(place.leaf_len)).unwrap_or(0),
+        },
+        Near { word: word(&place.root_first), bits: u64::MAX.checked_shr(spare(place.root_len)).unwrap_or(0) },
+    ]
 }
