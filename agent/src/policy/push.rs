@@ -143,7 +143,7 @@ impl World {
         let is_sent = |verdict| match verdict {
             Verdict::Drop => false,
             Verdict::Alert => self.kind.lane() == Lane::Critical,
-            _ => true,
+            Verdict::Keep => true,
         };
         let answer = |slot, check: &Check| {
             let about_places = matcher::is_about_places(matcher, self.kind, slot, check);

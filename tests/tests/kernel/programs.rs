@@ -161,7 +161,7 @@ fn upper_layer() {
             it.quiet(libc::SYS_mkdir, args![&at(name), 0o755]);
         }
         let inside = |path: &Path| format!("/proc/{}/root{}", it.actor.pid(), path.display());
-        let [lower, merged] = ["lower/program", "merged/program"].map(|name| at(name));
+        let [lower, merged] = ["lower/program", "merged/program"].map(&at);
         fs::copy(&it.program, inside(&lower)).unwrap();
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
