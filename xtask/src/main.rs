@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod command;
 mod error;
+mod fuzz;
 mod generate;
 mod object;
 mod receiver;
@@ -41,6 +42,8 @@ cargo xtask VERB [OPTIONS]
   bench --replay           what one event costs in the hot half, stage by stage, by recorded events
   bench --report           docs/performance.md again, from the results that are there
 
+  fuzz [TARGET]… [--for 60s]
+                           libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
@@ -148,6 +151,21 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 Ok(name == "long")
             })?;
             test::run(&tree, length, consent)
+        }
+        "fuzz" => {
+            let mut fuzz = fuzz::Options::default();
+            while let Some(arg) = line.next()? {
+                match arg {
+                    Arg::Long("for") => {
+                        fuzz.seconds =
+                            Some(line.value()?.parse_with(|text| run::seconds(text).ok_or("not a time, like 10s"))?);
+                    }
+                    Arg::Long("yes") | Arg::Short('y') => consent = Consent::Given,
+                    Arg::Value(name) => fuzz.targets.push(name.string()?),
+                    Arg::Long(_) | Arg::Short(_) => return Err(arg.unexpected().into()),
+                }
+            }
+            fuzz::run(&tree, &fuzz, consent)
         }
         "vm" => {
             let options = vm::Options::read(&mut line, &mut consent)?;
