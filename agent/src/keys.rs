@@ -23,6 +23,7 @@ use nix::{
 };
 use seal::{
     HostKey, Seed, Slot, State, Vkey,
+    enrol::EnrolError,
     note::NoteError,
     proof::Checkpoint,
     state::{SLOT, StateError},
@@ -84,6 +85,9 @@ pub enum KeysError {
     /// The origin cannot name a log.
     #[error("`{0}` cannot name a log: use letters, digits, `.`, `-`, `_` and `/`, no blanks and no `+`")]
     Origin(String),
+    /// The enrolment note cannot be made.
+    #[error("making the enrolment note: {0}")]
+    Enrol(#[from] EnrolError),
     /// The origin cannot be used as a key name.
     #[error("making the keys: {0}")]
     Note(#[from] NoteError),
@@ -98,8 +102,14 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Makes new keys. The log begins with the state that comes with them. `again`: those that are there go.
-    pub fn make(dir: &Path, origin: &str, again: bool) -> Result<(HostKey, Seed, State), KeysError> {
+    /// Makes new keys, and the enrolment note that `describe` makes of them. The log begins with the state that comes with
+    /// them. `again`: those that are there go.
+    pub fn make(
+        dir: &Path,
+        origin: &str,
+        again: bool,
+        describe: impl FnOnce(&HostKey, &Seed) -> Result<String, EnrolError>,
+    ) -> Result<(HostKey, String, State), KeysError> {
         let secret = dir.join("keys");
         disk::make_dir(&secret, 0o700).map_err(failed("creating", &secret))?;
         let host_path = dir.join(HOST);
@@ -112,17 +122,19 @@ impl Keys {
         let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
         let state = State::genesis(host.vkey(), seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
+        let note = describe(&host, &seed)?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
         slots[..SLOT].copy_from_slice(&*state.encode());
         let written = chain.write_all_at(&slots, 0).and_then(|()| chain.sync_all());
         written.map_err(failed("writing", &chain_path))?;
         write(&dir.join(ORIGIN), format!("{origin}\n").as_bytes())?;
         write(&dir.join(VKEYS), format!("{}\n", host.vkey()).as_bytes())?;
+        write(&dir.join(NOTE), note.as_bytes())?;
         disk::sync_dir(dir).map_err(failed("syncing", dir))?;
         disk::remove_if_there(&dir.join(NEXT)).map_err(failed("removing", &dir.join(NEXT)))?;
         // last: with it the directory counts as enrolled
         write_host(dir, HOST, &host)?;
-        Ok((host, seed, state))
+        Ok((host, note, state))
     }
 
     /// The head of the log that the chain stands at; none before its first batch, or if the chain cannot be read. No
@@ -189,12 +201,7 @@ impl Keys {
         renamed.map_err(failed("renaming", &from))
     }
 
-    /// Keeps the enrolment note.
-    pub fn keep_note(&self, note: &str) -> Result<(), KeysError> {
-        write(&self.dir.join(NOTE), note.as_bytes())
-    }
-
-    /// The enrolment note, if it was kept.
+    /// The enrolment note, if it is there.
     pub fn note(&self) -> Result<Option<String>, KeysError> {
         read_if_there(&self.dir.join(NOTE))
     }
@@ -283,9 +290,13 @@ mod tests {
 
     use super::*;
 
+    fn note(_: &HostKey, _: &Seed) -> Result<String, EnrolError> {
+        Ok(String::new())
+    }
+
     fn made() -> (TempDir, HostKey, State) {
         let dir = tempfile::tempdir().unwrap();
-        let (host, _, state) = Keys::make(dir.path(), "log.example/a", false).unwrap();
+        let (host, _, state) = Keys::make(dir.path(), "log.example/a", false, note).unwrap();
         (dir, host, state)
     }
 
@@ -314,7 +325,8 @@ mod tests {
     #[test]
     fn keys_are_made_once() {
         let (dir, host, _) = made();
-        let check = || assert!(matches!(Keys::make(dir.path(), "log.example/b", false), Err(KeysError::Enrolled(_))));
+        let check =
+            || assert!(matches!(Keys::make(dir.path(), "log.example/b", false, note), Err(KeysError::Enrolled(_))));
         check();
         let open = Keys::open(dir.path()).unwrap();
         check();
@@ -326,7 +338,7 @@ mod tests {
         let (dir, old, _) = made();
         fs::remove_file(dir.path().join(HOST)).unwrap();
         assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))));
-        let (new, _, state) = Keys::make(dir.path(), "log.example/b", false).unwrap();
+        let (new, _, state) = Keys::make(dir.path(), "log.example/b", false, note).unwrap();
         assert_ne!(new.secret(), old.secret());
         assert_eq!(Keys::open(dir.path()).unwrap().2, state);
     }
@@ -335,7 +347,7 @@ mod tests {
     fn names_that_no_log_can_have_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         for origin in ["", "a b", "a+b", "a\nb"] {
-            assert!(matches!(Keys::make(dir.path(), origin, false), Err(KeysError::Origin(_))), "{origin:?}");
+            assert!(matches!(Keys::make(dir.path(), origin, false, note), Err(KeysError::Origin(_))), "{origin:?}");
             assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))), "{origin:?}");
         }
     }
