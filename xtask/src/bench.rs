@@ -55,6 +55,8 @@ pub struct Options {
     pub rounds: u32,
     /// Recorded events in place of real ones: tests/benches/replay.rs.
     pub replay: bool,
+    /// Sealing beside a plain hash: seal/benches/seal.rs.
+    pub seal: bool,
     /// Only the page, from the results that are there.
     pub report: bool,
     /// Forget earlier results.
@@ -64,7 +66,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (workload, peer) = ("all".into(), "sigtrail,auditd,bpftrace".into());
-        Self { parts: Vec::new(), workload, peer, rounds: 5, report: false, replay: false, anew: false }
+        Self { parts: Vec::new(), workload, peer, rounds: 5, report: false, replay: false, seal: false, anew: false }
     }
 }
 
@@ -79,6 +81,11 @@ pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error
         let mut cargo = command::cargo();
         cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package", "tests", "--bench", "replay"]);
         return command::run("measuring recorded events", &mut cargo);
+    }
+    if options.seal {
+        let mut cargo = command::cargo();
+        cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package", "seal", "--bench", "seal"]);
+        return command::run("measuring the seal", cargo.arg("--no-default-features"));
     }
     if !options.report {
         build::run(tree, Profile::Release, Scope::Tests, consent)?;

@@ -40,6 +40,7 @@ cargo xtask VERB [OPTIONS]
                            what the agent costs, beside auditd and bpftrace, on this machine: all of it, or a part,
                            which is added to the results that are there; writes docs/performance.md (root)
   bench --replay           what one event costs in the hot half, stage by stage, by recorded events
+  bench --seal             what sealing costs beside a plain SHA-256, with its bars
   bench --report           docs/performance.md again, from the results that are there
 
   fuzz [TARGET]… [--for 60s]
@@ -120,6 +121,7 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
                     "replay" => bench.replay = true,
+                    "seal" => bench.seal = true,
                     "report" => bench.report = true,
                     "anew" => bench.anew = true,
                     other => match Part::from_name(other) {
