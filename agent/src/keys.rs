@@ -317,13 +317,13 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysErr
 
 #[cfg(test)]
 mod tests {
-    use seal::state::WIPED;
+    use seal::{enrol::Enrolment, state::WIPED};
     use tempfile::TempDir;
 
     use super::*;
 
-    fn note(_: &HostKey, _: &Seed) -> Result<String, EnrolError> {
-        Ok(String::new())
+    fn note(host: &HostKey, seed: &Seed) -> Result<String, EnrolError> {
+        Enrolment::new(host, seed, Vec::new(), 0)?.sign(host)
     }
 
     fn made() -> (TempDir, HostKey, State) {

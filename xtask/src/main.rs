@@ -22,7 +22,14 @@ use std::{env, ffi::OsString, process::ExitCode};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::{
-    bench::Part, build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree,
+    bench::{Micro, Part},
+    build::Profile,
+    error::Error,
+    generate::Mode,
+    rights::Consent,
+    setup::Scope,
+    test::Length,
+    tree::Tree,
 };
 
 const HELP: &str = "\
@@ -120,8 +127,8 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                     }
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
-                    "replay" => bench.replay = true,
-                    "seal" => bench.seal = true,
+                    "replay" => bench.micro = Some(Micro::Replay),
+                    "seal" => bench.micro = Some(Micro::Seal),
                     "report" => bench.report = true,
                     "anew" => bench.anew = true,
                     other => match Part::from_name(other) {
