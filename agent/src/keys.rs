@@ -1,7 +1,7 @@
 //! The secret files of the log, in the state directory: the host key, and the state of the chain.
 //!
 //! ```text
-//! keys/host        the host key: 32 bytes in base64, mode 0600
+//! keys/host        the host key: 32 bytes in base64, mode 0600; or `credential NAME`: systemd hands it to the service
 //! keys/host.next   the one that takes its place with the next batch, if there is one
 //! chain            two slots of 4096 bytes, overwritten in place (see `seal::state`), mode 0600; locked while in use
 //! origin           the name of the log
@@ -10,6 +10,7 @@
 //! ```
 
 use std::{
+    env,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -23,6 +24,7 @@ use nix::{
 };
 use seal::{
     HostKey, Seed, Slot, State, Vkey,
+    enrol::EnrolError,
     note::NoteError,
     proof::Checkpoint,
     state::{SLOT, StateError},
@@ -71,8 +73,14 @@ pub enum KeysError {
         source: io::Error,
     },
     /// The host key file does not hold a key.
-    #[error("{0} is no host key: expected 32 bytes in base64")]
+    #[error("{0} is no host key: expected 32 bytes in base64, or `credential` and its name")]
     HostKey(PathBuf),
+    /// The host key is a credential, and this process has none.
+    #[error(
+        "the host key is the credential `{0}` of the service, and $CREDENTIALS_DIRECTORY is not set: start the agent by \
+         its unit, with LoadCredential= or LoadCredentialEncrypted="
+    )]
+    NoCredentials(String),
     /// Neither slot holds a state.
     #[error("{path}: {source}; the log cannot go on from here: enrol anew")]
     Chain {
@@ -84,6 +92,9 @@ pub enum KeysError {
     /// The origin cannot name a log.
     #[error("`{0}` cannot name a log: use letters, digits, `.`, `-`, `_` and `/`, no blanks and no `+`")]
     Origin(String),
+    /// The enrolment note cannot be made.
+    #[error("making the enrolment note: {0}")]
+    Enrol(#[from] EnrolError),
     /// The origin cannot be used as a key name.
     #[error("making the keys: {0}")]
     Note(#[from] NoteError),
@@ -98,8 +109,14 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Makes new keys. The log begins with the state that comes with them. `again`: those that are there go.
-    pub fn make(dir: &Path, origin: &str, again: bool) -> Result<(HostKey, Seed, State), KeysError> {
+    /// Makes new keys, and the enrolment note that `describe` makes of them. The log begins with the state that comes with
+    /// them. `again`: those that are there go.
+    pub fn make(
+        dir: &Path,
+        origin: &str,
+        again: bool,
+        describe: impl FnOnce(&HostKey, &Seed) -> Result<String, EnrolError>,
+    ) -> Result<(HostKey, String, State), KeysError> {
         let secret = dir.join("keys");
         disk::make_dir(&secret, 0o700).map_err(failed("creating", &secret))?;
         let host_path = dir.join(HOST);
@@ -112,25 +129,27 @@ impl Keys {
         let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
         let state = State::genesis(host.vkey(), seed.clone()).map_err(|_| KeysError::Origin(origin.into()))?;
+        let note = describe(&host, &seed)?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
         slots[..SLOT].copy_from_slice(&*state.encode());
         let written = chain.write_all_at(&slots, 0).and_then(|()| chain.sync_all());
         written.map_err(failed("writing", &chain_path))?;
         write(&dir.join(ORIGIN), format!("{origin}\n").as_bytes())?;
         write(&dir.join(VKEYS), format!("{}\n", host.vkey()).as_bytes())?;
+        write(&dir.join(NOTE), note.as_bytes())?;
         disk::sync_dir(dir).map_err(failed("syncing", dir))?;
         disk::remove_if_there(&dir.join(NEXT)).map_err(failed("removing", &dir.join(NEXT)))?;
         // last: with it the directory counts as enrolled
         write_host(dir, HOST, &host)?;
-        Ok((host, seed, state))
+        Ok((host, note, state))
     }
 
     /// The head of the log that the chain stands at; none before its first batch, or if the chain cannot be read. No
     /// agent may run.
     pub fn head(dir: &Path) -> Result<Option<Checkpoint>, KeysError> {
-        let state = match Self::open(dir) {
-            Ok((_, _, state)) => state,
-            Err(KeysError::NotEnrolled(_) | KeysError::HostKey(_) | KeysError::Chain { .. }) => return Ok(None),
+        let state = match open_chain(dir) {
+            Ok((_, state, _)) => state,
+            Err(KeysError::NotEnrolled(_) | KeysError::Chain { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let head = Checkpoint { origin: state.origin().into(), size: state.batch(), root: state.log().root() };
@@ -144,17 +163,8 @@ impl Keys {
 
     /// Opens the keys that are there.
     pub fn open(dir: &Path) -> Result<(Self, HostKey, State), KeysError> {
-        let host_path = dir.join(HOST);
-        if !host_path.exists() {
-            return Err(KeysError::NotEnrolled(dir.into()));
-        }
-        let chain_path = dir.join(CHAIN);
-        let chain = lock(dir, OpenOptions::new().read(true).write(true))?;
-        let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
-        chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &chain_path))?;
-        let (state, slot) = State::newest(&slots[..SLOT], &slots[SLOT..])
-            .map_err(|source| KeysError::Chain { path: chain_path.clone(), source })?;
-        let host = read_host(&host_path, state.origin())?;
+        let (chain, state, slot) = open_chain(dir)?;
+        let host = read_host(&dir.join(HOST), state.origin())?;
         Ok((Self { dir: dir.into(), chain, slot }, host, state))
     }
 
@@ -189,12 +199,7 @@ impl Keys {
         renamed.map_err(failed("renaming", &from))
     }
 
-    /// Keeps the enrolment note.
-    pub fn keep_note(&self, note: &str) -> Result<(), KeysError> {
-        write(&self.dir.join(NOTE), note.as_bytes())
-    }
-
-    /// The enrolment note, if it was kept.
+    /// The enrolment note, if it is there.
     pub fn note(&self) -> Result<Option<String>, KeysError> {
         read_if_there(&self.dir.join(NOTE))
     }
@@ -226,6 +231,20 @@ fn random() -> Result<Zeroizing<[u8; 32]>, KeysError> {
     Ok(bytes)
 }
 
+/// Opens the chain of a log that was enrolled: its file, and the newest state with the slot that it is in.
+fn open_chain(dir: &Path) -> Result<(Flock<File>, State, Slot), KeysError> {
+    if !dir.join(HOST).exists() {
+        return Err(KeysError::NotEnrolled(dir.into()));
+    }
+    let path = dir.join(CHAIN);
+    let chain = lock(dir, OpenOptions::new().read(true).write(true))?;
+    let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
+    chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &path))?;
+    let newest = State::newest(&slots[..SLOT], &slots[SLOT..]);
+    let (state, slot) = newest.map_err(|source| KeysError::Chain { path, source })?;
+    Ok((chain, state, slot))
+}
+
 /// Opens the file of the chain, each write to which is durable, and takes its lock (flock(2)).
 fn lock(dir: &Path, options: &mut OpenOptions) -> Result<Flock<File>, KeysError> {
     let path = dir.join(CHAIN);
@@ -244,12 +263,32 @@ fn write_host(dir: &Path, name: &str, host: &HostKey) -> Result<(), KeysError> {
     disk::sync_dir(&dir.join("keys")).map_err(failed("syncing", dir))
 }
 
-/// Reads a secret host key of this log.
+/// Reads a secret host key of this log: the file has it, or `credential NAME`, and systemd has it.
 fn read_host(path: &Path, origin: &str) -> Result<HostKey, KeysError> {
     let text = Zeroizing::new(fs::read(path).map_err(failed("reading", path))?);
+    match text.strip_prefix(b"credential ") {
+        Some(name) => {
+            let path = credential(path, name)?;
+            let text = Zeroizing::new(fs::read(&path).map_err(failed("reading the credential", &path))?);
+            decode_host(&path, &text, origin)
+        }
+        None => decode_host(path, &text, origin),
+    }
+}
+
+/// Where systemd puts a credential of the service (systemd.exec(5), `LoadCredential=`).
+fn credential(path: &Path, name: &[u8]) -> Result<PathBuf, KeysError> {
+    let name = std::str::from_utf8(name.trim_ascii_end()).ok();
+    let name = name.filter(|name| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0', '\n']));
+    let name = name.ok_or_else(|| KeysError::HostKey(path.into()))?;
+    let dir = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| KeysError::NoCredentials(name.into()))?;
+    Ok(Path::new(&dir).join(name))
+}
+
+fn decode_host(path: &Path, text: &[u8], origin: &str) -> Result<HostKey, KeysError> {
     let bad = || KeysError::HostKey(path.into());
     let mut secret = Zeroizing::new([0; 32]);
-    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
     if Base64::decode(text, &mut *secret).map_err(|_| bad())?.len() != 32 {
         return Err(bad());
     }
@@ -278,14 +317,18 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysErr
 
 #[cfg(test)]
 mod tests {
-    use seal::state::WIPED;
+    use seal::{enrol::Enrolment, state::WIPED};
     use tempfile::TempDir;
 
     use super::*;
 
+    fn note(host: &HostKey, seed: &Seed) -> Result<String, EnrolError> {
+        Enrolment::new(host, seed, Vec::new(), 0)?.sign(host)
+    }
+
     fn made() -> (TempDir, HostKey, State) {
         let dir = tempfile::tempdir().unwrap();
-        let (host, _, state) = Keys::make(dir.path(), "log.example/a", false).unwrap();
+        let (host, _, state) = Keys::make(dir.path(), "log.example/a", false, note).unwrap();
         (dir, host, state)
     }
 
@@ -314,7 +357,8 @@ mod tests {
     #[test]
     fn keys_are_made_once() {
         let (dir, host, _) = made();
-        let check = || assert!(matches!(Keys::make(dir.path(), "log.example/b", false), Err(KeysError::Enrolled(_))));
+        let check =
+            || assert!(matches!(Keys::make(dir.path(), "log.example/b", false, note), Err(KeysError::Enrolled(_))));
         check();
         let open = Keys::open(dir.path()).unwrap();
         check();
@@ -326,7 +370,7 @@ mod tests {
         let (dir, old, _) = made();
         fs::remove_file(dir.path().join(HOST)).unwrap();
         assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))));
-        let (new, _, state) = Keys::make(dir.path(), "log.example/b", false).unwrap();
+        let (new, _, state) = Keys::make(dir.path(), "log.example/b", false, note).unwrap();
         assert_ne!(new.secret(), old.secret());
         assert_eq!(Keys::open(dir.path()).unwrap().2, state);
     }
@@ -335,7 +379,7 @@ mod tests {
     fn names_that_no_log_can_have_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         for origin in ["", "a b", "a+b", "a\nb"] {
-            assert!(matches!(Keys::make(dir.path(), origin, false), Err(KeysError::Origin(_))), "{origin:?}");
+            assert!(matches!(Keys::make(dir.path(), origin, false, note), Err(KeysError::Origin(_))), "{origin:?}");
             assert!(matches!(Keys::open(dir.path()), Err(KeysError::NotEnrolled(_))), "{origin:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! What an auditor types, and what he sees: the `console` blocks of `tests/auditor/*.md` and of the pages below, each run
 //! as it is written, in one directory from top to bottom, over the golden log and its key (`tests/vectors/`), and beside
-//! it the same log of another host, `db.ndjson` with `db.vkey`.
+//! it the same log of another host, `db.ndjson` with `db.vkey`, and in `seen/` one that a
+//! witness cosigned, with a policy, and one that wants another witness, too.
 //!
 //! ```text
 //! $ command           must end with 0, and print what is below it, on either output
@@ -16,6 +17,7 @@ use std::{
     process::Command,
 };
 
+use seal::{Batch, BatchKind, Receipt, cosign::Witness, frame};
 use tests::host::{sigtrail, verifier};
 
 #[path = "../../seal/tests/common/mod.rs"]
@@ -60,6 +62,7 @@ fn run(text: &str, vectors: &Path) -> String {
     let other = common::log("audit.example.org/sigtrail/db-1/1", 3);
     fs::write(work.join("db.ndjson"), other.bytes()).unwrap();
     fs::write(work.join("db.vkey"), format!("{}\n", other.key)).unwrap();
+    witnessed(&work.join("seen"));
     let path = env::join_paths([bin].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
     // functions that a block defines are there for the blocks behind it
     let mut before = String::new();
@@ -98,4 +101,34 @@ fn run(text: &str, vectors: &Path) -> String {
         }
     }
     seen
+}
+
+/// A log whose third batch has a receipt for the first two, also as a segment of the spool; and the policy that wants it.
+fn witnessed(dir: &Path) {
+    fs::create_dir(dir).unwrap();
+    let mut maker = common::Maker::new("audit.example.org/sigtrail/seen-1/1", 5);
+    maker.add(&[br#"{"kind":"agent.start"}"#], &common::facts(BatchKind::Start, 1));
+    let checkpoint =
+        Batch::parse(maker.batches[1].split(|byte| *byte == b'\n').nth(1).unwrap()).unwrap().proof.checkpoint;
+    let witness = Witness::new("witness.example/w1", &[6; 32]).unwrap();
+    let mut facts = common::facts(BatchKind::Events, 2);
+    let end_of_batch_1 = 1_780_000_010;
+    let receipt = Receipt { size: checkpoint.size, cosignature: witness.cosign(&checkpoint.text(), end_of_batch_1) };
+    facts.receipts = vec![receipt.to_string()];
+    maker.add(&[br#"{"seq":"2"}"#, br#"{"seq":"3"}"#], &facts);
+    facts = common::facts(BatchKind::Stop, 3);
+    facts.clock.step_ns = 0;
+    maker.add(&[br#"{"seq":"4"}"#], &facts);
+    let mut segment = Vec::new();
+    for (number, batch) in maker.batches.iter().enumerate() {
+        frame::write(number as u64, &zstd::bulk::compress(batch, 1).unwrap(), &mut segment).unwrap();
+    }
+    let log = maker.finish();
+    fs::write(dir.join("seg-00000000000000000000.stl"), segment).unwrap();
+    fs::write(dir.join("log.ndjson"), log.bytes()).unwrap();
+    let other = Witness::new("witness.example/w2", &[7; 32]).unwrap();
+    let known = format!("log {}\nwitness w1 {}\n", log.key, witness.key());
+    fs::write(dir.join("policy"), format!("{known}quorum w1\n")).unwrap();
+    let both = format!("{known}witness w2 {}\ngroup both all w1 w2\nquorum both\n", other.key());
+    fs::write(dir.join("policy-of-two"), both).unwrap();
 }

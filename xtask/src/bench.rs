@@ -43,6 +43,15 @@ impl Part {
     }
 }
 
+/// A benchmark of cargo's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Micro {
+    /// Recorded events in place of real ones: tests/benches/replay.rs.
+    Replay,
+    /// Sealing beside a plain hash: seal/benches/seal.rs.
+    Seal,
+}
+
 /// What the command line asked for.
 #[derive(Debug)]
 pub struct Options {
@@ -53,8 +62,8 @@ pub struct Options {
     /// Names of tests/overhead/peers.json, separated by commas.
     pub peer: String,
     pub rounds: u32,
-    /// Recorded events in place of real ones: tests/benches/replay.rs.
-    pub replay: bool,
+    /// Only this, without an agent.
+    pub micro: Option<Micro>,
     /// Only the page, from the results that are there.
     pub report: bool,
     /// Forget earlier results.
@@ -64,7 +73,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (workload, peer) = ("all".into(), "sigtrail,auditd,bpftrace".into());
-        Self { parts: Vec::new(), workload, peer, rounds: 5, report: false, replay: false, anew: false }
+        Self { parts: Vec::new(), workload, peer, rounds: 5, micro: None, report: false, anew: false }
     }
 }
 
@@ -75,10 +84,14 @@ const PEERS: &[(&str, &str)] = &[("bpftrace", "bpftrace")];
 
 /// The verb.
 pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
-    if options.replay {
+    if let Some(micro) = options.micro {
+        let (doing, bench) = match micro {
+            Micro::Replay => ("measuring recorded events", ["tests", "--bench", "replay"]),
+            Micro::Seal => ("measuring the seal", ["seal", "--bench", "seal"]),
+        };
         let mut cargo = command::cargo();
-        cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package", "tests", "--bench", "replay"]);
-        return command::run("measuring recorded events", &mut cargo);
+        cargo.current_dir(&tree.root).args(["bench", "--quiet", "--package"]).args(bench);
+        return command::run(doing, &mut cargo);
     }
     if !options.report {
         build::run(tree, Profile::Release, Scope::Tests, consent)?;

@@ -21,6 +21,8 @@ pub enum Error {
     Rules(usize),
     /// Tests failed; cargo printed which.
     Tests(usize),
+    /// What fuzzing found, a line for each target.
+    Fuzz(Vec<String>),
     /// A log did not verify, or the agent did not end well.
     Run(&'static str),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Error {
             Self::Artifact { path, defect } => write!(f, "{}: {defect}", path.display()),
             Self::Rules(count) => write!(f, "broken rules: {count}"),
             Self::Tests(count) => write!(f, "failed tests: {count}"),
+            Self::Fuzz(found) => write!(f, "fuzz: {}", found.join("\n")),
             Self::Run(what) => f.write_str(what),
         }
     }

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod command;
 mod error;
+mod fuzz;
 mod generate;
 mod object;
 mod receiver;
@@ -21,7 +22,14 @@ use std::{env, ffi::OsString, process::ExitCode};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::{
-    bench::Part, build::Profile, error::Error, generate::Mode, rights::Consent, setup::Scope, test::Length, tree::Tree,
+    bench::{Micro, Part},
+    build::Profile,
+    error::Error,
+    generate::Mode,
+    rights::Consent,
+    setup::Scope,
+    test::Length,
+    tree::Tree,
 };
 
 const HELP: &str = "\
@@ -39,8 +47,11 @@ cargo xtask VERB [OPTIONS]
                            what the agent costs, beside auditd and bpftrace, on this machine: all of it, or a part,
                            which is added to the results that are there; writes docs/performance.md (root)
   bench --replay           what one event costs in the hot half, stage by stage, by recorded events
+  bench --seal             what sealing costs beside a plain SHA-256, with its bars
   bench --report           docs/performance.md again, from the results that are there
 
+  fuzz [TARGET]… [--for 60s]
+                           libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
@@ -116,7 +127,8 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                     }
                     "peer" => bench.peer = line.value()?.string()?,
                     "rounds" => bench.rounds = line.value()?.parse()?,
-                    "replay" => bench.replay = true,
+                    "replay" => bench.micro = Some(Micro::Replay),
+                    "seal" => bench.micro = Some(Micro::Seal),
                     "report" => bench.report = true,
                     "anew" => bench.anew = true,
                     other => match Part::from_name(other) {
@@ -148,6 +160,21 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 Ok(name == "long")
             })?;
             test::run(&tree, length, consent)
+        }
+        "fuzz" => {
+            let mut fuzz = fuzz::Options::default();
+            while let Some(arg) = line.next()? {
+                match arg {
+                    Arg::Long("for") => {
+                        fuzz.seconds =
+                            Some(line.value()?.parse_with(|text| run::seconds(text).ok_or("not a time, like 10s"))?);
+                    }
+                    Arg::Long("yes") | Arg::Short('y') => consent = Consent::Given,
+                    Arg::Value(name) => fuzz.targets.push(name.string()?),
+                    Arg::Long(_) | Arg::Short(_) => return Err(arg.unexpected().into()),
+                }
+            }
+            fuzz::run(&tree, &fuzz, consent)
         }
         "vm" => {
             let options = vm::Options::read(&mut line, &mut consent)?;

@@ -41,6 +41,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Agent, "libc6-dev", Sign::File("/usr/include/stdio.h")),
     (Scope::Agent, "make", Sign::Program("make")),
     (Scope::Tests, "git", Sign::Program("git")),
+    // libFuzzer
+    (Scope::Tests, "g++", Sign::Program("c++")),
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
     (Scope::Tests, "strace", Sign::Program("strace")),
     (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),

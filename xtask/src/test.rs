@@ -10,7 +10,7 @@ use crate::{
     build::{self, Profile},
     check, command,
     error::Error,
-    generate,
+    fuzz, generate,
     rights::{Consent, as_root, is_root},
     setup::{self, Scope},
     tree::Tree,
@@ -28,6 +28,8 @@ pub enum Length {
 
 /// How long the tests of tests/tests/stress load the machine; ten minutes each with `--long`, if nobody says otherwise.
 const STRESS_SECONDS: &str = "SIGTRAIL_STRESS_SECONDS";
+/// How long each target of tests/fuzz runs; a minute with `--long`, if nobody says otherwise.
+const FUZZ_SECONDS: &str = "SIGTRAIL_FUZZ_SECONDS";
 /// What the long tests call, and the package that has it.
 const STRESS: &[(&str, &str)] = &[("stress-ng", "stress-ng"), ("trinity", "trinity")];
 
@@ -54,13 +56,21 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     let inside = run_tests("the tests of the crates", &mut inside(tree, length), &mut tally);
     let outside = outside(tree, length, consent)
         .and_then(|mut outside| run_tests("the tests from outside", &mut outside, &mut tally));
+    let fuzzed = fuzz::run_built(tree, &fuzz::Options { seconds: fuzz_seconds(length), ..fuzz::Options::default() });
     println!("\n{tally}");
     let elsewhere = if length == Length::Long { vm::run_built(tree, &vm::Options::all()) } else { Ok(()) };
     rules?;
     inside?;
     outside?;
+    fuzzed?;
     elsewhere?;
     if tally.failed == 0 { Ok(()) } else { Err(Error::Tests(tally.failed)) }
+}
+
+/// How long each fuzz target runs.
+fn fuzz_seconds(length: Length) -> Option<u64> {
+    let told = env::var(FUZZ_SECONDS).ok().and_then(|seconds| seconds.parse().ok());
+    told.or((length == Length::Long).then_some(60))
 }
 
 /// The tests that stand beside the code: no rights, any order.

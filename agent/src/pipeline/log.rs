@@ -3,10 +3,10 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, Receipt, SealError, Sealer, State,
-    Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, Receipt, SealError, Sealer, Seed,
+    State, Vkey,
     batch::LineError,
-    enrol::{self, EnrolError, Enrolment},
+    enrol::{self, Enrolment},
     state::RecoverError,
     text,
 };
@@ -58,9 +58,6 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
-    /// The enrolment note cannot be made.
-    #[error("making the enrolment note: {0}")]
-    Enrol(#[from] EnrolError),
     /// A fact about this host cannot be read.
     #[error("reading {path}: {source}")]
     Host {
@@ -142,7 +139,7 @@ impl Log {
             host_key = next;
         }
         let sealer = Sealer::open(host_key, state)?;
-        Ok(Self {
+        let mut log = Self {
             batch: Batch::new(options.limits, now),
             writer: json::Writer::default(),
             sealer,
@@ -159,7 +156,9 @@ impl Log {
             head: None,
             gaps: Vec::new(),
             recovered,
-        })
+        };
+        log.begin(now)?;
+        Ok(log)
     }
 
     /// Makes keys and the first batch, which says which keys the log begins with. Returns the enrolment note.
@@ -182,15 +181,22 @@ impl Log {
             }
             facts.push(("previous".to_owned(), head.to_string()));
         }
-        let (host_key, seed, _) = Keys::make(&options.state_dir, origin, again)?;
-        let note = Enrolment::new(&host_key, &seed, facts, now.wall)?.sign(&host_key)?;
-        let mut log = Self::open(options, now)?;
-        log.keys.keep_note(&note)?;
-        let line = enrol::genesis_line(&note);
-        log.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
-        log.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), &[], now)?;
-        log.store()?;
+        let describe = |host: &HostKey, seed: &Seed| Enrolment::new(host, seed, facts, now.wall)?.sign(host);
+        let (_, note, _) = Keys::make(&options.state_dir, origin, again, describe)?;
+        Self::open(options, now)?;
         Ok(note)
+    }
+
+    /// Seals the first batch, if that is still to be done: it is when the keys were just made, or a crash followed that.
+    fn begin(&mut self, now: Now) -> Result<(), LogError> {
+        let note = if self.next() == 0 { self.keys.note()? } else { None };
+        if let Some(note) = note {
+            let line = enrol::genesis_line(&note);
+            self.batch.add(now.boot, false, |out| out.extend_from_slice(&line))?;
+            self.seal(BatchKind::Genesis, &Closed::default(), [0; 32], Vec::new(), &[], now)?;
+            self.store()?;
+        }
+        Ok(())
     }
 
     /// Name of the log.

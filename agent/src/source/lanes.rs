@@ -21,6 +21,7 @@ use super::{
     backlog::Backlog,
     journal::{self, Base, Events, Found, Journal},
 };
+use crate::clock::Now;
 
 /// The lane of which a kill shall cost nothing at all.
 const CRITICAL: usize = 0;
@@ -89,6 +90,9 @@ impl Lane {
 /// The lanes, the critical one first.
 pub struct Lanes {
     both: [Lane; 2],
+    /// When the rings were last about to be emptied. All that happened before was taken; what happened since waits for
+    /// the next time, for the ring that was read first may hold an event that was before it.
+    horizon: u64,
     /// Set while the bulk lane is pressed.
     pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
@@ -113,7 +117,7 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { both: lanes, pressed: Arc::default(), epoll, woken: Cell::new(false), journal: None })
+        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, woken: Cell::new(false), journal: None })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
@@ -166,8 +170,8 @@ impl Lanes {
             left -= 1;
             let event = match self.earliest().and_then(Lane::next) {
                 Some(event) => event,
-                // the turn began with less: what came since?
-                None if left < TURN - 1 => {
+                // the turn began with less, or events are behind the horizon: what came since?
+                None if left < TURN - 1 || self.both.iter().any(|lane| lane.time().is_some()) => {
                     left = 0;
                     continue;
                 }
@@ -179,9 +183,10 @@ impl Lanes {
         }
     }
 
-    /// An event of the second ring that was there before one of the first on the same CPU is seen with it: the second
-    /// ring is read after the first.
+    /// Empties both rings.
     pub fn fill(&mut self) {
+        // a clock that fails holds nothing back
+        self.horizon = Now::read().map_or(u64::MAX, |now| now.boot);
         for (at, lane) in self.both.iter_mut().enumerate() {
             lane.fill(at, at == CRITICAL, self.journal.as_mut());
         }
@@ -201,12 +206,14 @@ impl Lanes {
     }
 
     fn earliest(&mut self) -> Option<&mut Lane> {
+        let horizon = self.horizon;
         let [critical, bulk] = &mut self.both;
-        match (critical.time(), bulk.time()) {
-            (None, None) => None,
+        let time = |lane: &Lane| lane.time().filter(|time| *time < horizon);
+        match (time(critical), time(bulk)) {
             (Some(a), Some(b)) if b < a => Some(bulk),
             (None, Some(_)) => Some(bulk),
-            _ => Some(critical),
+            (Some(_), _) => Some(critical),
+            (None, None) => None,
         }
     }
 

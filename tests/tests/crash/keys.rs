@@ -1,6 +1,11 @@
 //! The keys of a log are exchanged, carried to another machine, made anew.
 
-use std::{fs, process::Command};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+};
 
 use seal::BatchKind;
 use tests::host::{Agent, Host, Sealed, run, until};
@@ -60,6 +65,39 @@ fn a_rotation_that_was_cut_off_is_ended() {
     assert!(!host.path("state/keys/host.next").exists());
     assert_ne!(fs::read(host.path("state/keys/host")).unwrap(), old);
     host.verified();
+}
+
+#[test]
+fn the_host_key_can_be_a_credential_of_the_service() {
+    let host = Host::new("");
+    stop(host.start());
+    // as systemd.exec(5) has it: a directory of the unit, and in it a file of that name, both for reading only
+    let dir = host.path("credentials/sigtrail.service");
+    fs::create_dir_all(&dir).unwrap();
+    fs::rename(host.path("state/keys/host"), dir.join("sigtrail.host")).unwrap();
+    fs::set_permissions(dir.join("sigtrail.host"), Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o500)).unwrap();
+    host.write("state/keys/host", "credential sigtrail.host\n");
+    let with = |dir: &Path| {
+        let mut command = host.command("run");
+        command.env("CREDENTIALS_DIRECTORY", dir);
+        command
+    };
+    stop(host.start_as(with(&dir)));
+    let batches = host.verified()["batches"].as_u64().unwrap();
+
+    let refused = |command: &mut Command, words: &str| {
+        let ran = run(command);
+        assert!(ran.code != Some(0) && ran.err.contains(words), "{ran:?}");
+    };
+    refused(host.command("run").env_remove("CREDENTIALS_DIRECTORY"), "$CREDENTIALS_DIRECTORY is not set");
+    refused(&mut with(&host.path("load")), "load/sigtrail.host");
+    host.write("state/keys/host", "credential ../sigtrail.host\n");
+    refused(&mut with(&dir), "is no host key");
+    host.write("state/keys/host", "credential sigtrail.host\n");
+    fs::write(host.path("load/sigtrail.host"), "AAAA\n").unwrap();
+    refused(&mut with(&host.path("load")), "is no host key");
+    assert_eq!(host.verified()["batches"], batches, "a log that cannot be signed was begun anew");
 }
 
 #[test]

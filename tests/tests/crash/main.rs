@@ -7,3 +7,4 @@ mod keys;
 mod kill;
 mod repair;
 mod state;
+mod steps;
