@@ -168,8 +168,8 @@ impl Lanes {
                 left = TURN;
             }
             left -= 1;
-            let event = match self.earliest().and_then(Lane::next) {
-                Some(event) => event,
+            let lane = match self.earliest() {
+                Some(lane) => lane,
                 // the turn began with less, or events are behind the horizon: what came since?
                 None if left < TURN - 1 || self.both.iter().any(|lane| lane.time().is_some()) => {
                     left = 0;
@@ -177,7 +177,9 @@ impl Lanes {
                 }
                 None => return true,
             };
-            if each(event).is_break() {
+            if let Some(event) = self.both[lane].next()
+                && each(event).is_break()
+            {
                 return false;
             }
         }
@@ -205,16 +207,11 @@ impl Lanes {
         self.pressed.clone()
     }
 
-    fn earliest(&mut self) -> Option<&mut Lane> {
-        let horizon = self.horizon;
-        let [critical, bulk] = &mut self.both;
-        let time = |lane: &Lane| lane.time().filter(|time| *time < horizon);
-        match (time(critical), time(bulk)) {
-            (Some(a), Some(b)) if b < a => Some(bulk),
-            (None, Some(_)) => Some(bulk),
-            (Some(_), _) => Some(critical),
-            (None, None) => None,
-        }
+    /// Which lane has the earliest event that happened before the horizon.
+    fn earliest(&self) -> Option<usize> {
+        let time = |lane: &Lane| lane.time().filter(|time| *time < self.horizon);
+        let times = self.both.each_ref().map(time);
+        (0..times.len()).filter(|lane| times[*lane].is_some()).min_by_key(|lane| times[*lane])
     }
 
     /// Waits for a critical event, until bulk events are there in number, or until the time is over.
