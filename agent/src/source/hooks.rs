@@ -35,6 +35,13 @@ impl Family {
             Self::Perf => "perf",
         }
     }
+
+    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
+    pub fn object_name(self, program: &str) -> String {
+        let is_lsm = LSM.iter().any(|it| it.name == program);
+        let family = if is_lsm && self == Self::Perf { Self::Fast } else { self };
+        format!("{program}_{}", family.name())
+    }
 }
 
 /// Whether tracepoints of this kernel can be preempted (see [`Family::Perf`]). Measured: 6.18 not, 7.2 yet; what lies

@@ -72,7 +72,8 @@ impl Plan {
         }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
         let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
-        let object = object::bound(cast);
+        let programs: Vec<_> = LSM.iter().chain(PROGRAMS).map(|it| family.object_name(it.name)).collect();
+        let object = object::of(&programs, cast);
         let layout = layout.as_bytes().to_vec();
         let mut hash = Sha256::new();
         hash.update(&object);
@@ -342,7 +343,7 @@ impl Kernel {
     }
 
     fn attach(&mut self, program: &Program, btf: &Btf, naming: &mut Naming<'_>) -> Result<(), String> {
-        let name = self.object_name(program.name);
+        let name = self.family.object_name(program.name);
         let ebpf = self.ebpf.as_mut().ok_or("nothing was loaded")?;
         let loaded = ebpf.program_mut(&name).ok_or_else(|| format!("the object has no program {name}"))?;
         load(loaded, program.entry, btf).map_err(|error| refusal(&error))?;
@@ -385,13 +386,6 @@ impl Kernel {
         }
     }
 
-    /// The name of a program in the object. Security hooks have no perf family: they are never skipped.
-    fn object_name(&self, name: &str) -> String {
-        let is_lsm = LSM.iter().any(|program| program.name == name);
-        let family = if is_lsm && self.family == Family::Perf { Family::Fast } else { self.family };
-        format!("{name}_{}", family.name())
-    }
-
     /// Lets others jump to a program.
     pub(super) fn jump(&mut self, program: &Program) -> Result<(), String> {
         let Some((map, slot)) = program.entry.slot() else { return Ok(()) };
@@ -408,7 +402,7 @@ impl Kernel {
     }
 
     pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut AyaProgram> {
-        let full = self.object_name(name);
+        let full = self.family.object_name(name);
         let loaded = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(&full));
         loaded.or_else(|| self.there.get_mut(name))
     }

@@ -18,6 +18,7 @@ pub struct Hook {
     pub recv: u64,
     pub ufilter: u64,
     pub emit: u64,
+    pub merge: u64,
 }
 
 /// What all headers say, summed.
@@ -25,6 +26,8 @@ pub struct Hook {
 pub struct Books {
     pub batches: u64,
     pub lost: u64,
+    /// Events that records of the kind `summary` stand for.
+    pub merged: u64,
     pub hooks: BTreeMap<String, Hook>,
 }
 
@@ -47,6 +50,7 @@ impl Books {
                 if line.starts_with(r#"{"sigtrail":"seal/"#) {
                     books.add(&seal::Batch::parse(line.as_bytes()).unwrap().header);
                 } else {
+                    books.merged += summarised(&line);
                     record(&line);
                 }
             }
@@ -65,19 +69,22 @@ impl Books {
             hook.recv += account.recv;
             hook.ufilter += account.ufilter;
             hook.emit += account.emit;
+            hook.merge += account.merge;
         }
     }
 
     /// Expects that every event is accounted for, that the main hooks saw some, and that a verifier has no other word for the
     /// log than that events were lost, if they were.
     pub fn add_up(&self, report: &Value) {
-        let mut lost = 0;
+        let (mut lost, mut merged) = (0, 0);
         for (name, hook) in &self.hooks {
             assert_eq!(hook.seen, hook.kfilter + hook.lost + hook.recv, "{name}: {hook:?}");
-            assert_eq!(hook.recv, hook.ufilter + hook.emit, "{name}: {hook:?}");
+            assert_eq!(hook.recv, hook.ufilter + hook.emit + hook.merge, "{name}: {hook:?}");
             lost += hook.lost;
+            merged += hook.merge;
             println!("{name}: {hook:?}");
         }
+        assert_eq!(merged, self.merged, "what is merged is told by summaries");
         for name in ["sys_exit", "sched_process_exec", "sched_process_fork", "sched_process_exit"] {
             assert!(self.hooks[name].seen > 0, "{name}: {self:#?}");
         }
@@ -91,4 +98,13 @@ impl Books {
             assert!(findings.iter().all(|finding| finding["severity"] == "incomplete"), "{report:#}");
         }
     }
+}
+
+/// How many events a line stands for, if it is a summary.
+fn summarised(line: &str) -> u64 {
+    if !line.contains(r#""kind":"summary""#) {
+        return 0;
+    }
+    let record: Value = serde_json::from_str(line).unwrap();
+    if record["kind"] == "summary" { record["count"].as_str().unwrap().parse().unwrap() } else { 0 }
 }
