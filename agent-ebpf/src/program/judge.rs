@@ -322,13 +322,14 @@ extern "C" fn judge_near(matcher: u64, path: u64, fixed: u64) -> u64 {
     let mut by_name = false;
     if !subject.is_resolved() {
         by_name = bytes.byte(subject.name) == b'/';
-        // the components are all of a root directory, or a word of them is next to the root
-        let is_told = if by_name { subject.path.len == 0 } else { subject.path.len >= 8 };
+        // there are no components, of a root directory, or more than are compared
+        let is_told = if by_name { subject.path.len == 0 } else { subject.path.len as usize >= size_of::<[u64; 2]>() };
         if !is_told || judge_tidy(subject.name) == 0 {
             return 1;
         }
     }
-    let found = if by_name { bytes.word(subject.name) } else { bytes.word(subject.end.wrapping_sub(8)) };
+    let start = if by_name { subject.name } else { subject.end.wrapping_sub(16) };
+    let found = [bytes.word(start), bytes.word(start.wrapping_add(8))];
     // SAFETY: words of one of the paths, and words of the arrays.
     unsafe {
         let near = (&raw const matcher.near).cast::<[u32; 2]>().add(mask::<1>(path) as usize).read_volatile();
@@ -339,7 +340,7 @@ extern "C" fn judge_near(matcher: u64, path: u64, fixed: u64) -> u64 {
                 break;
             }
             let near = words.add(mask::<{ PLACES as i32 - 1 }>(at) as usize).read_volatile();
-            if (near.word ^ found) & near.bits == 0 {
+            if (near.words[0] ^ found[0]) & near.bits[0] | (near.words[1] ^ found[1]) & near.bits[1] == 0 {
                 return 1;
             }
         }

@@ -84,13 +84,15 @@ fn is_near(matcher: &Matcher, event: &[u8]) -> bool {
         let absolute = by_name && text.starts_with(b"/");
         let folded = |part: &[u8]| part.is_empty() || part.starts_with(b".");
         let parts = text.strip_prefix(b"/").unwrap_or(text).split(|byte| *byte == b'/');
-        if by_name && (if absolute { len > 0 } else { len < 8 } || text.len() > 250 || parts.into_iter().any(folded)) {
+        if by_name && (if absolute { len > 0 } else { len < 16 } || text.len() > 250 || parts.into_iter().any(folded)) {
             return true;
         }
-        let found = word(event, if absolute { tail + name } else { tail + start + len - 8 });
+        let at = if absolute { tail + name } else { tail + start + len - 16 };
         let [from, to] = matcher.near[path].map(|at| at as usize);
         let words = if absolute { &matcher.roots } else { &matcher.leaves };
-        words[from..to].iter().any(|it| (it.word ^ found) & it.bits == 0)
+        words[from..to].iter().any(|it| {
+            [0, 1].iter().all(|word_at| (it.words[*word_at] ^ word(event, at + 8 * word_at)) & it.bits[*word_at] == 0)
+        })
     })
 }
 

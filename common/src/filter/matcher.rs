@@ -94,10 +94,10 @@ impl Default for Place {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Near {
-    /// The last word of [`Place::leaf_first`], or the first of [`Place::root_first`].
-    pub word: u64,
-    /// Bits of it that are part of the place.
-    pub bits: u64,
+    /// The last words of [`Place::leaf_first`], or the first of [`Place::root_first`].
+    pub words: [u64; 2],
+    /// Bits of them that are part of the place.
+    pub bits: [u64; 2],
 }
 
 /// What decides about an event, if no step before did.

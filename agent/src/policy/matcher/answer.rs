@@ -245,13 +245,14 @@ pub fn place(pattern: &Pattern) -> Option<Place> {
 
 /// The part of a place next to the root: as events have it, and as it is written.
 pub fn near(place: &Place) -> [Near; 2] {
-    let spare = |len: u8| 8 * (8 - u32::from(len.min(8)));
-    let word = |bytes: &[u8]| u64::from_ne_bytes(std::array::from_fn(|at| bytes[at]));
-    [
-        Near {
-            word: word(&place.leaf_first[PATTERN - 8..]),
-            bits: u64::MAX.checked_shl(spare(place.leaf_len)).unwrap_or(0),
-        },
-        Near { word: word(&place.root_first), bits: u64::MAX.checked_shr(spare(place.root_len)).unwrap_or(0) },
-    ]
+    const BYTES: usize = size_of::<[u64; 2]>();
+    let near = |bytes: &[u8], part: std::ops::Range<usize>| {
+        let mut bits = [0; BYTES];
+        bits[part].fill(0xff);
+        let words =
+            |bytes: &[u8]| [0, 8].map(|word| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[word + byte])));
+        Near { words: words(bytes), bits: words(&bits) }
+    };
+    let (leaf, root) = (usize::from(place.leaf_len).min(BYTES), usize::from(place.root_len).min(BYTES));
+    [near(&place.leaf_first[PATTERN - BYTES..], BYTES - leaf..BYTES), near(&place.root_first, 0..root)]
 }
