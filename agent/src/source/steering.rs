@@ -158,7 +158,7 @@ impl Steering {
     pub fn want(&mut self, wanted: &Wanted) -> Result<(), MapError> {
         let next = 1 - (self.control.chosen as usize & 1);
         for (kind, matcher) in &wanted.matchers {
-            let words = <[u64; MATCHER_WORDS]>::read_from_bytes(matcher.as_bytes()).unwrap_or([0; MATCHER_WORDS]);
+            let words: &[u64; MATCHER_WORDS] = zerocopy::transmute_ref!(&**matcher);
             self.matchers.set((next * KINDS + *kind as usize) as u32, words, 0)?;
         }
         self.set(|control| control.filters[next] = filter(wanted))?;
