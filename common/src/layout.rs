@@ -117,7 +117,9 @@ layout! {
     request: Request = "io_kiocb" {
         file = "file", opcode = "opcode", flags = "flags", tag = "cqe.user_data|user_data", ring = "ctx",
         data = "async_data", creds = "creds", result = "cqe.res|result", descriptor = "cqe.fd|",
+        task = "task|", context = "tctx|",
     }
+    uring_task: UringTask = "io_uring_task|" { task = "task|", }
     request_flag: RequestFlag = "enum REQ_F_FIXED_FILE_BIT" {
         creds = "REQ_F_CREDS_BIT", silent = "REQ_F_CQE_SKIP_BIT|",
     }
