@@ -61,7 +61,7 @@ on_return!(kill_fast, kill_base, kill_perf, kill);
 
 /// The number of a thread in its own pid namespace.
 #[inline(always)]
-fn number_of<M: Memory>(task: usize) -> u32 {
+pub fn number_of<M: Memory>(task: usize) -> u32 {
     let number = load!(M, usize, task, task.number);
     let level = load!(M, u32, number, number.level) as usize;
     // struct upid { int nr; struct pid_namespace *ns; }

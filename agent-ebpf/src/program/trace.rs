@@ -1,17 +1,17 @@
-//! One process looks into another: ptrace, memory, descriptors, measurements.
+//! One process looks into another: ptrace, memory, descriptors, limits, measurements.
 
 use common::{
     Call, Kind,
-    event::{PerfEventOpen, Pidfd, ProcessVm, Ptrace},
-    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest, Touched},
+    event::{PerfEventOpen, Pidfd, Prlimit, ProcessVm, Ptrace},
+    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest, Resource, Touched},
     wire::{Id, UNSET, User, Wide},
 };
 
 use crate::{
-    kernel::{self, Memory},
+    kernel::{self, Memory, load},
     own,
     path::{self, Subject, file_of},
-    program::{on_return, sys_exit::Return},
+    program::{on_return, signal::number_of, sys_exit::Return},
     target::{Target, describe},
 };
 
@@ -99,6 +99,26 @@ fn pidfd<M: Memory>(it: &Return) {
     });
 }
 on_return!(pidfd_fast, pidfd_base, pidfd_perf, pidfd);
+
+#[inline(always)]
+fn prlimit<M: Memory>(it: &Return) {
+    let (pid, limits) = (it.arg::<0>() as u32, it.arg::<2>());
+    // a question; or a matter of the process itself
+    if limits == 0 || pid == 0 || pid == number_of::<M>(load!(M, usize, it.task, task.group_leader)) {
+        return;
+    }
+    it.tell::<M, Prlimit>(Kind::Prlimit, |draft, it| {
+        // struct rlimit64 { u64 rlim_cur, rlim_max; }
+        let [soft, hard] = kernel::read_user::<[u64; 2]>(limits).unwrap_or([u64::MAX; 2]);
+        draft.body.target_pid = Id(pid);
+        draft.body.resource = Resource(it.arg::<1>() as u32);
+        draft.body.soft = User(Wide::from(soft));
+        draft.body.hard = User(Wide::from(hard));
+        draft.body.touches = own::process_as_named::<M>(it.task, pid);
+        describe!(M, draft, Target::named::<M>(it.task, pid));
+    });
+}
+on_return!(prlimit_fast, prlimit_base, prlimit_perf, prlimit);
 
 #[inline(always)]
 fn perf_event_open<M: Memory>(it: &Return) {

@@ -141,6 +141,7 @@ impl Printer {
             Body::Ptrace(_) => self.said(event, &["request", "target_pid", "target_exe"]),
             Body::ProcessVm(_) | Body::Pidfd(_) => self.said(event, &["target_pid", "target_exe", "path"]),
             Body::Kill(_) => self.said(event, &["signal", "target_pid", "target_tid", "target_exe"]),
+            Body::Prlimit(_) => self.said(event, &["resource", "target_pid", "target_exe", "soft", "hard"]),
             Body::ModuleLoad(_) => self.said(event, &["path", "args"]),
             Body::ModuleUnload(_) => self.said(event, &["module"]),
             Body::Kexec(_) => self.said(event, &["path", "cmdline", "flags", "file_flags"]),

@@ -181,6 +181,7 @@ pub const PROGRAMS: &[Program] = &[
     call("process_vm", Kind::ProcessVm, &[Kind::ProcessVm]),
     call("pidfd", Kind::Pidfd, &[Kind::Pidfd]),
     call("kill", Kind::Kill, &[Kind::Kill]),
+    call("prlimit", Kind::Prlimit, &[Kind::Prlimit]),
     call("module_load", Kind::ModuleLoad, &[Kind::ModuleLoad]),
     call("module_unload", Kind::ModuleUnload, &[Kind::ModuleUnload]),
     call("kexec", Kind::Kexec, &[Kind::Kexec]),

@@ -307,6 +307,24 @@ fn other_processes() {
             let expected = pidfd("pidfd_getfd", json!({ "target_fd": 0, "path": input }));
             it.check("getfd", libc::SYS_pidfd_getfd, args![fd, 0, 0], expected);
         }
+        let limit = |resource: &str, soft: &str| {
+            let mut fields = target(pid);
+            let more = json!({ "kind": "prlimit", "call": "prlimit64", "target_pid": pid, "resource": resource, "soft": soft,
+                "hard": null, "user_copy": ["soft"] });
+            merge(&mut fields, more);
+            fields
+        };
+        let limits = longs(&[5, u64::MAX]);
+        it.check("limit", libc::SYS_prlimit64, args![pid, 4, limits.clone(), 0], limit("RLIMIT_CORE", "5"));
+        let own = it.actor.pid();
+        for (whose, new) in [(pid, vec![]), (0, limits.clone()), (own, limits.clone())] {
+            let asked = if new.is_empty() { args![whose, 4, 0, vec![0; 16]] } else { args![whose, 4, new, 0] };
+            assert_eq!(it.act(libc::SYS_prlimit64, asked).1, [] as [Value; 0], "questions, and what is its own");
+        }
+        let done = it.actor.compat(340, args![pid, 0, limits, 0]);
+        let records = it.records(done);
+        it.compare("limit, 32 bits", done, records, limit("RLIMIT_CPU", "5"));
+
         let kill = |call: &str, signal: &str, more: Value| {
             let mut fields = target(pid);
             merge(&mut fields, json!({ "kind": "kill", "call": call, "signal": signal, "target_pid": pid }));
