@@ -259,7 +259,7 @@ pub fn descriptors<M: Memory>(task: usize, file: usize, low: u64, high: u64) -> 
 
 /// Whether two numbers are the same: 1 or 0. Without a jump: the verifier would follow both ways of each.
 #[inline(always)]
-fn is_same(one: u64, other: u64) -> u64 {
+pub fn is_same(one: u64, other: u64) -> u64 {
     let difference = mask::<-1>(one ^ other);
     1 ^ (difference | mask::<-1>(difference.wrapping_neg())) >> 63
 }

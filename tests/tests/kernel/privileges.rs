@@ -372,8 +372,7 @@ fn who_is_meant() {
             assert_eq!(told.get(name).unwrap_or(&Value::Null), value, "{family}: {name} of {told}");
         }
     };
-    let nobody =
-        || json!({ "target_host_pid": null, "target_start": null, "target_comm": null, "target_exe": null });
+    let nobody = || json!({ "target_host_pid": null, "target_start": null, "target_comm": null, "target_exe": null });
     let only_child = |pid: u32| -> u32 {
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
     };
