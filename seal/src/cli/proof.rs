@@ -45,7 +45,7 @@ pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
     };
     match read {
         Ok(shown) => {
-            checked.signed(&shown, &trust.keys());
+            checked.signed(&shown, trust);
             checked.agrees(&shown.heads(), &trust.heads);
             if trust.policy.as_ref().is_some_and(|policy| !policy.is_met(|_| false)) {
                 let why = "receipts stand in the log: a proof alone does not show that witnesses cosigned (--policy)";
@@ -71,17 +71,24 @@ impl Shown {
 }
 
 impl Checked {
-    fn signed(&mut self, shown: &Shown, pins: &[Vkey]) {
+    fn signed(&mut self, shown: &Shown, trust: &Trust) {
+        let pins = trust.keys();
         if pins.is_empty() {
             let why = "no host key is given: the signatures were not checked (use --key)".to_owned();
             return self.wrong.push((Severity::Incomplete, why));
         }
         let signed = match shown {
             Shown::Event(proof) => {
-                let mut by = pins.iter().map(|pin| proof.verify(pin).map(|_| ()).map_err(|error| error.to_string()));
+                let counts = |pin: &&Vkey| trust.revoked(pin, proof.batch().header.batch).is_none();
+                let mut by = pins
+                    .iter()
+                    .filter(counts)
+                    .map(|pin| proof.verify(pin).map(|_| ()).map_err(|error| error.to_string()));
                 by.find(Result::is_ok).unwrap_or_else(|| Err("the checkpoint is not signed by the host key".to_owned()))
             }
-            Shown::Consistency(proof) => proof.verify(pins).map(|_| ()).map_err(|error| error.to_string()),
+            Shown::Consistency(proof) => {
+                proof.verify(&pins, &trust.revoked).map(|_| ()).map_err(|error| error.to_string())
+            }
         };
         if let Err(error) = signed {
             self.wrong.push((Severity::Tampered, error));
