@@ -166,7 +166,7 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         out.write_all(text.as_bytes()).map_err(UsageError::Output)
     };
     for input in proofs {
-        let checked = proof::check(input, &trust);
+        let checked = proof::check(input, &trust, &stamps);
         let text = if args.json { checked.json() } else { checked.human() };
         tell(text, checked.verdict())?;
     }

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::input::Input;
 use super::print::{colour, painted, shown, word};
+use super::stamp::Stamp;
 use crate::consistency_proof::{self, ConsistencyProof};
 use crate::event_proof::EventProof;
 use crate::line::MAX_SEAL_LINE;
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
 use crate::text::time;
-use crate::verify::{Severity, Trust, Verdict};
+use crate::verify::{Severity, Trust, Verdict, What};
 
 /// More than the longest proof of an event: the event, a header and a proof.
 const LONGEST: u64 = 2 * MAX_SEAL_LINE as u64;
@@ -30,8 +31,13 @@ enum Shown {
 }
 
 /// Reads and checks one proof.
-pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
+pub(super) fn check(input: &Input, trust: &Trust, stamps: &[Stamp]) -> Checked {
     let mut checked = Checked { name: input.name(), shown: None, wrong: Vec::new() };
+    let false_ones = stamps.iter().filter(|stamp| stamp.time.is_none());
+    checked.wrong.extend(false_ones.map(|stamp| {
+        let what = What::Stamp(stamp.name.clone());
+        (what.severity(), what.to_string())
+    }));
     let mut text = String::new();
     let read = input.open().and_then(|reader| reader.take(LONGEST).read_to_string(&mut text));
     if let Err(error) = read {
