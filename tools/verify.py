@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Verifies a sealed log of sigtrail. Written from docs/sealed-log.md: a second opinion beside sigtrail-verify.
 
-Needs Python 3.11 and the openssl command, version 3; for zstd files the zstd command. One log at a time. Segments of the
-spool, files of age, proofs without their log, and compressed standard input are not read. Time, as measured: 6 ms of CPU for each signature (openssl is started for it,
-twice in a batch), 0.15 ms for an event of 700 bytes. Memory: the hashes of one batch, and one for each batch of the log.
+Needs Python 3.11, openssl 3, and the zstd command for zstd files. One log at a time. Segments of the spool, files of
+age, proofs without their log, and compressed standard input are not read. As measured: 6 ms of CPU for a signature (two
+in a batch), 0.15 ms for an event of 700 bytes. Memory: the hashes of one batch, and one for each batch of the log.
 """
-import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, io, itertools, json, os, re, subprocess, sys
-import tempfile, zlib
+import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, io, itertools, json, os, pathlib, re
+import subprocess, sys, tempfile, zlib
 VERDICTS, WRONG_CALL = ["verified", "tampered", "incomplete"], 3
 MAX_LINE, MAX_TEXT, MAX_NOTE, MAX_DEPTH, MAX_SIGNATURES = 262144, 65535, 16384, 64, 16
 READ = MAX_LINE + 4096  # more than the longest line
 SEAL = b'{"sigtrail":"seal/'
 REDACTED = re.compile(rb'\{"sigtrail":"redacted/v1","leaf":"([^"]*)"\}')
-
 def need(condition, what):
     if not condition:
         raise ValueError(what)
@@ -141,16 +140,16 @@ def places(n, path):
 # ---- Signatures ------------------------------------------------------------------------------------------------------
 WORK = tempfile.TemporaryDirectory(prefix="sigtrail-verify-")
 DER = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo (RFC 8410), but for the key
+def openssl(command, *more, cwd=None):
+    return subprocess.run(["openssl", *command.split(), *more], cwd=cwd, capture_output=True, encoding="latin1")
 def ed25519(key, message, signature):
     for name, data in {"key": DER + key, "message": message, "signature": signature}.items():
-        with open(os.path.join(WORK.name, name), "wb") as file:
-            file.write(data)
-    command = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in message -sigfile signature"
-    return subprocess.run(command.split(), cwd=WORK.name, capture_output=True).returncode == 0
+        pathlib.Path(WORK.name, name).write_bytes(data)
+    command = "pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in message -sigfile signature"
+    return openssl(command, cwd=WORK.name).returncode == 0
 def signed_by(key, signature, text):
     name, id, raw = signature
     return key[:2] == (name, id) and len(raw) == 64 and ed25519(key[2], text.encode(), raw)
-
 def parse_note(text):
     """(signed text, [(name, id, signature)])"""
     need(not re.search(f"[{CONTROL}]", text.replace("\n", "")), "a control character")
@@ -173,7 +172,6 @@ def acct(text):
 def between(text):
     first, _, last = text.partition("-")
     need(number(first) <= number(last), f"not a range: {text}")
-
 KINDS = spelled("genesis|start|events|heartbeat|stop|rotate|recovered")
 CLOCK = fields(spelled("sync=[01]"), after("maxerr_us=", number), after("step_ns=", signed))
 CPU = fields(lambda text: number(text, 2**32), number, number, number)
@@ -187,7 +185,6 @@ HEADER = [
     ("load", OPTION, number), ("cpu", ANY, CPU), ("acct", ANY, acct), ("lost", ONE, number), ("gap", ANY, GAP),
     ("receipt", ANY, plain), ("next", ONE, vkey), ("hostkey", OPTION, vkey),
 ]
-
 def parse_header(text):
     version, *lines, end = text.split("\n")
     need(len(text.encode()) <= MAX_TEXT and version == "sigtrail/batch/v1" and end == "", "not a header")
@@ -209,7 +206,6 @@ def parse_header(text):
     need(header["next"][0] == header["origin"] + "/chain", "header: the name of next")
     need(not hostkey or hostkey[0] == header["origin"], "header: the name of hostkey")
     return header
-
 def parse_proof(text):
     """(index, path, origin, size, root, signed text, signatures)"""
     head, empty, note = text.partition("\n\n")
@@ -220,7 +216,6 @@ def parse_proof(text):
     need([name for name, _, _ in signatures[:2]] == [origin, origin + "/chain"], "who signed")
     need(len(path) == n.bit_count(), "the length of the path")
     return n, [hash32(line) for line in path], origin, number(size), hash32(root), note, signatures
-
 def parse_seal(line):
     seal = json.loads(line.decode())
     header, proof = seal["header"], seal["proof"]
@@ -232,7 +227,6 @@ def parse_seal(line):
     need(fold(path) == header["prev"], "1: the path does not lead to prev")
     need(fold([leaf(text.encode())] + path) == root, "1: path and header do not lead to the signed root")
     return text, header, proof
-
 def parse_enrolment(line):
     """(host key, chain key 0) of the event line of batch 0."""
     note = json.loads(line.decode())["note"]
@@ -248,6 +242,14 @@ def parse_enrolment(line):
     after("time ", time)(at)
     need(any(signed_by(host, signature, text) for signature in signatures), "the enrolment is not signed by its key")
     return host, chain
+def parse_revocation(note, fleet):
+    """(host key, the last batch that it signs for) of a note that one of the fleet's keys signed."""
+    text, signatures = parse_note(note)
+    version, host, last, at, end = text.split("\n")
+    need(len(note.encode()) <= MAX_NOTE and version == "sigtrail/revoke/v1" and end == "", "not a revocation note")
+    signed = after("time ", time)(at) and any(signed_by(key, one, text) for key in fleet for one in signatures)
+    need(signed, "the revocation is not signed by a key of the fleet")
+    return vkey(after("hostkey ")(host)), after("after ", number)(last)
 
 # ---- The log ---------------------------------------------------------------------------------------------------------
 class Lines:
@@ -255,7 +257,6 @@ class Lines:
     def __init__(self):
         self.leaves, self.payload, self.size, self.redacted = [], hashlib.sha256(), 0, 0
         self.first, self.wrong = None, None
-
     def add(self, line):
         self.first = line if self.first is None else self.first
         try:
@@ -270,18 +271,16 @@ class Lines:
             self.wrong = self.wrong or error
 
 class Log:
-    def __init__(self, keys=(), heads=(), begin=0):
-        self.pinned, self.heads, self.next = keys, list(heads), begin
+    def __init__(self, keys=(), heads=(), revoked=(), begin=0):
+        self.pinned, self.heads, self.revoked, self.next = keys, list(heads), revoked, begin
         self.findings, self.seen = [], {}  # seen: by number, what makes a copy of the batch the same
         self.host, self.chain = None, None  # the host key in force, the chain key of the next batch
         self.last, self.cpus = None, {}  # the header before, if it was good; the last number of each CPU
         self.places, self.root, self.size = {}, None, 0  # the log up to the last good batch
         self.origin, self.start, self.end = None, None, None
         self.batches = self.events = self.lost = 0
-
     def found(self, severity, batch, name, what):
         self.findings.append({"severity": severity, "batch": batch, "input": name, "what": what})
-
     def read(self, name, stream):
         """Whole batches, to the end of the stream."""
         lines = Lines()
@@ -296,7 +295,6 @@ class Log:
         if lines.leaves or lines.wrong:
             what = f"10: {len(lines.leaves)} lines at the end without a seal"
             self.found("incomplete", self.next if self.origin else None, name, what)
-
     def batch(self, name, lines, seal):
         n = self.next
         try:
@@ -308,7 +306,6 @@ class Log:
             self.found("tampered", n, name, str(error))
             if n == self.next:
                 self.next, self.last, self.chain = self.next + 1, None, None
-
     def check(self, text, header, proof, lines):
         """The checks of the page, by its numbers. What makes the log incomplete is returned, tampering is raised."""
         incomplete = []
@@ -316,7 +313,6 @@ class Log:
         _, path, origin, size, root, note, signatures = proof
         self.origin = self.origin or origin
         need(origin == self.origin, "6: the batch is of another log")
-
         if header["events"] and not lines.leaves:
             incomplete += [f"2: the {header['events']} event lines are gone"] * (n >= self.next)
         else:
@@ -326,7 +322,6 @@ class Log:
             need(not lines.wrong, f"3: {lines.wrong}")
         if lines.redacted:
             incomplete.append(f"2: {lines.redacted} lines are redacted")
-
         must = 2 + (kind == "rotate")
         need(len(signatures) >= must, "5: a signature is missing")
         same = sha256(repr((text, note, signatures[:must])).encode())
@@ -336,7 +331,6 @@ class Log:
         hole = n > self.next
         if hole:
             incomplete.append(f"7: batches {self.next} to {n - 1} are not there")
-
         host, chain = self.host, None if hole else self.chain
         pinned = [key for key in self.pinned if key[:2] == signatures[0][:2]]
         if hole or (self.pinned and not host):
@@ -348,11 +342,11 @@ class Log:
             host = enrolled
         if host or self.pinned:
             need(host and signed_by(host, signatures[0], note), "4: not signed by the host key")
+            need(all(key != host or n <= last for key, last in self.revoked), "4: the host key was revoked before")
         else:
             incomplete.append("4: no host key is known")
         need(not chain or signed_by(chain, signatures[1], note), "5: not signed by the announced chain key")
         need(kind != "rotate" or signed_by(header["hostkey"], signatures[2], note), "4: not signed by the new host key")
-
         tree, last = places(n, path), None if hole else self.last
         need(all(self.places.get(at, hash) == hash for at, hash in tree.items()), "7: the log forks")
         self.follows(last, header)
@@ -360,7 +354,6 @@ class Log:
         for head in [head for head in self.heads if head[0] == origin and head[1] in (n, size)]:
             need(head[2] == (root if head[1] == size else header["prev"]), "9: the root is not that of a known head")
             self.heads.remove(head)
-
         self.seen[n], self.places = same, places(size, grown(n, path, leaf(text.encode())))
         self.next, self.size, self.root, self.last, self.chain = size, size, root, header, header["next"]
         self.host = host and (header["hostkey"] or host)
@@ -368,7 +361,6 @@ class Log:
         self.batches, self.lost = self.batches + 1, self.lost + header["lost"]
         self.events += len(lines.leaves)
         return incomplete
-
     def follows(self, last, header):
         need(header["mono"][0] <= header["mono"][1], "6: mono goes back")
         if not last:
@@ -377,11 +369,9 @@ class Log:
         need(header["prev"] == self.root, "6: the tree before is not that after the batch before")
         need(header["first"] == last["first"] + last["events"], "6: first does not continue")
         need(started or last["kind"] != "stop", "6: no start after a stop")
-        if header["boot"] != last["boot"]:
-            need(started, "6: another boot without a start")
-        else:
-            need(all(now >= was for now, was in zip(header["mono"], last["mono"])), "6: mono goes back")
-
+        need(started or header["boot"] == last["boot"], "6: another boot without a start")
+        later = all(now >= was for now, was in zip(header["mono"], last["mono"]))
+        need(later or header["boot"] != last["boot"], "6: mono goes back")
     def account(self, header, last):
         for it in header["acct"]:
             if it["seen"] != it["kfilter"] + it["lost"] + it["recv"] or it["trunc"] > it["emit"] \
@@ -399,7 +389,6 @@ class Log:
             if not anew and first != before.get(cpu, first - 1) + 1:
                 yield f"8: the numbers of CPU {cpu} do not continue"
         self.cpus = ({} if old and header["kind"] == "recovered" else before) | {it[0]: it[2] for it in header["cpu"]}
-
     def verdict(self):
         if not self.batches and not self.findings:
             self.found("incomplete", None, None, "10: no sealed batch")
@@ -428,7 +417,6 @@ def unpacked(path):
                 raise OSError("zstd cannot read it")
         else:
             yield io.BufferedReader(raw)
-
 UNREADABLE = OSError, EOFError, zlib.error
 def first_batch(path):
     """The number in the first seal of a file: files are read in this order, whatever their names."""
@@ -437,56 +425,70 @@ def first_batch(path):
         while path != "-" and not found and (line := stream.readline(READ)):
             found = line.startswith(SEAL) and re.search(rb"\\nbatch (\d{1,20})\\n", line)
     return int(found[1]) if found else -1
-
 def files(paths):
     for path in paths:
         need(path == "-" or os.path.exists(path), f"cannot read {path}")
         found = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names] or [path]
         need(not os.path.isdir(found[0]), f"{path}: no files in the directory")
         yield from sorted(found)
-
 def given(value, parse):
     """What stands on the command line, or in the file that it names, one a line."""
     try:
         return [parse(value)]
     except ValueError:
-        with open(value, encoding="utf-8") as file:
-            text = file.read()
+        text = pathlib.Path(value).read_text("utf-8")
     if text.startswith("sigtrail/enrol/v1\n"):
         return [parse_enrolment(canonical({"kind": "enrol", "note": text}).encode())[0]]
     values = [parse(line) for line in map(str.strip, text.split("\n")) if line and not line.startswith("#")]
     need(values, f"nothing in {value}")
     return values
+def stamped(path, authority):
+    """(path, head, time): the head in FILE, and when the authority stamped it by FILE.tsr (RFC 3161), if it did."""
+    name = path.removesuffix(".tsr")
+    origin, size, root, end = pathlib.Path(name).read_text("utf-8").split("\n")
+    need(path != name and end == "" and os.path.isfile(authority), f"not a head or not a time stamp: {path}")
+    valid = openssl("ts -verify", "-data", name, "-in", path, "-CAfile", authority).returncode == 0
+    time = re.search("^Time stamp: (.*)$", openssl("ts -reply -text", "-in", path).stdout, re.MULTILINE)
+    return path, [key_name(origin), number(size), hash32(root)], time[1] if valid else None
 
 def main():
-    parser = argparse.ArgumentParser(description="Verify a sealed log of sigtrail", epilog="Exit code: 0 verified, "
-                                     "1 tampered, 2 incomplete, 3 wrong call.")
+    parser = argparse.ArgumentParser(epilog="Exit code: 0 verified, 1 tampered, 2 incomplete, 3 wrong call.")
     parser.error = lambda message: parser.exit(WRONG_CALL, f"{parser.prog}: {message}\n")
     option = parser.add_argument
     option("input", nargs="+", metavar="FILE|DIR|-", help="plain, gzip or zstd; - is standard input, plain")
-    option("--key", action="append", default=[], metavar="VKEY|FILE",
-           help="a host key known to be right, a file with one a line, or a file with the enrolment note")
+    option("--key", action="append", default=[], metavar="VKEY|FILE", help="a host key, a file of them, an enrolment")
     option("--known-head", action="append", default=[], metavar="HEAD|FILE", help='"origin size root", or a file of it')
+    option("--revoked", action="append", default=[], metavar="FILE", help="a note that revokes a host key")
+    option("--fleet", action="append", default=[], metavar="VKEY|FILE", help="a key that may revoke")
+    option("--stamp", action="append", default=[], metavar="FILE.tsr", help="a time stamp of the head in FILE")
+    option("--tsa", metavar="FILE", help="certificates of the time stamp authority")
     option("--from", dest="begin", type=number, default=0, metavar="BATCH", help="the input begins with this batch")
     option("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args()
     try:
         keys = [key for value in args.key for key in given(value, vkey)]
         heads = [head for value in args.known_head for head in given(value, fields(key_name, number, hash32))]
+        fleet = [key for value in args.fleet for key in given(value, vkey)]
+        revoked = [parse_revocation(pathlib.Path(path).read_text("utf-8"), fleet) for path in args.revoked]
+        need(args.tsa or not args.stamp, "--stamp needs --tsa")
+        stamps = [stamped(path, args.tsa) for path in args.stamp]
         paths = sorted(files(args.input), key=first_batch)
-        subprocess.run(["openssl", "version"], check=True, capture_output=True)
+        openssl("version").check_returncode()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         parser.error(error)
-    log = Log(keys, heads, args.begin)
+    log = Log(keys, heads + [head for _, head, time in stamps if time], revoked, args.begin)
     for path in paths:
         try:
             with unpacked(path) as stream:
                 log.read(path, stream)
         except UNREADABLE as error:
             log.found("incomplete", None, path, f"10: cannot be read further: {error}")
+    for path in (path for path, _, time in stamps if not time):
+        log.found("incomplete", None, path, "12: not a time stamp of the authority over its head")
     head = f"{log.origin} {log.size} {base64.b64encode(log.root).decode()}" if log.root else None
     report = {"verdict": log.verdict(), "origin": log.origin, "from": log.start, "to": log.end, "batches": log.batches,
-              "events": log.events, "lost": log.lost, "head": head, "pinned": bool(log.pinned)}
+              "events": log.events, "lost": log.lost, "head": head, "pinned": bool(log.pinned),
+              "stamped": [f"{head[1]} {time}" for _, head, time in stamps if time and head not in log.heads]}
     if args.json:
         print(json.dumps(report | {"findings": log.findings}, indent=2))
     else:

@@ -59,6 +59,9 @@ enum Verb {
     /// Make the keys of this host's log and print the enrolment note
     #[command(visible_alias = "keygen")]
     Enroll(enroll::Args),
+    /// The operator's key, off the hosts: vouch for a host, revoke a host key
+    #[command(subcommand)]
+    Fleet(seal::cli::FleetVerb),
     /// Show the configuration: with all defaults, or check a file
     Config(config::Args),
     /// Write the reference pages
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Verb::Tail(args) => tail::run(&args),
         Verb::Verify(args) => return seal::cli::verify(&args),
         Verb::Prove(args) => return seal::cli::prove(&args),
+        Verb::Fleet(verb) => return seal::cli::fleet(&verb),
         Verb::Redact(args) => return seal::cli::redact(&args),
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),

@@ -7,6 +7,7 @@
 //! origin           the name of the log
 //! host.vkey        the public halves of all host keys that the log had, a line each
 //! enrolment        the enrolment note
+//! previous         the last head of the log before this one, if there was one
 //! ```
 
 use std::{
@@ -44,6 +45,8 @@ const ORIGIN: &str = "origin";
 const VKEYS: &str = "host.vkey";
 /// The enrolment note, in the state directory.
 const NOTE: &str = "enrolment";
+/// The last head of the log before this one, in the state directory.
+const PREVIOUS: &str = "previous";
 /// The state of the chain, in the state directory.
 const CHAIN: &str = "chain";
 
@@ -144,16 +147,23 @@ impl Keys {
         Ok((host, note, state))
     }
 
-    /// The head of the log that the chain stands at; none before its first batch, or if the chain cannot be read. No
-    /// agent may run.
-    pub fn head(dir: &Path) -> Result<Option<Checkpoint>, KeysError> {
+    /// The last head of the log that ends here, before [`Keys::make`] makes another; none if the chain cannot be read. It is
+    /// written down, and is that of the log before as long as the chain has no batch: a making that was cut off is no log.
+    /// No agent may run.
+    pub fn end(dir: &Path) -> Result<Option<Checkpoint>, KeysError> {
         let state = match open_chain(dir) {
             Ok((_, state, _)) => state,
             Err(KeysError::NotEnrolled(_) | KeysError::Chain { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
+        if state.batch() == 0 {
+            let line = read_if_there(&dir.join(PREVIOUS))?;
+            return Ok(line.and_then(|line| Checkpoint::from_line(line.trim_end())));
+        }
         let head = Checkpoint { origin: state.origin().into(), size: state.batch(), root: state.log().root() };
-        Ok((head.size > 0).then_some(head))
+        let written = disk::replace(dir, PREVIOUS, format!("{head}\n").as_bytes());
+        written.map_err(failed("writing", &dir.join(PREVIOUS)))?;
+        Ok(Some(head))
     }
 
     /// The public files, which belong to the log: other keys are for another log.

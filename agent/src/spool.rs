@@ -4,8 +4,9 @@
 //! [`Sync::Seal`]). Whatever the files hold, the spool opens: what cannot be used goes to `quarantine/` and is reported.
 //!
 //! ```text
-//! spool/  seg-<first batch>.stl   records, see frame.rs        cursors/<sink>   how far each sink is
-//!         ballast                 place for the worst day      quarantine/      torn tails, damaged segments
+//! spool/  seg-<first batch>.stl        records, see frame.rs     cursors/<sink>   how far each sink is
+//!         seg-<first batch>.seals.zst  what an evicted one left  quarantine/      torn tails, damaged segments
+//!         ballast                      place for the worst day
 //! ```
 
 mod active;
@@ -14,6 +15,7 @@ pub mod frame;
 mod quarantine;
 mod reader;
 mod recover;
+mod seals;
 mod segment;
 
 use std::collections::VecDeque;
@@ -29,6 +31,7 @@ pub use recover::Recovery;
 
 use crate::disk;
 use active::Active;
+use seals::Seals;
 
 /// In [`Sync::Interval`] at most this much is not yet durable, and kept in memory until it is.
 const PENDING_MAX: usize = 4 << 20;
@@ -44,7 +47,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A segment is closed at this age.
     pub segment_age: Duration,
-    /// Most bytes of segments and ballast together. `quarantine/` may hold a sixteenth of it besides.
+    /// Most bytes of segments, ballast and kept seals together; the seals take at most a sixteenth of it. `quarantine/` may
+    /// hold another sixteenth besides.
     pub max_bytes: u64,
     /// Bytes to leave free on the file system, at most 5% of it.
     pub min_free: u64,
@@ -83,7 +87,7 @@ pub enum Sync {
 /// What to do when there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Drop the oldest closed segments and report them.
+    /// Drop the oldest closed segments, keep their seals, and report them.
     DropOldest,
     /// Refuse with [`SpoolError::Full`].
     Stop,
@@ -171,6 +175,7 @@ pub struct Spool {
     options: Options,
     closed: VecDeque<Closed>,
     active: Option<Active>,
+    seals: Seals,
     ballast: u64,
     last: Option<u64>,
     released: Option<u64>,
@@ -192,11 +197,17 @@ impl Spool {
             path: options.dir.clone(),
             source,
         })?;
+        let seals = Seals::open(&options.dir, options.max_bytes / 16).map_err(|source| SpoolError::Io {
+            doing: "list the kept seals of",
+            path: options.dir.clone(),
+            source,
+        })?;
         let mut spool = Self {
             last: recovery.last.as_ref().map(|batch| batch.number),
             closed,
             options,
             active: None,
+            seals,
             ballast: 0,
             released: None,
             pending: Vec::new(),
@@ -260,10 +271,10 @@ impl Spool {
         self.last
     }
 
-    /// Bytes of segments and ballast.
+    /// Bytes of segments, ballast and kept seals.
     pub fn used(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(|closed| closed.bytes).sum();
-        closed + self.active.as_ref().map_or(0, Active::len) + self.ballast
+        closed + self.active.as_ref().map_or(0, Active::len) + self.ballast + self.seals.bytes()
     }
 
     fn store(&mut self, bytes: u64) -> Result<(), SpoolError> {
@@ -323,23 +334,32 @@ impl Spool {
         Ok(())
     }
 
-    /// Drops the oldest closed segment if the policy allows it; the bytes won.
+    /// Drops the oldest closed segment if the policy allows it; of what a sink will miss, the seals stay. The bytes won.
     fn evict(&mut self) -> Result<u64, SpoolError> {
-        if self.options.when_full == WhenFull::Stop || self.segments() <= 1 || self.closed.is_empty() {
+        let may = self.options.when_full == WhenFull::DropOldest && self.segments() > 1;
+        let Some(oldest) = self.closed.front().filter(|_| may) else {
             return Err(SpoolError::Full { dir: self.options.dir.clone() });
+        };
+        let from = self.released.map_or(oldest.first, |past| oldest.first.max(past.saturating_add(1)));
+        if from > oldest.last {
+            return Ok(self.drop_oldest()?.map_or(0, |gone| gone.bytes));
         }
+        let before = self.used();
+        let seals = Seals::of(oldest.first, &oldest.path);
+        // on a full disk there may be no room for them as long as the segment is there
+        let kept = seals.as_ref().is_ok_and(|seals| self.seals.keep(seals).is_ok());
         let Some(gone) = self.drop_oldest()? else {
             return Ok(0);
         };
-        let from = self.released.map_or(gone.first, |past| gone.first.max(past.saturating_add(1)));
-        if from <= gone.last {
-            tracing::warn!(from, to = gone.last, "the spool is full: dropped its oldest batches");
-            match self.unreported.evicted.last_mut() {
-                Some(range) if range.to.checked_add(1) == Some(from) => range.to = gone.last,
-                _ => self.unreported.evicted.push(Evicted { from, to: gone.last }),
-            }
+        if !kept && let Err(error) = seals.and_then(|seals| self.seals.keep(&seals)) {
+            tracing::warn!(from, to = gone.last, %error, "cannot keep the seals of the batches that are dropped");
         }
-        Ok(gone.bytes)
+        tracing::warn!(from, to = gone.last, "the spool is full: dropped its oldest batches");
+        match self.unreported.evicted.last_mut() {
+            Some(range) if range.to.checked_add(1) == Some(from) => range.to = gone.last,
+            _ => self.unreported.evicted.push(Evicted { from, to: gone.last }),
+        }
+        Ok(before.saturating_sub(self.used()))
     }
 
     fn drop_oldest(&mut self) -> Result<Option<Closed>, SpoolError> {

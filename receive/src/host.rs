@@ -21,6 +21,7 @@ use crate::{
     alarm::{Alarms, Kind},
     cosigned::{Cosigned, Refusal},
     store::{Store, make_dir, replace},
+    trust::Known,
 };
 
 /// The host keys, oldest first: lines of `<batch> <vkey>`; a key is in force behind its batch, the first one from the
@@ -111,21 +112,18 @@ impl Host {
     }
 
     /// Takes a body of whole batches, or none of it.
-    pub fn take(
-        &mut self,
-        body: &[u8],
-        pin: Option<&Vkey>,
-        witness: &Witness,
-        alarms: &Alarms,
-    ) -> Result<Taken, Refused> {
-        let mut verifier = Verifier::resume(
-            verify::Trust { pins: pin.into_iter().cloned().collect(), heads: self.ahead(), ..verify::Trust::default() },
-            &self.stand,
-        );
+    pub fn take(&mut self, body: &[u8], known: &Known, witness: &Witness, alarms: &Alarms) -> Result<Taken, Refused> {
+        let trust = verify::Trust {
+            pins: known.pin.iter().cloned().collect(),
+            revoked: known.revoked.clone(),
+            heads: self.ahead(),
+            ..verify::Trust::default()
+        };
+        let mut verifier = Verifier::resume(trust, &self.stand);
         self.remind(&mut verifier, body)?;
         let (new, rotations) = read(&mut verifier, body);
         let duplicates = verifier.report().duplicates;
-        if let Err(refused) = self.judge(&verifier, body, new.len(), pin, alarms) {
+        if let Err(refused) = self.judge(&verifier, body, new.len(), known.pin.as_ref(), alarms) {
             if let Refused::Fork(why) | Refused::Wrong(why) = &refused {
                 self.store.put_aside(body, why)?;
             }
@@ -158,11 +156,13 @@ impl Host {
     pub fn add_checkpoint(
         &mut self,
         request: &AddCheckpoint,
-        pin: Option<&Vkey>,
+        known: &Known,
         witness: &Witness,
         alarms: &Alarms,
     ) -> Result<Note, Refusal> {
-        let key = self.stand.host().or(pin).filter(|_| self.vouched);
+        let last = request.checkpoint.size.saturating_sub(1);
+        let counts = |key: &&Vkey| self.vouched && !known.revoked.iter().any(|revoked| revoked.revokes(key, last));
+        let key = self.stand.host().or(known.pin.as_ref()).filter(counts);
         self.cosigned.check(request, key.map_or(&[], std::slice::from_ref))?;
         let ours = self.root(request.checkpoint.size).map_err(Refusal::Disk)?;
         if ours.is_some_and(|root| root != request.checkpoint.root) {
@@ -243,11 +243,14 @@ impl Host {
             let why = finding.to_string();
             return Err(if kind == Kind::Tampered { Refused::Wrong(why) } else { Refused::Fork(why) });
         }
-        if let Some(finding) = of(|what| matches!(what, What::NoKey | What::HostSignature(_) | What::Enrolment)) {
+        if let Some(finding) =
+            of(|what| matches!(what, What::NoKey | What::HostSignature(_) | What::Enrolment | What::Revoked { .. }))
+        {
             alarm(Kind::Untrusted, finding);
             // by another key it is a stranger; by a known one it is the body that is wrong
             let known = self.keys.iter().map(|(_, key)| key).chain(pin);
             let stranger = match finding.what {
+                What::Revoked { .. } => true,
                 What::HostSignature(id) => !known.into_iter().any(|key| key.id() == id),
                 _ => pin.is_none() && self.keys.is_empty(),
             };

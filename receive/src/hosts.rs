@@ -123,26 +123,26 @@ impl Hosts {
             self.alarms.raise(Kind::Untrusted, origin, why);
             return Err(Refused::Untrusted(why.to_owned()));
         }
-        let pin = trust.host(origin).cloned();
+        let known = trust.of(origin);
         drop(trust);
-        let host = self.host(origin, pin.is_some())?;
-        lock(&host).take(body, pin.as_ref(), &self.witness, &self.alarms)
+        let host = self.host(origin, known.pin.is_some())?;
+        lock(&host).take(body, &known, &self.witness, &self.alarms)
     }
 
     /// `add-checkpoint`; `None`: the log is not known.
     pub fn add_checkpoint(&self, request: &AddCheckpoint) -> Option<Result<Note, Refusal>> {
         let origin = &request.checkpoint.origin;
         let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
-        let pin = trust.host(origin).cloned();
+        let known = trust.of(origin);
         let keys = trust.log(origin).to_vec();
         drop(trust);
         let host = lock(&self.open).get(origin).cloned();
-        if host.is_some() || pin.is_some() {
+        if host.is_some() || known.pin.is_some() {
             let host = match host {
                 Some(host) => host,
                 None => self.host(origin, true).ok()?,
             };
-            return Some(lock(&host).add_checkpoint(request, pin.as_ref(), &self.witness, &self.alarms));
+            return Some(lock(&host).add_checkpoint(request, &known, &self.witness, &self.alarms));
         }
         if keys.is_empty() {
             return None;

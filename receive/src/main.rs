@@ -59,6 +59,9 @@ struct Options {
     /// What becomes of hosts that nobody vouches for
     #[arg(long, value_enum, default_value_t = Mode::Provisioned)]
     mode: Mode,
+    /// Make a key that takes the place of the witness's at the next start, print its public half, and end
+    #[arg(long)]
+    rotate_key: bool,
     /// Seconds without a delivery after which a host is silent
     #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
     silence: u64,
@@ -94,6 +97,10 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Failed> {
     make_dir(&options.state_dir)?;
+    if options.rotate_key {
+        println!("{}", key::rotate(&options.state_dir, &options.name)?);
+        return Ok(());
+    }
     let held = key::lock(&options.state_dir)?;
     let witness = key::witness(&options.state_dir, &options.name)?;
     let vkey = witness.key().to_string();

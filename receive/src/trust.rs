@@ -1,4 +1,5 @@
-//! Whom the receiver believes: the trust file, and enrolment notes that the operator's fleet key signed.
+//! Whom the receiver believes: the trust file, and notes that the operator's fleet key signed: enrolments of hosts, and
+//! revocations of host keys.
 //!
 //! ```text
 //! # a host that was enrolled: its vkey, whose name is the origin of its log
@@ -18,9 +19,10 @@ use std::{
 };
 
 use seal::{
-    Vkey,
+    Revocation, Vkey,
     enrol::{Enrolment, MAX_NOTE},
     note::Note,
+    revocation,
     text::unhex,
 };
 use thiserror::Error;
@@ -48,12 +50,22 @@ pub enum TrustError {
     },
 }
 
+/// What is believed of one log.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The key that the host is known by.
+    pub pin: Option<Vkey>,
+    /// Host keys that count up to a batch only.
+    pub revoked: Vec<Revocation>,
+}
+
 /// Keys and certificates by the origin they are for.
 #[derive(Debug, Default)]
 pub struct Trust {
     hosts: HashMap<String, Vkey>,
     logs: HashMap<String, Vec<Vkey>>,
     fleet: Vec<Vkey>,
+    revoked: Vec<Revocation>,
     clients: HashMap<String, Vec<[u8; 32]>>,
 }
 
@@ -72,6 +84,12 @@ impl Trust {
             trust.notes(dir)?;
         }
         Ok(trust)
+    }
+
+    /// What is believed of a log.
+    pub fn of(&self, origin: &str) -> Known {
+        let revoked = self.revoked.iter().filter(|revoked| revoked.hostkey.name() == origin);
+        Known { pin: self.host(origin).cloned(), revoked: revoked.cloned().collect() }
     }
 
     /// The key that a host is known by.
@@ -129,6 +147,13 @@ impl Trust {
                 continue;
             }
             let text = fs::read_to_string(&path).map_err(failed(&path))?;
+            if text.starts_with(revocation::VERSION) {
+                match Revocation::verify(&text, &self.fleet) {
+                    Ok(revoked) => self.revoked.push(revoked),
+                    Err(error) => tracing::warn!(path = %path.display(), %error, "revokes nothing"),
+                }
+                continue;
+            }
             let note = Note::parse(&text).ok().filter(|note| self.fleet.iter().any(|key| note.verify(key).is_ok()));
             if let Some(enrolment) = note.and_then(|_| Enrolment::verify(&text).ok()) {
                 self.hosts.insert(enrolment.hostkey.name().to_owned(), enrolment.hostkey);
@@ -178,6 +203,15 @@ mod tests {
         assert_eq!(trust.host("a/two"), Some(two.vkey()));
         assert_eq!(trust.host("a/three"), None, "signed by a key that is no fleet key");
         assert_eq!(trust.log("other.example"), [other.vkey().clone()]);
+        let revoked = |trust: &Trust| trust.of("a/two").revoked.iter().map(|it| it.after).collect::<Vec<_>>();
+        assert!(revoked(&trust).is_empty());
+        let word = |after| Revocation { hostkey: two.vkey().clone(), after, time: 0 };
+        for (name, note) in [("1", word(7).sign(&fleet)), ("2", word(3).sign(&other)), ("3", word(4).sign(&two))] {
+            fs::write(dir.path().join(name).with_extension("note"), note).unwrap();
+        }
+        let trust = Trust::load(Some(&file), Some(dir.path())).unwrap();
+        assert_eq!(revoked(&trust), [7], "others than the fleet revoke nothing");
+        assert!(trust.of("a/one").revoked.is_empty());
         assert!(trust.may_deliver("a/two", None));
         assert!(!trust.may_deliver("a/one", None) && !trust.may_deliver("a/one", Some(&[1; 32])));
         assert!(trust.may_deliver("a/one", Some(&[10; 32])));

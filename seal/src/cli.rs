@@ -13,20 +13,25 @@ use thiserror::Error;
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
 use crate::quorum::Policy;
+use crate::revocation::Revocation;
 use crate::text::untime;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
+mod fleet;
 mod input;
 mod print;
 mod proof;
 mod prove;
 mod redact;
+mod stamp;
 
+pub use fleet::{FleetVerb, fleet};
 pub use input::InputError;
 pub use prove::{ProveArgs, prove};
 pub use redact::{RedactArgs, redact};
 
 use input::{Identities, Input, Kind};
+use stamp::Stamp;
 
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
@@ -41,12 +46,25 @@ pub struct VerifyArgs {
     /// A head known from elsewhere ("origin size root"), or a file with one a line; may be given more than once
     #[arg(long = "known-head", value_name = "HEAD|FILE")]
     pub heads: Vec<String>,
+    /// A note that revokes a host key, made by `sigtrail fleet revoke`; may be given more than once
+    #[arg(long = "revoked", value_name = "FILE", requires = "fleet")]
+    pub revoked: Vec<PathBuf>,
+    /// A key that may revoke (name+id+key), or a file with one a line; may be given more than once
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub fleet: Vec<String>,
     /// The input is known to begin with this batch
     #[arg(long, value_name = "BATCH")]
     pub from: Option<u64>,
     /// A policy in the form of C2SP tlog-policy: which logs, and which witnesses must have cosigned
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// A time stamp of RFC 3161 over a head of the log: FILE.tsr, and beside it FILE with the text of the checkpoint; may
+    /// be given more than once. It is checked by the openssl command
+    #[arg(long = "stamp", value_name = "FILE.tsr", requires = "tsa")]
+    pub stamps: Vec<PathBuf>,
+    /// Certificates, in PEM, of the time stamp authority that is believed
+    #[arg(long, value_name = "FILE")]
+    pub tsa: Option<PathBuf>,
     /// Report on what was sealed at this time (RFC 3339, in UTC) or later; what is before may be incomplete, but not changed
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<u64>,
@@ -67,6 +85,25 @@ pub enum UsageError {
     /// Neither a head nor a file with heads.
     #[error("--known-head {0}: neither a head (\"origin size root\") nor a file with one a line")]
     Head(String),
+    /// Neither a key nor a file with keys.
+    #[error("--fleet {0}: neither a verifier key (name+id+key) nor a file with one a line")]
+    Fleet(String),
+    /// No revocation.
+    #[error("--revoked {}: {why}", path.display())]
+    Revoked {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// No time stamp.
+    #[error("--stamp {}: {why}", path.display())]
+    Stamp {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// No file with identities.
     #[error("--identity {path}{}: {why}", .line.map_or_else(String::new, |line| format!(", line {line}")))]
     Identity {
@@ -108,13 +145,18 @@ pub fn verify(args: &VerifyArgs) -> ExitCode {
 }
 
 fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
-    let trust = Trust {
+    let fleet = each(&args.fleet, |text| Vkey::parse(text).ok(), UsageError::Fleet)?;
+    let stamps = args.stamps.iter().zip(args.tsa.iter().cycle()).map(|(path, tsa)| stamp::read(path, tsa));
+    let stamps = stamps.collect::<Result<Vec<_>, _>>()?;
+    let mut trust = Trust {
         pins: each(&args.keys, |text| Vkey::parse(text).ok(), UsageError::Key)?,
         heads: each(&args.heads, Checkpoint::from_line, UsageError::Head)?,
+        revoked: args.revoked.iter().map(|path| revoked(path, &fleet)).collect::<Result<_, _>>()?,
         from: args.from,
         since: args.since,
         policy: args.policy.as_deref().map(policy).transpose()?,
     };
+    trust.heads.extend(stamps.iter().filter(|stamp| stamp.time.is_some()).map(|stamp| stamp.checkpoint.clone()));
     let inputs = input::find(&args.inputs, &identities(&args.identities)?)?;
     let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
     let mut worst = Verdict::Verified;
@@ -124,21 +166,28 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         out.write_all(text.as_bytes()).map_err(UsageError::Output)
     };
     for input in proofs {
-        let checked = proof::check(input, &trust);
+        let checked = proof::check(input, &trust, &stamps);
         let text = if args.json { checked.json() } else { checked.human() };
         tell(text, checked.verdict())?;
     }
-    let logs = by_log(logs, &trust.heads);
+    let known: Vec<_> = trust.heads.iter().chain(stamps.iter().map(|stamp| &stamp.checkpoint)).collect();
+    let logs = by_log(logs, &known);
     let many = logs.len() > 1;
     let mut verdicts = BTreeMap::<Verdict, usize>::new();
     for (origin, inputs) in &logs {
         let mut trust = trust.clone();
         trust.heads.retain(|head| !many || Some(&*head.origin) == *origin);
         let (mut report, names) = report(inputs, trust);
+        let of_log = |stamp: &&Stamp| !many || Some(&*stamp.checkpoint.origin) == *origin;
+        let stamps: Vec<_> = stamps.iter().filter(of_log).collect();
+        for stamp in stamps.iter().filter(|stamp| stamp.time.is_none()) {
+            let what = What::Stamp(stamp.name.clone());
+            report.found(Finding { batch: None, input: names.len(), line: 0, what });
+        }
         report.origin = report.origin.or(origin.map(str::to_owned));
         let text = match (args.json, many) {
-            (true, _) => print::json(&report, &names),
-            (false, false) => print::human(&report, &names),
+            (true, _) => print::json(&report, &names, &stamps),
+            (false, false) => print::human(&report, &names, &stamps),
             (false, true) => print::line(&report, &names),
         };
         *verdicts.entry(report.verdict()).or_default() += 1;
@@ -152,7 +201,7 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
 
 /// The inputs of each log, by its origin. What belongs to none that can be told belongs to the only one, or stands for
 /// itself. Among many, a log of which only a head is known has no inputs.
-fn by_log<'a>(inputs: Vec<&'a Input>, heads: &'a [Checkpoint]) -> Vec<(Option<&'a str>, Vec<&'a Input>)> {
+fn by_log<'a>(inputs: Vec<&'a Input>, heads: &[&'a Checkpoint]) -> Vec<(Option<&'a str>, Vec<&'a Input>)> {
     let mut logs = BTreeMap::<Option<&str>, Vec<&Input>>::new();
     for input in &inputs {
         logs.entry(input.origin.as_deref()).or_default().push(input);
@@ -237,6 +286,12 @@ fn policy(path: &Path) -> Result<Policy, UsageError> {
     let wrong = |why: String| UsageError::Policy { path: path.to_owned(), why };
     let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     Policy::parse(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn revoked(path: &Path, fleet: &[Vkey]) -> Result<Revocation, UsageError> {
+    let wrong = |why: String| UsageError::Revoked { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    Revocation::verify(&text, fleet).map_err(|error| wrong(error.to_string()))
 }
 
 /// Each text is a value itself, or names a file with one value a line.

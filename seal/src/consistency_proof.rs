@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::batch::Batch;
 use crate::note::{Note, NoteError, Signature, Vkey};
 use crate::proof::Checkpoint;
+use crate::revocation::Revocation;
 use crate::text::{base64, unbase64_hash};
 use crate::tree::{self, Hash};
 
@@ -59,9 +60,11 @@ impl Head {
         Ok(Self { checkpoint, signatures: note.signatures })
     }
 
-    fn is_signed(&self, hosts: &[Vkey]) -> bool {
-        let text = self.checkpoint.text();
-        self.signatures.first().is_some_and(|by_host| hosts.iter().any(|host| host.verifies(&text, by_host)))
+    fn is_signed(&self, hosts: &[Vkey], revoked: &[Revocation]) -> bool {
+        let (text, last) = (self.checkpoint.text(), self.checkpoint.size.saturating_sub(1));
+        let counts = |host: &&Vkey| !revoked.iter().any(|revoked| revoked.revokes(host, last));
+        let mut hosts = hosts.iter().filter(counts);
+        self.signatures.first().is_some_and(|by_host| hosts.any(|host| host.verifies(&text, by_host)))
     }
 }
 
@@ -119,10 +122,15 @@ impl ConsistencyProof {
         if read.to_string() == text { Ok(read) } else { Err(Form("new checkpoint")) }
     }
 
-    /// The old and the new head, once each is signed by one of the host keys (two, if the key was changed in between).
-    pub fn verify(&self, hosts: &[Vkey]) -> Result<(&Checkpoint, &Checkpoint), ConsistencyError> {
+    /// The old and the new head, once each is signed by one of the host keys (two, if the key was changed in between) that
+    /// is not revoked for it.
+    pub fn verify(
+        &self,
+        hosts: &[Vkey],
+        revoked: &[Revocation],
+    ) -> Result<(&Checkpoint, &Checkpoint), ConsistencyError> {
         for (name, head) in [("old", &self.old), ("new", &self.new)] {
-            if !head.is_signed(hosts) {
+            if !head.is_signed(hosts, revoked) {
                 return Err(ConsistencyError::Signature(name));
             }
         }

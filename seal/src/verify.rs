@@ -296,7 +296,10 @@ impl Verifier {
         let (heads, others): (Vec<_>, _) =
             heads.partition(|head| head.origin == header.origin && roots.iter().any(|(size, _)| *size == head.size));
         self.trust.heads = others;
-        if heads.iter().any(|head| !roots.contains(&(head.size, head.root))) {
+        let (shown, others): (Vec<_>, Vec<_>) =
+            heads.into_iter().partition(|head| roots.contains(&(head.size, head.root)));
+        self.report.heads.extend(shown);
+        if !others.is_empty() {
             self.find(Some(header.batch), What::Head);
         }
     }
@@ -409,7 +412,11 @@ impl Verifier {
             None => enrolment.map(|enrolment| enrolment.hostkey.clone()),
         };
         match &host {
-            Some(host) if host.verifies(&text, by_host) => {}
+            Some(host) if host.verifies(&text, by_host) => {
+                if let Some(after) = self.trust.revoked(host, batch.header.batch) {
+                    self.find(number, What::Revoked { after });
+                }
+            }
             None if self.trust.pins.is_empty() => {
                 if !mem::replace(&mut self.no_key_told, true) {
                     self.find(number, What::NoKey);

@@ -67,10 +67,10 @@ fn a_head_continues_every_older_one_and_no_changed_proof_says_so() {
         for old in 1..=new {
             let text = consistency(&batches, old, new).unwrap().to_string();
             let proof = ConsistencyProof::parse(&text).unwrap();
-            let (from, to) = proof.verify(std::slice::from_ref(&key)).unwrap();
+            let (from, to) = proof.verify(std::slice::from_ref(&key), &[]).unwrap();
             assert_eq!((from.size, to.size), (old as u64, new as u64));
             assert_eq!(to.root, batches[new - 1].proof.checkpoint.root);
-            assert_eq!(proof.verify(&[other.vkey().clone()]), Err(ConsistencyError::Signature("old")));
+            assert_eq!(proof.verify(&[other.vkey().clone()], &[]), Err(ConsistencyError::Signature("old")));
         }
     }
     let text = consistency(&batches, 5, 11).unwrap().to_string();
@@ -79,7 +79,7 @@ fn a_head_continues_every_older_one_and_no_changed_proof_says_so() {
             let mut bytes = text.as_bytes().to_vec();
             bytes[at] ^= flip;
             let proof = String::from_utf8(bytes).ok().and_then(|text| ConsistencyProof::parse(&text).ok());
-            let passes = proof.is_some_and(|proof| proof.verify(std::slice::from_ref(&key)).is_ok());
+            let passes = proof.is_some_and(|proof| proof.verify(std::slice::from_ref(&key), &[]).is_ok());
             // the chain key's signatures need the headers before
             assert!(!passes || is_in_chain_signature(&text, at), "byte {at} ^ {flip}");
         }

@@ -104,6 +104,7 @@ BARS = [
     ("events lost, all workloads", "", at_most(0), at_most(0), most("lost", (*LOADS, "noise", "openro", "build"))),
     ("alert, in the segment, p50", "ms", at_most(5), at_most(1), latency("alert", "segment", "p50")),
     ("alert, sealed, synced and in the log, p99", "ms", at_most(25), None, latency("alert", "log", "p99")),
+    ("alert under load, sealed, synced and in the log, p99", "ms", at_most(25), None, latency("loaded", "log", "p99")),
     ("other record, in the segment, p99", "ms", at_most(100), None, latency("ordinary", "segment", "p99")),
     ("other record, sealed, synced and in the log, longest", "ms", at_most(5000), None, latency("ordinary", "log", "max")),
     ("idle host, of a core", "%", at_most(0.5), at_most(0.1), idle),

@@ -3,12 +3,12 @@
 being readable in the spool's segment, and in the log.
 
 A file sink is told of a batch after it was sealed and synced: the time to the log is the bound of "sealed and synced".
-Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, and
-nothing else goes on. The sizes of all files are polled; afterwards the place of each record tells when it was there.
+Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, once while
+nothing else goes on, and once under load: a process that does nothing but make, write, rename and remove files. The sizes of all files are polled; afterwards the place of each record tells when it was there.
 
   latency.py [--peer sigtrail,auditd] [--trials 100]
 """
-import argparse, bisect, glob, json, os, random, re, signal, subprocess, sys, time, uuid
+import argparse, bisect, contextlib, glob, json, os, random, re, signal, subprocess, sys, time, uuid
 import bench, peer, results
 
 SETTLE = 7  # seconds after the last file: more than a batch may be old
@@ -107,6 +107,23 @@ def in_a_child(work):
     return json.loads(text)
 
 
+@contextlib.contextmanager
+def load(argv):
+    """Repeats a program until the end; none: nothing."""
+    if not argv:
+        yield
+        return
+    command = " ".join(peer.sub(word, "") for word in argv)
+    # the trials run at -10 (main): the load is an ordinary process
+    started = subprocess.Popen(["nice", "-n", "10", "sh", "-c", "while :; do %s; done" % command], stdout=subprocess.DEVNULL,
+                               start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
 def spread(took, count):
     took = sorted(took)
     at = lambda share: round(took[min(int(len(took) * share), len(took) - 1)], 2)
@@ -123,7 +140,9 @@ def main():
     os.nice(-10)
     bench.prepare()
     peers = json.load(open(bench.HERE / "peers.json"))
-    peers["sigtrail"]["setup"] += " && echo 'policy: [{bench}/latency.yaml, {root}/policies/default.yaml]' >> {work}/sigtrail.yaml"
+    # the last settings are those of the sink: under load its file must not be exchanged while it is looked at
+    peers["sigtrail"]["setup"] += " && echo '    rotate_bytes: 16GiB' >> {work}/sigtrail.yaml" \
+        " && echo 'policy: [{bench}/latency.yaml, {root}/policies/default.yaml]' >> {work}/sigtrail.yaml"
     for name in args.peer.split(","):
         it = peer.Peer(name, peers[name])
         try:
@@ -131,8 +150,10 @@ def main():
             patterns = {"log": peer.sub(peers[name]["log"][0], it.work)}
             if name == "sigtrail":
                 patterns["segment"] = it.work + "/state/spool/*.stl"
-            for what, prefix in (("ordinary", ""), ("alert", "alert-"))[:len(patterns)]:
-                found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values())))
+            kinds = ("ordinary", "", None), ("alert", "alert-", None), ("loaded", "alert-", bench.WORKLOADS["file"])
+            for what, prefix, busy in kinds if len(patterns) > 1 else kinds[:1]:
+                with load(busy):
+                    found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values())))
                 for where, pattern in patterns.items():
                     row = spread(found[pattern], args.trials)
                     print("%-10s %-9s in the %-8s %s" % (name, what, where, row), flush=True)

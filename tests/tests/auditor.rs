@@ -1,7 +1,8 @@
 //! What an auditor types, and what he sees: the `console` blocks of `tests/auditor/*.md` and of the pages below, each run
 //! as it is written, in one directory from top to bottom, over the golden log and its key (`tests/vectors/`), and beside
-//! it the same log of another host, `db.ndjson` with `db.vkey`, and in `seen/` one that a
-//! witness cosigned, with a policy, and one that wants another witness, too.
+//! it `restored.ndjson`, the log as it went on from a state that was put back, the log of another host, `db.ndjson` with
+//! `db.vkey`, in `seen/` one that a witness cosigned, with a policy, and one that wants another witness, too, and in `full/`
+//! a spool that had no room for all. `verify.py` is the second verifier.
 //!
 //! ```text
 //! $ command           must end with 0, and print what is below it, on either output
@@ -17,7 +18,8 @@ use std::{
     process::Command,
 };
 
-use seal::{Batch, BatchKind, Receipt, cosign::Witness, frame};
+use seal::{Batch, BatchKind, Receipt, cosign::Witness, frame, text::hex, tree::sha256};
+use sigtrail::spool::{Options, Spool};
 use tests::host::{sigtrail, verifier};
 
 #[path = "../../seal/tests/common/mod.rs"]
@@ -56,13 +58,19 @@ fn run(text: &str, vectors: &Path) -> String {
     for program in [sigtrail(), verifier()] {
         std::os::unix::fs::symlink(&program, bin.join(program.file_name().unwrap())).unwrap();
     }
-    for name in ["log.ndjson", "host.vkey"] {
-        fs::copy(vectors.join(name), work.join(name)).unwrap();
+    std::os::unix::fs::symlink(vectors.join("../../tools/verify.py"), bin.join("verify.py")).unwrap();
+    for (name, file) in [
+        ("log.ndjson", "log.ndjson"),
+        ("host.vkey", "host.vkey"),
+        ("restored.ndjson", "cases/old-state-restored.ndjson"),
+    ] {
+        fs::copy(vectors.join(file), work.join(name)).unwrap();
     }
     let other = common::log("audit.example.org/sigtrail/db-1/1", 3);
     fs::write(work.join("db.ndjson"), other.bytes()).unwrap();
     fs::write(work.join("db.vkey"), format!("{}\n", other.key)).unwrap();
     witnessed(&work.join("seen"));
+    evicted(&work.join("full"));
     let path = env::join_paths([bin].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
     // functions that a block defines are there for the blocks behind it
     let mut before = String::new();
@@ -131,4 +139,27 @@ fn witnessed(dir: &Path) {
     fs::write(dir.join("policy"), format!("{known}quorum w1\n")).unwrap();
     let both = format!("{known}witness w2 {}\ngroup both all w1 w2\nquorum both\n", other.key());
     fs::write(dir.join("policy-of-two"), both).unwrap();
+}
+
+/// A spool that has room for a part of the log only, and what it had room for, as plain text.
+fn evicted(dir: &Path) {
+    let mut maker = common::Maker::new("audit.example.org/sigtrail/full-1/1", 7);
+    for number in 1..12_u64 {
+        // what does not compress well
+        let noise: String = (0..600_u64).map(|at| hex(&sha256(&(number << 32 | at).to_le_bytes()))).collect();
+        maker.add(
+            &[format!(r#"{{"noise":"{noise}"}}"#).as_bytes()],
+            &common::facts(if number == 1 { BatchKind::Start } else { BatchKind::Events }, number),
+        );
+    }
+    let log = maker.finish();
+    let options = Options { max_bytes: 160_000, min_free: 0, ..Options::new(dir.join("spool")) };
+    let (mut spool, _) = Spool::open(options).unwrap();
+    let mut kept = 0;
+    for (number, batch) in log.batches.iter().enumerate() {
+        let done = spool.append(number as u64, batch).unwrap();
+        kept = done.evicted.last().map_or(kept, |range| range.to as usize + 1);
+    }
+    fs::write(dir.join("kept.ndjson"), log.batches[kept..].concat()).unwrap();
+    fs::write(dir.join("full.vkey"), format!("{}\n", log.key)).unwrap();
 }

@@ -7,6 +7,7 @@ mod command;
 mod error;
 mod fuzz;
 mod generate;
+mod mutants;
 mod object;
 mod receiver;
 mod rights;
@@ -52,6 +53,8 @@ cargo xtask VERB [OPTIONS]
 
   fuzz [TARGET]… [--for 60s]
                            libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
+  mutants [FILE]… [--shard 0/8]
+                           changes the seal crate piece by piece; its tests must notice, but for seal/mutants.txt (an hour)
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
 
@@ -175,6 +178,17 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 }
             }
             fuzz::run(&tree, &fuzz, consent)
+        }
+        "mutants" => {
+            let mut mutants = mutants::Options::default();
+            while let Some(arg) = line.next()? {
+                match arg {
+                    Arg::Long("shard") => mutants.shard = Some(line.value()?.string()?),
+                    Arg::Value(file) => mutants.files.push(file.string()?),
+                    Arg::Long(_) | Arg::Short(_) => return Err(arg.unexpected().into()),
+                }
+            }
+            mutants::run(&tree, &mutants)
         }
         "vm" => {
             let options = vm::Options::read(&mut line, &mut consent)?;

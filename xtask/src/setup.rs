@@ -233,6 +233,21 @@ fi"#;
     command
 }
 
+/// Builds a tool of cargo's once, into the repository's target folder, unless it is there in this version.
+pub fn tool(tree: &Tree, name: &str, version: &str) -> Result<(), Error> {
+    let there = command::answer(Command::new(tree.finished("tools/bin").join(name)).arg("--version"));
+    if there.is_some_and(|text| text.trim_end().ends_with(version)) {
+        return Ok(());
+    }
+    eprintln!("building {name} {version} (once, some minutes)");
+    let mut cargo = command::cargo();
+    cargo.args(["install", name, "--version", version, "--locked", "--quiet", "--force"]);
+    cargo.arg("--root").arg(tree.finished("tools"));
+    cargo.env("CARGO_TARGET_DIR", tree.cargo_target().join("tools-build"));
+    cargo.current_dir(env::temp_dir()); // away from the workspace's own configuration
+    command::run_or(&format!("building {name}"), &mut cargo, Some("cargo needs the network for this step"))
+}
+
 /// Builds bpf-linker against the LLVM of the compiler, into the repository's target folder.
 fn build_linker(tree: &Tree, compiler: &Compiler) -> Result<(), Error> {
     let major = compiler.llvm;

@@ -10,7 +10,7 @@ use crate::{
     build::{self, Profile},
     check, command,
     error::Error,
-    fuzz, generate,
+    fuzz, generate, mutants,
     rights::{Consent, as_root, is_root},
     setup::{self, Scope},
     tree::Tree,
@@ -22,7 +22,7 @@ use crate::{
 pub enum Length {
     /// All but those marked `#[ignore]`.
     Short,
-    /// Also those, and the kernel tests on other kernels.
+    /// Also those, the kernel tests on other kernels, and the mutants of the seal.
     Long,
 }
 
@@ -59,11 +59,13 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     let fuzzed = fuzz::run_built(tree, &fuzz::Options { seconds: fuzz_seconds(length), ..fuzz::Options::default() });
     println!("\n{tally}");
     let elsewhere = if length == Length::Long { vm::run_built(tree, &vm::Options::all()) } else { Ok(()) };
+    let mutated = if length == Length::Long { mutants::run(tree, &mutants::Options::default()) } else { Ok(()) };
     rules?;
     inside?;
     outside?;
     fuzzed?;
     elsewhere?;
+    mutated?;
     if tally.failed == 0 { Ok(()) } else { Err(Error::Tests(tally.failed)) }
 }
 

@@ -1,6 +1,10 @@
 //! The sealed log on this host: batch, seal, spool, and the state of the chain.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use seal::{
     Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, Receipt, SealError, Sealer, Seed,
@@ -168,11 +172,10 @@ impl Log {
     pub fn enrol(options: LogOptions, origin: &str, again: bool, now: Now) -> Result<String, LogError> {
         let mut facts = vec![("hostname".to_owned(), read("/proc/sys/kernel/hostname")?)];
         facts.extend(machine().map(|id| (MACHINE.to_owned(), id)));
-        if again && let Some(head) = Keys::head(&options.state_dir)? {
+        if again && let Some(head) = Keys::end(&options.state_dir)? {
             let number = number(&head.origin);
             for path in Keys::public(&options.state_dir).iter().chain([&options.spool.dir]) {
-                let aside = PathBuf::from(format!("{}.{number}", path.display()));
-                match fs::rename(path, aside) {
+                match fs::rename(path, aside(path, number)) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => {
                         return Err(LogError::Aside { path: path.clone(), source });
                     }
@@ -450,6 +453,13 @@ fn is_of_another_machine(note: &str) -> bool {
 /// The number of an enrolment, which the name of its log ends with from the second on: `web1/sigtrail/e2`.
 fn number(origin: &str) -> u64 {
     origin.rsplit_once("/e").and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
+}
+
+/// Where what belongs to the log of this number is put: what an enrolment that was cut off has put there stays.
+fn aside(path: &Path, number: u64) -> PathBuf {
+    let name = |again: u64| if again == 0 { String::new() } else { format!(".{again}") };
+    let mut names = (0..).map(|again| PathBuf::from(format!("{}.{number}{}", path.display(), name(again))));
+    names.find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_default()
 }
 
 /// The name of the log that follows this one on the same host.

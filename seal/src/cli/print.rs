@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _};
 
 use serde_json::{Value, json};
 
+use super::stamp::Stamp;
 use crate::text::{base64, hex, time};
 use crate::verify::{Finding, Report, Severity, Verdict};
 
@@ -27,7 +28,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 }
 
 /// The report as one JSON object, with a LF.
-pub(super) fn json(report: &Report, names: &[String]) -> String {
+pub(super) fn json(report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
     let capped = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
     let findings = report.findings.iter().map(|finding| {
         json!({
@@ -52,6 +53,8 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
             "time": time(told.time.saturating_mul(NS)), "checked": told.checked,
         })
     });
+    let stamps = shown_stamps(report, stamps)
+        .map(|(stamp, time)| json!({ "input": stamp.name, "size": stamp.checkpoint.size, "time": time }));
     let head = report.last.as_ref().map(|head| {
         json!({ "origin": head.origin, "size": head.size, "root": base64(&head.root), "line": head.to_string() })
     });
@@ -82,6 +85,7 @@ pub(super) fn json(report: &Report, names: &[String]) -> String {
         "rotations": capped(report.rotations.iter().map(|batch| json!(batch)).collect(), report.rotations.count()),
         "receipts": receipts.collect::<Vec<_>>(),
         "witnessed": report.witnessed,
+        "stamps": stamps.collect::<Vec<_>>(),
         "last": head,
         "ends_with": report.last_kind.map(crate::BatchKind::name),
         "findings": capped(findings.collect(), report.findings.count()),
@@ -136,25 +140,32 @@ pub(super) fn total(verdicts: &BTreeMap<Verdict, usize>) -> String {
 }
 
 /// The report as text: what the log says, what is wrong, and one line with the verdict.
-pub(super) fn human(report: &Report, names: &[String]) -> String {
-    Human { report, names, colour: colour() }.to_string()
+pub(super) fn human(report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
+    Human { report, names, stamps, colour: colour() }.to_string()
 }
 
 struct Human<'a> {
     report: &'a Report,
     names: &'a [String],
+    stamps: &'a [&'a Stamp],
     colour: bool,
 }
 
 impl fmt::Display for Human<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        summary(f, self.report)?;
+        summary(f, self.report, self.stamps)?;
         findings(f, self.report, self.names)?;
         verdict(f, self.report, self.names, self.colour)
     }
 }
 
-fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+/// The stamps of heads that the log shows, with their times.
+fn shown_stamps<'a>(report: &Report, stamps: &[&'a Stamp]) -> impl Iterator<Item = (&'a Stamp, &'a str)> {
+    let shown = stamps.iter().filter(|stamp| report.heads.contains(&stamp.checkpoint));
+    shown.filter_map(|stamp| Some((*stamp, stamp.time.as_deref()?)))
+}
+
+fn summary(out: &mut fmt::Formatter<'_>, report: &Report, stamps: &[&Stamp]) -> fmt::Result {
     if let Some(origin) = &report.origin {
         writeln!(out, "log            {}", shown(origin))?;
     }
@@ -214,6 +225,9 @@ fn summary(out: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     }
     if let Some(size) = report.witnessed {
         writeln!(out, "witnessed      {size} batches, as the policy wants")?;
+    }
+    for (stamp, time) in shown_stamps(report, stamps) {
+        writeln!(out, "stamped        {} batches at {} ({})", stamp.checkpoint.size, shown(time), shown(&stamp.name))?;
     }
     if let Some(last) = &report.last {
         writeln!(out, "head           {}", shown(&last.to_string()))?;

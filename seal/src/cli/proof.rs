@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::input::Input;
 use super::print::{colour, painted, shown, word};
+use super::stamp::Stamp;
 use crate::consistency_proof::{self, ConsistencyProof};
 use crate::event_proof::EventProof;
 use crate::line::MAX_SEAL_LINE;
 use crate::note::Vkey;
 use crate::proof::Checkpoint;
 use crate::text::time;
-use crate::verify::{Severity, Trust, Verdict};
+use crate::verify::{Severity, Trust, Verdict, What};
 
 /// More than the longest proof of an event: the event, a header and a proof.
 const LONGEST: u64 = 2 * MAX_SEAL_LINE as u64;
@@ -30,8 +31,13 @@ enum Shown {
 }
 
 /// Reads and checks one proof.
-pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
+pub(super) fn check(input: &Input, trust: &Trust, stamps: &[Stamp]) -> Checked {
     let mut checked = Checked { name: input.name(), shown: None, wrong: Vec::new() };
+    let false_ones = stamps.iter().filter(|stamp| stamp.time.is_none());
+    checked.wrong.extend(false_ones.map(|stamp| {
+        let what = What::Stamp(stamp.name.clone());
+        (what.severity(), what.to_string())
+    }));
     let mut text = String::new();
     let read = input.open().and_then(|reader| reader.take(LONGEST).read_to_string(&mut text));
     if let Err(error) = read {
@@ -45,7 +51,7 @@ pub(super) fn check(input: &Input, trust: &Trust) -> Checked {
     };
     match read {
         Ok(shown) => {
-            checked.signed(&shown, &trust.keys());
+            checked.signed(&shown, trust);
             checked.agrees(&shown.heads(), &trust.heads);
             if trust.policy.as_ref().is_some_and(|policy| !policy.is_met(|_| false)) {
                 let why = "receipts stand in the log: a proof alone does not show that witnesses cosigned (--policy)";
@@ -71,17 +77,24 @@ impl Shown {
 }
 
 impl Checked {
-    fn signed(&mut self, shown: &Shown, pins: &[Vkey]) {
+    fn signed(&mut self, shown: &Shown, trust: &Trust) {
+        let pins = trust.keys();
         if pins.is_empty() {
             let why = "no host key is given: the signatures were not checked (use --key)".to_owned();
             return self.wrong.push((Severity::Incomplete, why));
         }
         let signed = match shown {
             Shown::Event(proof) => {
-                let mut by = pins.iter().map(|pin| proof.verify(pin).map(|_| ()).map_err(|error| error.to_string()));
+                let counts = |pin: &&Vkey| trust.revoked(pin, proof.batch().header.batch).is_none();
+                let mut by = pins
+                    .iter()
+                    .filter(counts)
+                    .map(|pin| proof.verify(pin).map(|_| ()).map_err(|error| error.to_string()));
                 by.find(Result::is_ok).unwrap_or_else(|| Err("the checkpoint is not signed by the host key".to_owned()))
             }
-            Shown::Consistency(proof) => proof.verify(pins).map(|_| ()).map_err(|error| error.to_string()),
+            Shown::Consistency(proof) => {
+                proof.verify(&pins, &trust.revoked).map(|_| ()).map_err(|error| error.to_string())
+            }
         };
         if let Err(error) = signed {
             self.wrong.push((Severity::Tampered, error));

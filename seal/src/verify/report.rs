@@ -109,6 +109,12 @@ pub enum What {
     /// The checkpoint is not signed by the host key.
     #[error("the host signature (key id {}) is not one of the expected host key", hex(.0))]
     HostSignature([u8; 4]),
+    /// The host key that signed the checkpoint counts no more.
+    #[error("the host key was revoked: it signs for batches up to {after}")]
+    Revoked {
+        /// The last batch that it signs for.
+        after: u64,
+    },
     /// The checkpoint is not signed by the chain key that the header before announced.
     #[error("the chain signature (key id {}) is not one of the chain key announced for this batch", hex(.0))]
     ChainSignature([u8; 4]),
@@ -174,6 +180,9 @@ pub enum What {
     /// A receipt is not what it says.
     #[error("the receipt of {0} is not over this log")]
     Receipt(String),
+    /// A time stamp is not what it says.
+    #[error("{0} is no time stamp of the authority over its head")]
+    Stamp(String),
     /// Too few witnesses.
     #[error("no state of the log was cosigned by as many witnesses as the policy wants")]
     Quorum,
@@ -221,6 +230,7 @@ impl What {
             | Self::Follows(_)
             | Self::Fork
             | Self::HostSignature(_)
+            | Self::Revoked { .. }
             | Self::ChainSignature(_)
             | Self::NewHostSignature
             | Self::Enrolment
@@ -236,6 +246,7 @@ impl What {
             | Self::Empty
             | Self::Silent { .. }
             | Self::Receipt(_)
+            | Self::Stamp(_)
             | Self::Quorum
             | Self::Cpu { .. }
             | Self::CpuLost(_)
@@ -355,6 +366,8 @@ pub struct Report {
     pub receipts: BTreeMap<String, Told>,
     /// The size of the log up to which the witnesses of the policy are enough.
     pub witnessed: Option<u64>,
+    /// The heads known from elsewhere that the log shows.
+    pub heads: Vec<Checkpoint>,
     /// Lines at an end without a seal.
     pub unsealed: u64,
     /// Whether the auditor brought the host key.

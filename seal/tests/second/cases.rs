@@ -1,7 +1,7 @@
 //! The logs of `tests/vectors/`: each with what both verifiers must say of it.
 
 use seal::header::Header;
-use seal::{Account, BatchKind, Cpu, Facts, Gap, GapReason, HostKey, Lines, Seed};
+use seal::{Account, BatchKind, Cpu, Facts, Gap, GapReason, HostKey, Lines, Revocation, Seed};
 
 use crate::common::{Log, Maker, ORIGIN, facts, log};
 use crate::forge::{reseal, respell};
@@ -9,6 +9,8 @@ use crate::forge::{reseal, respell};
 pub const OTHER: &str = "audit.example.org/sigtrail/other/1";
 const KEY: &str = "--key host.vkey";
 const HEAD: &str = "--key host.vkey --known-head head";
+const OTHER_REVOKED: &str = "--key other.vkey --revoked revoked.note --fleet fleet.vkey";
+const REVOKED: &str = "--key host.vkey --revoked revoked.note --fleet fleet.vkey";
 
 /// A line of `cases.txt`.
 pub struct Vector {
@@ -28,6 +30,14 @@ pub fn keys(origin: &str, salt: u8, batch: u64) -> (HostKey, HostKey) {
     let mut seed = Seed::new([salt + 1; 32]);
     (0..batch).for_each(|_| seed = seed.next());
     (HostKey::new(origin, &[salt; 32]).unwrap(), seed.chain_key(origin).unwrap())
+}
+
+/// The key of the operator, and its word that the host key signs for batches up to 3.
+pub fn revoked() -> (HostKey, String) {
+    let fleet = HostKey::new("audit.example.org/fleet", &[91; 32]).unwrap();
+    let hostkey = keys(ORIGIN, 1, 0).0.vkey().clone();
+    let note = Revocation { hostkey, after: 3, time: 1_780_000_030_000_000_000 }.sign(&fleet);
+    (fleet, note)
 }
 
 /// Every line that a header has today: two loads, a crash, another boot, losses, a summary, gaps, a clock step, and a
@@ -151,6 +161,9 @@ pub fn vectors() -> Vec<Vector> {
     add("tail-cut-unknown", good, None, KEY, "", batches[..5].concat());
     add("clock-step-signed", good, None, KEY, "", third(|f| f.clock.step_ns = -86_400_000_000_000));
 
+    add("revoked-behind-the-end", good, None, REVOKED, "", batches[..4].concat());
+    add("revoked-key-of-another-log", good, None, OTHER_REVOKED, "", other.bytes());
+
     add("empty", cut, None, KEY, "no sealed batch", vec![]);
     add("journald-issue-15425-not-sealed-at-all", cut, None, KEY, "unsealed lines", b"{\"a\":1}\n{\"a\":2}\n".to_vec());
     add("unsealed-tail", cut, Some(6), KEY, "unsealed lines", [&bytes[..], b"{\"a\":1}\n"].concat());
@@ -224,6 +237,9 @@ pub fn vectors() -> Vec<Vector> {
     }
     add("seal-of-another-version", bad, Some(0), KEY, "the seal is broken", replace(&bytes, "seal/v1", "seal/v2"));
     add("another-key", bad, Some(0), "--key other.vkey", "the host signature", bytes.clone());
+    add("revoked", bad, Some(4), REVOKED, "the host key was revoked", bytes.clone());
+    let without = [&batches[..3], &batches[5..]].concat().concat();
+    add("revoked-behind-a-hole", bad, Some(5), REVOKED, "the host key was revoked", without);
     let splice = [&batches[..3], &other.batches[3..]].concat().concat();
     add("splice-of-two-hosts", bad, Some(3), KEY, "belongs to another log", splice);
     let same_name = crate::common::log(ORIGIN, 9);

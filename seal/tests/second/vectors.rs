@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::cases::{OTHER, Vector, every, vectors};
+use crate::cases::{OTHER, Vector, every, revoked, vectors};
 use crate::common::{ORIGIN, golden, log, vector, verify};
 
 const HEAD: &str = "\
@@ -17,6 +17,9 @@ fn the_vectors_are_made_to_the_byte() {
     let head = verify(log(ORIGIN, 1).trust(), &log(ORIGIN, 1).bytes()).last.unwrap();
     golden("head", format!("{head}\n").as_bytes());
     golden("other.vkey", format!("{}\n", log(ORIGIN, 9).key).as_bytes());
+    let (fleet, note) = revoked();
+    golden("fleet.vkey", format!("{}\n", fleet.vkey()).as_bytes());
+    golden("revoked.note", note.as_bytes());
     let mut table = HEAD.to_owned();
     for Vector { name, verdict, batch, options, words, bytes } in vectors() {
         golden(&format!("cases/{name}.ndjson"), &bytes);

@@ -17,6 +17,7 @@ use seal::{
     note::Note,
     proof::{Checkpoint, Proof},
     quorum::Policy,
+    revocation::{Revocation, RevocationError},
     state,
 };
 use sigtrail::{config::Config, policy, spool};
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "seal_line", takes: seal_line, seeds: seal_lines },
     Target { name: "batch", takes: |bytes| Batch::parse(bytes).is_ok(), seeds: seal_lines },
     Target { name: "enrolment", takes: enrolment, seeds: || vec![enrolment_note().into_bytes()] },
+    Target { name: "revocation", takes: revocation, seeds: || vec![REVOCATION.into()] },
     Target { name: "receipt", takes: receipt, seeds: || vec![a_receipt().to_string().into()] },
     Target { name: "checkpoint", takes: checkpoint, seeds: || vec![head().to_string().into()] },
     Target { name: "event_proof", takes: event_proof, seeds: || vec![an_event_proof().to_string().into()] },
@@ -109,6 +111,11 @@ fn enrolment(bytes: &[u8]) -> bool {
     })
 }
 
+/// All but the signature, as above.
+fn revocation(bytes: &[u8]) -> bool {
+    text(bytes, |text| Revocation::verify(text, &[]) == Err(RevocationError::Unsigned))
+}
+
 fn receipt(bytes: &[u8]) -> bool {
     text(bytes, |text| Receipt::parse(text).map(|read| assert_eq!(read.to_string(), text)).is_some())
 }
@@ -169,6 +176,8 @@ fn text(bytes: &[u8], takes: impl FnOnce(&str) -> bool) -> bool {
 }
 
 // The seeds: what the golden vectors hold, and what is made of it.
+
+const REVOCATION: &str = include_str!("../../vectors/revoked.note");
 
 /// printf '{}' | gzip -n
 const GZIP: &[u8] = &[31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 171, 174, 5, 0, 67, 191, 166, 163, 2, 0, 0, 0];

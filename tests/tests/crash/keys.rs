@@ -122,6 +122,63 @@ fn another_log_names_the_head_of_the_one_before() {
     assert_eq!(old.code, Some(0), "{old:?}");
 }
 
+/// kill -9 before each call that changes a file: the note of the log that is begun at last leads to the head of the first.
+#[test]
+fn another_log_that_was_cut_off_names_the_head_of_the_first() {
+    let host = Host::new("");
+    stop(host.start());
+    let head = host.verified()["last"]["line"].as_str().unwrap().to_owned();
+    let (state, first) = (host.path("state"), host.path("first"));
+    let copy = |from: &Path, to: &Path| {
+        let done = run(Command::new("cp").arg("-a").args([from, to]));
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    copy(&state, &first);
+    let mut steps = 0;
+    for call in ["openat", "write", "pwrite64", "fsync", "rename", "unlink", "fallocate"] {
+        for number in 1.. {
+            fs::remove_dir_all(&state).unwrap();
+            copy(&first, &state);
+            let mut strace = Command::new("strace");
+            // the files of the state alone: what the loader opens is no step
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when={number}")]);
+            strace.args(["-e", &format!("trace={call}"), "-P"]).arg(&state);
+            for name in [
+                "chain",
+                "origin",
+                "host.vkey",
+                "enrolment",
+                "previous.tmp",
+                "keys",
+                "keys/host.tmp",
+                "spool",
+                "spool/seg-00000000000000000000.stl",
+            ] {
+                strace.arg("-P").arg(state.join(name));
+            }
+            let enroll = host.command("enroll");
+            let killed = run(strace.arg(enroll.get_program()).args(enroll.get_args()).arg("--again"));
+            if killed.code == Some(0) {
+                break;
+            }
+            steps += 1;
+            let made = run(host.command("enroll").arg("--again"));
+            assert_eq!(made.code, Some(0), "{call} {number}: {made:?}");
+            let cut = fs::read_to_string(host.path("state/enrolment.2")).unwrap_or_default();
+            let names = |note: &str| note.contains(&format!("\nfact previous {head}\n"));
+            let follows = made.out.contains("\nfact previous test.example.org/sigtrail/e2 1 ");
+            assert!(names(&made.out) || (follows && names(&cut)), "{call} {number}: {made:?}\n{cut}");
+            let old = run(Command::new(tests::host::verifier())
+                .args(["--json", "--key"])
+                .args([host.path("state/host.vkey.1"), host.path("state/spool.1")]));
+            assert!(old.code == Some(0) && old.out.contains(&head), "{call} {number}: {old:?}");
+        }
+    }
+    assert!(steps > 15, "{steps}");
+    stop(host.start());
+    host.verified();
+}
+
 #[test]
 fn the_state_of_another_machine_is_refused() {
     let host = Host::new("");

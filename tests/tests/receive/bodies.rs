@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use nix::sys::signal::Signal;
-use seal::{HostKey, cosign::WitnessKey, note::Note, text::base64};
+use seal::{HostKey, Revocation, cosign::WitnessKey, note::Note, text::base64};
 use serde_json::Value;
 use tests::{
     host::{run, until, verifier},
@@ -99,6 +99,36 @@ fn a_fork_is_refused_and_an_alarm() {
     assert_eq!((receiver.alarms("fork").len(), receiver.alarms("clone").len()), (1, 0));
     assert_eq!(receiver.post("/batches", &made.batch("c"), &[]).0, 200);
     assert_eq!(receiver.alarms("clone").len(), 1);
+}
+
+#[test]
+fn a_revoked_host_key_is_refused() {
+    let mut made = Made::new(ORIGIN, 1);
+    let fleet = HostKey::new("fleet.example.org", &[9; 32]).unwrap();
+    let (_dir, mut receiver) = receiver(&format!("{}fleet {}\n", host(&made), fleet.vkey()), &[]);
+    assert_eq!(receiver.post("/batches", &[made.batch(""), made.batch("a")].concat(), &[]).0, 200);
+    let revocation = Revocation { hostkey: made.vkey().clone(), after: 2, time: 0 };
+    let restart_with = |receiver: &mut Receiver, by: &HostKey| {
+        fs::write(receiver.path("notes/revoked.note"), revocation.sign(by)).unwrap();
+        receiver.kill();
+        receiver.start();
+    };
+    restart_with(&mut receiver, &fleet);
+    assert_eq!(receiver.post("/batches", &made.batch("b"), &[]).0, 200, "up to this one it counts");
+    let next = made.batch("c");
+    assert_eq!(receiver.post("/batches", &next, &[]).0, 403);
+    let alarm = &receiver.alarms("untrusted")[0]["what"];
+    assert!(alarm.as_str().unwrap().contains("the host key was revoked"), "{alarm}");
+    // nor does a checkpoint of it
+    let leaf = seal::Batch::parse(next.split(|byte| *byte == b'\n').nth(1).unwrap()).unwrap().leaf;
+    let ask = |receiver: &Receiver, note: &Note| {
+        receiver.post("/add-checkpoint", format!("old 3\n{}\n\n{note}", base64(&leaf)).as_bytes(), &[]).0
+    };
+    assert_eq!(ask(&receiver, &made.checkpoint()), 403);
+    // what another than the fleet revokes is not revoked
+    restart_with(&mut receiver, &HostKey::new("fleet.example.org", &[8; 32]).unwrap());
+    assert_eq!(ask(&receiver, &made.checkpoint()), 422, "of size 3 to size 4 it takes three hashes");
+    assert_eq!(receiver.post("/batches", &next, &[]).0, 200);
 }
 
 #[test]

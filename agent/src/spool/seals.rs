@@ -1,0 +1,78 @@
+//! What stays of a segment that had to go before every required sink had it: its seal lines. With them the chain
+//! verifies, and the verifier says which payloads are gone.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::{frame, segment};
+use crate::{disk, sealed};
+
+/// zstd's own default: there is little to compress, and it is kept for long.
+const LEVEL: i32 = 3;
+/// How their names end.
+const END: &str = ".seals.zst";
+
+/// The files `seg-<first batch>.seals.zst`, with a bound: what is oldest goes when a newer one needs the place.
+#[derive(Debug)]
+pub(super) struct Seals {
+    dir: PathBuf,
+    max_bytes: u64,
+    kept: VecDeque<(PathBuf, u64)>,
+}
+
+/// The seal lines of one segment as a zstd frame.
+#[derive(Debug)]
+pub(super) struct Of {
+    name: String,
+    frame: Vec<u8>,
+}
+
+impl Seals {
+    /// Those of the spool at `dir`, at most `max_bytes` in all.
+    pub(super) fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with("seg-") && name.ends_with(END)) {
+                kept.push((entry.path(), entry.metadata()?.len()));
+            }
+        }
+        kept.sort_unstable();
+        Ok(Self { dir: dir.to_owned(), max_bytes, kept: kept.into() })
+    }
+
+    /// How much they take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.kept.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The seal lines of the segment that begins with this batch. Damaged records have none.
+    pub(super) fn of(first: u64, path: &Path) -> io::Result<Of> {
+        let file = disk::open_read(path)?;
+        let (mut lines, mut offset) = (Vec::new(), 0);
+        while let Some(record) = segment::next(&file, offset)? {
+            offset = record.end;
+            if let Ok(batch) = frame::decode(record.batch, &record.payload) {
+                lines.extend_from_slice(sealed::seal_line(&batch));
+            }
+        }
+        let name = segment::name(first);
+        let stem = name.strip_suffix(".stl").unwrap_or(&name);
+        Ok(Of { name: format!("{stem}{END}"), frame: zstd::bulk::compress(&lines, LEVEL)? })
+    }
+
+    /// Keeps them; durable when it returns Ok.
+    pub(super) fn keep(&mut self, seals: &Of) -> io::Result<()> {
+        let bytes = seals.frame.len() as u64;
+        while self.bytes().saturating_add(bytes) > self.max_bytes {
+            let Some((path, bytes)) = self.kept.front() else { return Ok(()) };
+            tracing::warn!(path = %path.display(), bytes, "the kept seals take too much: removed the oldest");
+            disk::remove_if_there(path)?;
+            self.kept.pop_front();
+        }
+        disk::replace(&self.dir, &seals.name, &seals.frame)?;
+        self.kept.push_back((self.dir.join(&seals.name), bytes));
+        Ok(())
+    }
+}
