@@ -53,7 +53,7 @@ cargo xtask VERB [OPTIONS]
   fuzz [TARGET]… [--for 60s]
                            libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
-                           the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
+                           the kernel tests on Debian's kernels, in virtual machines; writes docs/kernel-support.md
 
   --yes, -y                use sudo without a question";
 
