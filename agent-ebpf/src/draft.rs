@@ -300,8 +300,9 @@ fn set_ids(header: &mut Header, ids: &[u32; 8]) {
     header.fsgid = Id(ids[7]);
 }
 
+/// A short name that is part of a struct.
 #[inline(always)]
-fn name16<M: Memory>(at: usize, id: u32, offset: u32) -> Name16 {
+pub fn name16<M: Memory>(at: usize, id: u32, offset: u32) -> Name16 {
     let halves = [M::load::<u64>(at, id, offset), M::load::<u64>(at, id, offset + 8)];
     // SAFETY: two words are sixteen bytes.
     Name16(unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(halves) })

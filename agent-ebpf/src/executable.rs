@@ -22,7 +22,7 @@ use crate::{
 static EXECUTABLES: LruHashMap<u64, Executable> = LruHashMap::with_max_entries(4096, 0);
 
 /// `__FMODE_EXEC` (`include/linux/fs.h`): the file was opened by an exec. open(2) cannot set it.
-const EXEC: u32 = 0x20;
+pub const EXEC: u32 = 0x20;
 
 /// Remembers what an exec started, or forgets who had the same address before. `draft` has path and inode already.
 #[inline(always)]

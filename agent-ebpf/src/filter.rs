@@ -89,7 +89,7 @@ pub fn is_ours(ktime: u64) -> bool {
 }
 
 /// Nanoseconds in a clock tick (`USER_HZ` is 100 on x86).
-const TICK: u64 = 10_000_000;
+pub const TICK: u64 = 10_000_000;
 
 /// Whether a task is of the agent's own process.
 #[inline(always)]

@@ -21,6 +21,7 @@ mod own;
 mod path;
 mod program;
 mod socket;
+mod target;
 mod text;
 mod written;
 

@@ -42,7 +42,18 @@ pub struct Written {
     /// The name of the thread that wrote first.
     pub comm: Name16,
     /// 1: among the files of its process; 0: there was no room, and it is counted as lost already.
-    pub listed: u64,
+    pub listed: u32,
+    /// 1: it was written to by a ring, which holds its files without descriptors.
+    pub by_ring: u32,
+}
+
+/// How a file is written to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a system call, with a descriptor.
+    Call,
+    /// By an operation of io_uring(7).
+    Ring,
 }
 
 /// The files of a process.
@@ -86,7 +97,7 @@ pub fn of(process: u32, file: usize) -> Option<*const Written> {
 
 /// Adds a write.
 #[inline(always)]
-pub fn keep<M: Memory>(task: usize, file: usize, bytes: u64) {
+pub fn keep<M: Memory>(task: usize, file: usize, bytes: u64, hook: Hook, way: Way) {
     let inode = load!(M, usize, file, file.inode);
     if load!(M, u16, inode, inode.mode) & TYPE != REGULAR {
         return;
@@ -99,11 +110,14 @@ pub fn keep<M: Memory>(task: usize, file: usize, bytes: u64) {
             if (*written).inode == inode as u64 {
                 add(&raw mut (*written).bytes, bytes);
                 add(&raw mut (*written).writes, 1);
+                if way == Way::Ring {
+                    (&raw mut (*written).by_ring).write_volatile(1);
+                }
                 return;
             }
         }
         // it was closed in a way that we do not see
-        lose(Hook::SysExit, 1);
+        lose(hook, 1);
         forget(process, file);
     }
     if WRITERS.get_ptr(process).is_none()
@@ -121,7 +135,8 @@ pub fn keep<M: Memory>(task: usize, file: usize, bytes: u64) {
         writes: 1,
         // SAFETY: two words are sixteen bytes.
         comm: Name16(unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm) }),
-        listed: u64::from(writer.is_some()),
+        listed: u32::from(writer.is_some()),
+        by_ring: u32::from(way == Way::Ring),
     };
     let kept = WRITTEN.insert(key, &written, 0).is_ok();
     match writer {
@@ -130,7 +145,7 @@ pub fn keep<M: Memory>(task: usize, file: usize, bytes: u64) {
             add(&raw mut (*writer).open, 1);
             replace(writer, 0, file as u64);
         },
-        _ => lose(Hook::SysExit, 1),
+        _ => lose(hook, 1),
     }
 }
 
@@ -260,7 +275,7 @@ extern "C" fn count_in_part(file: u64, first: u64, low: u64, high: u64, found: u
 
 /// Whether two numbers are the same: 1 or 0. Without a jump: the verifier would follow both ways of each.
 #[inline(always)]
-fn is_same(one: u64, other: u64) -> u64 {
+pub fn is_same(one: u64, other: u64) -> u64 {
     let difference = mask::<-1>(one ^ other);
     1 ^ (difference | mask::<-1>(difference.wrapping_neg())) >> 63
 }

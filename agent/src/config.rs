@@ -123,7 +123,7 @@ settings! {
         /// The reader is woken when this much of files and network waits; less than half of `ring_bytes`.
         wake_bytes: Size [Size(1 << 20)],
         /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
-        poll_ms: u32 [25],
+        poll_ms: u32 [50],
         /// Events of files and network that one control group may make in a second before they are summarised; 0 for any
         /// number.
         cgroup_events_per_second: u32 [0],

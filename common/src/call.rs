@@ -22,6 +22,7 @@ pub const SOCKET_OPERATIONS: &[(usize, Call)] = &[
     (11, Call::Sendto),
     (16, Call::Sendmsg),
     (18, Call::Accept4),
+    (20, Call::Sendmmsg),
 ];
 
 macro_rules! calls {
@@ -196,6 +197,7 @@ calls! {
     143 Mprotect "mprotect" 10 125 Mprotect,
     144 PkeyMprotect "pkey_mprotect" 329 380 Mprotect,
     145 Mmap "mmap" 9 192 Mprotect,
+    146 Prlimit64 "prlimit64" 302 340 Prlimit,
     160 Socket "socket" 41 359 Socket,
     170 Write "write" 1 4 Modify,
     171 Pwrite64 "pwrite64" 18 181 Modify,

@@ -117,6 +117,7 @@ kinds! {
     61 = io_uring_silent::IoUringSilent,
     62 = dns::Dns,
     63 = capability::Capability,
+    64 = prlimit::Prlimit,
 }
 
 /// The way of an event to the user half: a flood in one lane takes no room from the other.

@@ -42,6 +42,7 @@ layout! {
         tgid = "tgid", pid = "pid", comm = "comm", start = "start_boottime|real_start_time",
         cgroups = "cgroups", exit_code = "exit_code", number = "thread_pid", status = "thread_info.status",
         last_child = "children.prev", sibling = "sibling", stack = "stack", exec_id = "self_exec_id",
+        links = "pid_links", works = "task_works",
     }
     fork_event: ForkEvent = "trace_event_raw_sched_process_fork" { child_pid = "child_pid", }
     signal: Signal = "signal_struct" { tty = "tty", live = "live", numbers = "pids", }
@@ -54,7 +55,7 @@ layout! {
     fs: Fs = "fs_struct" { root = "root", pwd = "pwd", }
     file: File = "file" {
         path = "f_path", inode = "f_inode", mode = "f_mode", flags = "f_flags", private = "private_data",
-        count = "f_count|", references = "f_ref|",
+        count = "f_count|", references = "f_ref|", work = "f_task_work|f_rcuhead|f_u.fu_rcuhead",
     }
     dentry: Dentry = "dentry" { parent = "d_parent", name = "d_name", inode = "d_inode", }
     path: StructPath = "path" { mnt = "mnt", }
@@ -70,7 +71,10 @@ layout! {
     mm: Mm = "mm_struct" {
         arg_start = "arg_start", arg_end = "arg_end", env_start = "env_start", env_end = "env_end", exe_file = "exe_file",
     }
-    bprm: Binprm = "linux_binprm" { filename = "filename", interp = "interp", argc = "argc", file = "file", }
+    bprm: Binprm = "linux_binprm" {
+        filename = "filename", interp = "interp", argc = "argc", file = "file",
+        executable = "executable",
+    }
     cred: Cred = "cred" {
         uid = "uid", gid = "gid", suid = "suid", sgid = "sgid", euid = "euid", egid = "egid", fsuid = "fsuid",
         fsgid = "fsgid", user_ns = "user_ns", inheritable = "cap_inheritable", permitted = "cap_permitted",
@@ -80,13 +84,14 @@ layout! {
     uts_ns: UtsNs = "uts_namespace" { host = "name.nodename", domain = "name.domainname", }
     ns: NsCommon = "ns_common" { ops = "ops", }
     ns_ops: NsOps = "proc_ns_operations" { name = "name", }
-    number: PidStruct = "pid" { level = "level", numbers = "numbers", }
+    number: PidStruct = "pid" { level = "level", numbers = "numbers", tasks = "tasks", }
     bpf_map: BpfMap = "bpf_map" { number = "id", }
     bpf_link: BpfLink = "bpf_link" { number = "id", }
     bpf_prog: BpfProg = "bpf_prog" { aux = "aux", }
     bpf_prog_aux: BpfProgAux = "bpf_prog_aux" { number = "id", }
     mnt_ns: MntNs = "mnt_namespace" { inum = "ns.inum", }
-    pid_ns: PidNs = "pid_namespace" { inum = "ns.inum", }
+    pid_ns: PidNs = "pid_namespace" { inum = "ns.inum", numbers = "idr.idr_rt.xa_head", }
+    xa_node: XaNode = "xa_node" { shift = "shift", slots = "slots", }
     net_ns: NetNs = "net" { inum = "ns.inum", }
     user_ns: UserNs = "user_namespace" { inum = "ns.inum", }
     css_set: CssSet = "css_set" { dfl = "dfl_cgrp", }
@@ -112,7 +117,9 @@ layout! {
     request: Request = "io_kiocb" {
         file = "file", opcode = "opcode", flags = "flags", tag = "cqe.user_data|user_data", ring = "ctx",
         data = "async_data", creds = "creds", result = "cqe.res|result", descriptor = "cqe.fd|",
+        task = "task|", context = "tctx|",
     }
+    uring_task: UringTask = "io_uring_task|" { task = "task|", }
     request_flag: RequestFlag = "enum REQ_F_FIXED_FILE_BIT" {
         creds = "REQ_F_CREDS_BIT", silent = "REQ_F_CQE_SKIP_BIT|",
     }

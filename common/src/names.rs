@@ -245,12 +245,17 @@ names! {
     ];
     /// Operations of io_uring(7) that are told (`enum io_uring_op` in `include/uapi/linux/io_uring.h`).
     Name UringOperation = [
+        2 "writev",
+        5 "write_fixed",
         9 "sendmsg",
         13 "accept",
         16 "connect",
+        17 "fallocate",
         18 "openat",
+        23 "write",
         26 "send",
         28 "openat2",
+        30 "splice",
         35 "renameat",
         36 "unlinkat",
         38 "symlinkat",

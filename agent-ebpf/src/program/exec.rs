@@ -11,6 +11,7 @@ use common::{
     Call, Hook, Kind,
     event::Exec,
     filter::class,
+    layout::MISSING,
     wire::{Bool, Device, Id, Inode, Mode, Path, Text, TextList, UNSET, mark},
 };
 
@@ -94,7 +95,13 @@ fn exec<M: Memory>(ctx: &impl EbpfContext, task: usize, bprm: usize) {
     let interpreter = load!(M, usize, bprm, bprm.interp);
     draft.body.script = Path { marks: mark::ABSENT, ..Path::default() };
     draft.body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
+    draft.body.script_inode = Inode::default();
+    draft.body.script_dev = Device(UNSET);
     if asked != interpreter {
+        let file = script::<M>(draft, task, bprm);
+        if file != 0 {
+            (draft.body.script_inode, draft.body.script_dev) = Subject::File(file).identity::<M>();
+        }
         draft.body.script = path::of::<M, _, _>(draft, task, Subject::Kept(CWD, asked));
         draft.body.interpreter = interpreter_text(draft, interpreter);
     }
@@ -117,6 +124,41 @@ const OVERLAY: u64 = 0x794c_7630;
 fn is_upper<M: Memory>(inode: usize) -> bool {
     load!(M, u64, load!(M, usize, inode, inode.sb), sb.magic) == OVERLAY
         && kernel::read::<usize>(inode.wrapping_add(layout!(inode.end) as usize)) != 0
+}
+
+/// The file of a script; 0 when it is not found. The exec has let go of it (`exec_binprm` in `fs/exec.c`), but for an
+/// interpreter that gets it opened. What closes it waits among the works of the task until the exec returns (`fput` in
+/// `fs/file_table.c`), behind all that was let go of later: it is the last one there that an exec opened.
+#[inline(always)]
+fn script<M: Memory>(draft: &mut ExecDraft, task: usize, bprm: usize) -> usize {
+    /// Most works that are looked at.
+    const WORKS: usize = 65;
+    const NEXT: usize = 0;
+    const FOUND: usize = 1;
+    let kept = load!(M, usize, bprm, bprm.executable);
+    if kept != 0 || layout!(file.work) == MISSING {
+        return kept;
+    }
+    draft.state[NEXT] = load!(M, u64, task, task.works);
+    draft.state[FOUND] = 0;
+    for _ in 0..WORKS {
+        let work = kernel_read(&draft.state[NEXT]) as usize;
+        if work == 0 {
+            return kernel_read(&draft.state[FOUND]) as usize;
+        }
+        // if it is no work of a file, it has no entry that leads to the same inode
+        let file = work.wrapping_sub(layout!(file.work) as usize);
+        let inode = load!(M, usize, file, file.inode);
+        if load!(M, u32, file, file.flags) & executable::EXEC != 0
+            && inode != 0
+            && Place::of_file::<M>(file).inode::<M>() == inode
+        {
+            draft.state[FOUND] = file as u64;
+        }
+        // struct callback_head { struct callback_head *next; ... }
+        draft.state[NEXT] = kernel::read(work);
+    }
+    0
 }
 
 #[inline(always)]

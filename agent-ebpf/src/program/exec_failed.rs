@@ -37,6 +37,8 @@ fn exec_failed<M: Memory>(it: &Return) {
         body.env = TextList { marks: mark::ABSENT, ..TextList::default() };
         body.script = Path { marks: mark::ABSENT, ..Path::default() };
         body.interpreter = Text { marks: mark::ABSENT, ..Text::default() };
+        body.script_inode = Inode::default();
+        body.script_dev = Device(UNSET);
         body.argv_len = Id(UNSET);
         set_old(body, credentials::<M>(load!(M, usize, it.task, task.cred)));
         draft.body.path = match note {

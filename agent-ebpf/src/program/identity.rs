@@ -10,7 +10,8 @@ use common::{
 use crate::{
     kernel::{self, Memory, layout, load},
     path::file_of,
-    program::{on_return, sys_exit::Return, trace::process_of},
+    program::{on_return, sys_exit::Return},
+    target::Target,
 };
 
 #[inline(always)]
@@ -106,7 +107,7 @@ fn namespace<M: Memory>(it: &Return) {
             let ops = load!(M, usize, space, ns.ops);
             draft.body.ns_type = kernel::short_name(load!(M, usize, ops, ns_ops.name));
         } else if !it.is_error() {
-            draft.body.target_pid = Id(process_of::<M>(it.task, it.arg::<0>() as u32));
+            draft.body.target_pid = Id(Target::of_descriptor::<M>(it.task, it.arg::<0>() as u32).number());
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Files that were written to: a process closes its last descriptor of one.
 //!
 //! ```text
-//! write, … return ─▶ kept by process and open file
+//! write, … return · a ring completes a write ─▶ kept by process and open file
 //! close, dup2, dup3, close_range begin · an exec is done · a process ends ─▶ what was kept is told
 //! ```
 //!
@@ -22,13 +22,13 @@ use common::{
 use crate::{
     draft::{CallDraft, TAIL, TEXT, lose},
     filter,
-    kernel::{Base, Fast, Memory, home, load},
+    kernel::{Base, Fast, Memory, home, load, mask},
     path::{self, Subject, file_of},
     program::{
         on_return,
         sys_exit::{Return, Source},
     },
-    written::{self, descriptors, holders},
+    written::{self, Way, descriptors, holders, is_same},
 };
 
 /// `O_CLOEXEC` (open(2)) and `CLOSE_RANGE_UNSHARE` (close_range(2)).
@@ -54,7 +54,7 @@ fn modify<M: Memory>(it: &Return) {
     let descriptor = if second { it.arg::<2>() } else { it.arg::<0>() };
     let file = file_of::<M>(it.task, descriptor as u32);
     if file != 0 {
-        written::keep::<M>(it.task, file, it.ret as u64);
+        written::keep::<M>(it.task, file, it.ret as u64, Hook::SysExit, Way::Call);
     }
 }
 on_return!(modify_fast, modify_base, modify_perf, modify);
@@ -107,9 +107,12 @@ impl Sweep {
         if outside != 0 {
             return;
         }
+        // a ring holds it without a descriptor; without a jump: the verifier would follow the rest for each way
+        let by_ring = u64::from(kept.by_ring) & (1 ^ is_same(holders, 0));
+        let is_there = mask::<-1>(inside | by_ring);
         if kept.listed == 0 {
             // it is counted as lost already
-        } else if kept.inode != inode as u64 || inside == 0 && !self.is_done {
+        } else if kept.inode != inode as u64 || is_there == 0 && !self.is_done {
             lose(self.hook, 1);
         } else if filter::pass(self.hook, Kind::Modify, class::SUCCESS)
             && let Some(draft) = CLOSE_DRAFT.get_ptr_mut(0)

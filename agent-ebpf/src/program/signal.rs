@@ -10,7 +10,8 @@ use common::{
 use crate::{
     kernel::{self, Memory, layout, load},
     own,
-    program::{on_return, sys_exit::Return, trace::known_process},
+    program::{on_return, sys_exit::Return},
+    target::{Target, describe},
 };
 
 #[inline(always)]
@@ -21,7 +22,7 @@ fn kill<M: Memory>(it: &Return) {
     } else if it.is(Call::Tgkill) || it.is(Call::RtTgsigqueueinfo) {
         (first, second, third)
     } else if it.is(Call::PidfdSendSignal) {
-        (known_process::<M>(it, first), UNSET, second)
+        (Target::of_known_descriptor::<M>(it, first).number(), UNSET, second)
     } else {
         (first, UNSET, second)
     };
@@ -40,14 +41,27 @@ fn kill<M: Memory>(it: &Return) {
         } else {
             own::receiver::<M>(it.task, pid as i32)
         };
-        draft.body = Kill { target_pid: pid as i32, target_tid: Id(tid), signal: Signal(signal), touches };
+        // 0 and below: groups
+        let named = if it.is(Call::Tkill) { tid } else { pid };
+        let target = if it.is(Call::PidfdSendSignal) {
+            Target::of_known_descriptor::<M>(it, first)
+        } else if named as i32 > 0 {
+            Target::named::<M>(it.task, named)
+        } else {
+            Target::NONE
+        };
+        draft.body.target_pid = pid as i32;
+        draft.body.target_tid = Id(tid);
+        draft.body.signal = Signal(signal);
+        draft.body.touches = touches;
+        describe!(M, draft, target);
     });
 }
 on_return!(kill_fast, kill_base, kill_perf, kill);
 
 /// The number of a thread in its own pid namespace.
 #[inline(always)]
-fn number_of<M: Memory>(task: usize) -> u32 {
+pub fn number_of<M: Memory>(task: usize) -> u32 {
     let number = load!(M, usize, task, task.number);
     let level = load!(M, u32, number, number.level) as usize;
     // struct upid { int nr; struct pid_namespace *ns; }

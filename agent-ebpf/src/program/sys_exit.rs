@@ -191,7 +191,7 @@ impl Return {
             marks = mark::USER;
             let count = match Call::from_number(self.call) {
                 Some(Call::Sendto) => 6,
-                Some(Call::Accept4) => 4,
+                Some(Call::Accept4 | Call::Sendmmsg) => 4,
                 Some(Call::Listen) => 2,
                 _ => 3,
             };

@@ -1,34 +1,19 @@
-//! One process looks into another: ptrace, memory, descriptors, measurements.
+//! One process looks into another: ptrace, memory, descriptors, limits, measurements.
 
 use common::{
     Call, Kind,
-    event::{PerfEventOpen, Pidfd, ProcessVm, Ptrace},
-    filter::class,
-    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest, Touched},
+    event::{PerfEventOpen, Pidfd, Prlimit, ProcessVm, Ptrace},
+    names::{PerfFlags, PerfType, PidfdFlags, PtraceRequest, Resource, Touched},
     wire::{Id, UNSET, User, Wide},
 };
 
 use crate::{
-    filter,
-    kernel::{self, Memory, layout, load},
+    kernel::{self, Memory, load},
     own,
     path::{self, Subject, file_of},
-    program::{on_return, sys_exit::Return},
+    program::{on_return, signal::number_of, sys_exit::Return},
+    target::{Target, describe},
 };
-
-/// The process behind a pidfd, in the initial pid namespace. `struct pid` is what its inode keeps (since 6.9, pidfs), or
-/// what its file keeps.
-#[inline(always)]
-pub fn process_of<M: Memory>(task: usize, descriptor: u32) -> u32 {
-    let file = file_of::<M>(task, descriptor);
-    if file == 0 {
-        return UNSET;
-    }
-    let kept = load!(M, usize, load!(M, usize, file, file.inode), inode.private);
-    let number = if kept == 0 { load!(M, usize, file, file.private) } else { kept };
-    // struct upid { int nr; ... }
-    kernel::read::<u32>(number.wrapping_add(layout!(number.numbers) as usize))
-}
 
 /// Requests of ptrace(2) below 32 that change something: TRACEME, POKETEXT, POKEDATA, POKEUSER, KILL, SETREGS,
 /// SETFPREGS, ATTACH, DETACH, SETFPXREGS, SET_THREAD_AREA, ARCH_PRCTL.
@@ -48,16 +33,17 @@ fn ptrace<M: Memory>(it: &Return) {
         return;
     }
     it.tell::<M, Ptrace>(Kind::Ptrace, |draft, it| {
-        draft.body = Ptrace {
-            request: PtraceRequest(request as u32),
-            target_pid: Id(if request == TRACEME { UNSET } else { it.arg::<1>() as u32 }),
-            address: Wide::from(it.arg::<2>()),
-            touches: if request == TRACEME {
-                Touched::NOTHING
-            } else {
-                own::process_as_named::<M>(it.task, it.arg::<1>() as u32)
-            },
+        let pid = it.arg::<1>() as u32;
+        let (named, touches, target) = if request == TRACEME {
+            (UNSET, Touched::NOTHING, Target::NONE)
+        } else {
+            (pid, own::process_as_named::<M>(it.task, pid), Target::named::<M>(it.task, pid))
         };
+        draft.body.request = PtraceRequest(request as u32);
+        draft.body.target_pid = Id(named);
+        draft.body.address = Wide::from(it.arg::<2>());
+        draft.body.touches = touches;
+        describe!(M, draft, target);
     });
 }
 on_return!(ptrace_fast, ptrace_base, ptrace_perf, ptrace);
@@ -74,38 +60,37 @@ fn process_vm<M: Memory>(it: &Return) {
             kernel::read_user::<[u64; 2]>(list)
         };
         let [address, length] = part.unwrap_or([u64::MAX; 2]);
-        let (target, touches) = if advises {
-            let pid = known_process::<M>(it, it.arg::<0>() as u32);
-            (pid, own::process(pid))
+        let first = it.arg::<0>() as u32;
+        let (target, pid, touches) = if advises {
+            let target = Target::of_known_descriptor::<M>(it, first);
+            (target, target.number(), own::process(target.number()))
         } else {
-            let pid = it.arg::<0>() as u32;
-            (pid, own::process_as_named::<M>(it.task, pid))
+            (Target::named::<M>(it.task, first), first, own::process_as_named::<M>(it.task, first))
         };
-        draft.body = ProcessVm {
-            target_pid: Id(target),
-            address: User(Wide::from(address)),
-            length: User(Wide::from(length)),
-            advice: Id(if advises { it.arg::<3>() as u32 } else { UNSET }),
-            touches,
-        };
+        draft.body.target_pid = Id(pid);
+        draft.body.address = User(Wide::from(address));
+        draft.body.length = User(Wide::from(length));
+        draft.body.advice = Id(if advises { it.arg::<3>() as u32 } else { UNSET });
+        draft.body.touches = touches;
+        describe!(M, draft, target);
     });
 }
 on_return!(process_vm_fast, process_vm_base, process_vm_perf, process_vm);
-
-/// The process behind a descriptor, if the call did not find that it is none.
-#[inline(always)]
-pub fn known_process<M: Memory>(it: &Return, descriptor: u32) -> u32 {
-    if filter::class_of(it.ret) == class::FAILED { UNSET } else { process_of::<M>(it.task, descriptor) }
-}
 
 #[inline(always)]
 fn pidfd<M: Memory>(it: &Return) {
     it.tell::<M, Pidfd>(Kind::Pidfd, |draft, it| {
         let opens = it.is(Call::PidfdOpen);
         let first = it.arg::<0>() as u32;
-        let target = if opens { first } else { known_process::<M>(it, first) };
-        draft.body.target_pid = Id(target);
-        draft.body.touches = if opens { own::process_as_named::<M>(it.task, first) } else { own::process(target) };
+        let (target, pid, touches) = if opens {
+            (Target::named::<M>(it.task, first), first, own::process_as_named::<M>(it.task, first))
+        } else {
+            let target = Target::of_known_descriptor::<M>(it, first);
+            (target, target.number(), own::process(target.number()))
+        };
+        draft.body.target_pid = Id(pid);
+        draft.body.touches = touches;
+        describe!(M, draft, target);
         draft.body.target_fd = Id(if opens { UNSET } else { it.arg::<1>() as u32 });
         draft.body.flags = PidfdFlags(it.arg::<1>() as u32 * u32::from(opens));
         let taken = !opens && !it.is_error();
@@ -114,6 +99,26 @@ fn pidfd<M: Memory>(it: &Return) {
     });
 }
 on_return!(pidfd_fast, pidfd_base, pidfd_perf, pidfd);
+
+#[inline(always)]
+fn prlimit<M: Memory>(it: &Return) {
+    let (pid, limits) = (it.arg::<0>() as u32, it.arg::<2>());
+    // a question; or a matter of the process itself
+    if limits == 0 || pid == 0 || pid == number_of::<M>(load!(M, usize, it.task, task.group_leader)) {
+        return;
+    }
+    it.tell::<M, Prlimit>(Kind::Prlimit, |draft, it| {
+        // struct rlimit64 { u64 rlim_cur, rlim_max; }
+        let [soft, hard] = kernel::read_user::<[u64; 2]>(limits).unwrap_or([u64::MAX; 2]);
+        draft.body.target_pid = Id(pid);
+        draft.body.resource = Resource(it.arg::<1>() as u32);
+        draft.body.soft = User(Wide::from(soft));
+        draft.body.hard = User(Wide::from(hard));
+        draft.body.touches = own::process_as_named::<M>(it.task, pid);
+        describe!(M, draft, Target::named::<M>(it.task, pid));
+    });
+}
+on_return!(prlimit_fast, prlimit_base, prlimit_perf, prlimit);
 
 #[inline(always)]
 fn perf_event_open<M: Memory>(it: &Return) {

@@ -13,6 +13,7 @@
 
 mod file;
 mod kept;
+mod modify;
 mod network;
 
 use core::ptr::read_volatile;
@@ -59,12 +60,17 @@ type OperationBase = Base<Drafts>;
 
 /// Operations (`enum io_uring_op` in `include/uapi/linux/io_uring.h`).
 mod operation {
+    pub const WRITEV: u8 = 2;
+    pub const WRITE_FIXED: u8 = 5;
     pub const SENDMSG: u8 = 9;
     pub const ACCEPT: u8 = 13;
     pub const CONNECT: u8 = 16;
+    pub const FALLOCATE: u8 = 17;
     pub const OPENAT: u8 = 18;
+    pub const WRITE: u8 = 23;
     pub const SEND: u8 = 26;
     pub const OPENAT2: u8 = 28;
+    pub const SPLICE: u8 = 30;
     pub const RENAMEAT: u8 = 35;
     pub const UNLINKAT: u8 = 36;
     pub const SYMLINKAT: u8 = 38;
@@ -77,16 +83,21 @@ mod operation {
     pub const LISTEN: u8 = 57;
 }
 
-/// The kind of each operation, as a table: reads and writes leave after one look. To have another operation told: a
-/// line here, one in [`kept`] for what it asks, and a program for its kind.
+/// The kind of each operation, as a table: reads leave after one look, and writes that nobody wants. To have another
+/// operation told: a line here, one in [`kept`] for what it asks, and a program for its kind.
 static KIND_OF: [u8; 256] = {
     let mut kinds = [0; 256];
+    kinds[operation::WRITEV as usize] = Kind::Modify as u8;
+    kinds[operation::WRITE_FIXED as usize] = Kind::Modify as u8;
     kinds[operation::SENDMSG as usize] = Kind::Send as u8;
     kinds[operation::ACCEPT as usize] = Kind::Accept as u8;
     kinds[operation::CONNECT as usize] = Kind::Connect as u8;
+    kinds[operation::FALLOCATE as usize] = Kind::Modify as u8;
     kinds[operation::OPENAT as usize] = Kind::Open as u8;
+    kinds[operation::WRITE as usize] = Kind::Modify as u8;
     kinds[operation::SEND as usize] = Kind::Send as u8;
     kinds[operation::OPENAT2 as usize] = Kind::Open as u8;
+    kinds[operation::SPLICE as usize] = Kind::Modify as u8;
     kinds[operation::RENAMEAT as usize] = Kind::Rename as u8;
     kinds[operation::UNLINKAT as usize] = Kind::Unlink as u8;
     kinds[operation::SYMLINKAT as usize] = Kind::Symlink as u8;
@@ -302,12 +313,17 @@ fn complete<M: Memory>(ctx: &impl Completion) {
 fn submit<M: Memory>(ctx: &impl Submission) {
     let request = ctx.request();
     let code = load!(M, u8, request as usize, request.opcode);
-    let tells_silent = kind_of(code) != 0 && filter::is_wanted(Kind::IoUringSilent as u32, class::ALL);
+    let writes = kind_of(code) == Kind::Modify as u32;
+    let tells_silent = kind_of(code) != 0 && !writes && filter::is_wanted(Kind::IoUringSilent as u32, class::ALL);
     if wanted_kind(code) == 0 && !tells_silent {
         return;
     }
     let task = M::task();
     if filter::is_agent::<M>(task) {
+        return;
+    }
+    // of a write nothing is to be kept, but for the completion that does not come, or does not name it
+    if writes && layout!(uring_complete_event.request) != MISSING && !kept::is_silent::<M>(request as usize) {
         return;
     }
     let Some(bench) = kept::keep::<M>(request as usize, task, code) else { return };

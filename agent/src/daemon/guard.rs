@@ -78,8 +78,8 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
     }
     rule(
         "process",
-        "The process of the agent was traced, read, written or advised about",
-        "ptrace, process_vm, pidfd",
+        "The process of the agent was traced, read, written, advised about or limited",
+        "ptrace, process_vm, pidfd, prlimit",
         "    selection: { touches: process }\n    condition: selection and not we\n",
     );
     rule(

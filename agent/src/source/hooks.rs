@@ -74,6 +74,7 @@ pub const URING: &[Kind] = &[
     Kind::Accept,
     Kind::Send,
     Kind::Socket,
+    Kind::Modify,
 ];
 
 /// How a program is entered.
@@ -180,6 +181,7 @@ pub const PROGRAMS: &[Program] = &[
     call("process_vm", Kind::ProcessVm, &[Kind::ProcessVm]),
     call("pidfd", Kind::Pidfd, &[Kind::Pidfd]),
     call("kill", Kind::Kill, &[Kind::Kill]),
+    call("prlimit", Kind::Prlimit, &[Kind::Prlimit]),
     call("module_load", Kind::ModuleLoad, &[Kind::ModuleLoad]),
     call("module_unload", Kind::ModuleUnload, &[Kind::ModuleUnload]),
     call("kexec", Kind::Kexec, &[Kind::Kexec]),
@@ -218,6 +220,7 @@ pub const PROGRAMS: &[Program] = &[
     operation("uring_accept", Kind::Accept, &[Kind::Accept]),
     operation("uring_send", Kind::Send, &[Kind::Send]),
     operation("uring_socket", Kind::Socket, &[Kind::Socket]),
+    operation("uring_modify", Kind::Modify, &[Kind::Modify]),
     tracepoint("uring_complete", ("io_uring", "io_uring_complete"), Hook::IoUring, URING),
     tracepoint("uring_submit", ("io_uring", SUBMIT.0), Hook::IoUringSubmit, &[Kind::IoUringSilent]),
 ];

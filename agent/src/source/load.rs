@@ -45,7 +45,6 @@ const LONG_IN_FLIGHT: u32 = 16;
 /// What is to be loaded on this kernel.
 pub struct Plan {
     object: Vec<u8>,
-    btf: Btf,
     layout: Vec<u8>,
     missing: Vec<String>,
     family: Family,
@@ -71,7 +70,6 @@ impl Plan {
             tracing::warn!(error, "programs behind perf events cannot be attached");
         }
         let cpus = nr_cpus().map_err(|(_, error)| SourceError::Wait(error))? as u32;
-        let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
         let programs: Vec<_> = LSM.iter().chain(PROGRAMS).map(|it| family.object_name(it.name)).collect();
         let object = object::of(&programs, cast);
         let layout = layout.as_bytes().to_vec();
@@ -85,7 +83,7 @@ impl Plan {
         }
         let digest = hash.finalize();
         let generation = format!("{}_{}", wire(), seal::text::hex(&digest[..8]));
-        Ok(Self { object, btf, layout, missing, family, cpus, generation })
+        Ok(Self { object, layout, missing, family, cpus, generation })
     }
 
     /// Whether this program understands the events of a generation.
@@ -104,6 +102,11 @@ fn wire() -> String {
     }
     hash.update(format!("{:?}", Call::ALL));
     seal::text::hex(&hash.finalize()[..4])
+}
+
+/// The kernel's types as the loader wants them: by these it finds what a program is attached to.
+fn kernel_types() -> Result<Btf, SourceError> {
+    Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))
 }
 
 /// Where maps come from.
@@ -217,7 +220,8 @@ impl Kernel {
     ) -> Result<Self, SourceError> {
         let ring = options.ring_bytes;
         let mut ebpf = EbpfLoader::new()
-            .btf(Some(&plan.btf))
+            // nothing in the object is relocated by the kernel's types, and they take 15 MiB
+            .btf(None)
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("LAYOUT", &plan.layout[..], true)
             .override_global(speech::LEVEL, &speech::level(options.speaks), true)
@@ -245,8 +249,9 @@ impl Kernel {
         let control = |error| SourceError::Map(CONTROL, error);
         kernel.steering.begin(from).map_err(control)?;
         kernel.steer(options)?;
-        kernel.attach_lsm(&options.wanted, &plan.btf, &mut naming);
-        kernel.attach_all(&options.wanted, &plan.btf, &mut naming);
+        let btf = kernel_types()?;
+        kernel.attach_lsm(&options.wanted, &btf, &mut naming);
+        kernel.attach_all(&options.wanted, &btf, &mut naming);
         if let (Some(pins), Some(_)) = (pins, naming.dir) {
             match pins.keep(&plan.generation) {
                 Ok(()) => kernel.named(pins)?,
@@ -254,11 +259,7 @@ impl Kernel {
             }
         }
         if let Some(why) = naming.refused {
-            if let Some(pins) = pins
-                && let Err(error) = pins.draft().and_then(|_| pins.remove("draft"))
-            {
-                tracing::debug!(%error, "a draft stays");
-            }
+            pins.inspect(|pins| pins.discard());
             kernel.unpinned = Some(why);
         }
         kernel.claim();
@@ -279,7 +280,7 @@ impl Kernel {
     /// Attaches the programs that are needed and not there yet. One that was adopted has none to load from: what it
     /// lacks comes with the next start, and is told as degraded until then.
     pub(super) fn attach_needed(&mut self, wanted: &Wanted) -> Result<(), SourceError> {
-        let btf = Btf::from_sys_fs().map_err(|error| SourceError::Load(EbpfError::BtfError(error)))?;
+        let btf = kernel_types()?;
         let dir = self.pins.as_ref().map(|pins| pins.generation(&self.generation));
         let mut naming = Naming { dir: dir.as_deref(), refused: None };
         self.attach_all(wanted, &btf, &mut naming);

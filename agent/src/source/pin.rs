@@ -130,6 +130,13 @@ impl Pins {
         fs::rename(self.dir.join(DRAFT), self.dir.join(name))
     }
 
+    /// Nothing comes of the draft: what has names in it must not go on without us.
+    pub fn discard(&self) {
+        if let Err(error) = self.remove(DRAFT) {
+            tracing::warn!(%error, dir = %self.dir.join(DRAFT).display(), "programs that were not needed stay attached");
+        }
+    }
+
     /// Gives a generation another name.
     pub fn rename(&self, name: &str, other: &str) -> io::Result<()> {
         fs::rename(self.dir.join(name), self.dir.join(other))

@@ -80,7 +80,8 @@ impl Succession {
 /// Loads, with a journal and names. What has names and no journal would be taken up by a later run that does not know
 /// what is sealed of it.
 fn anew(plan: &Plan, options: &Options, stay: &Stay, from: u64) -> Result<Kernel, SourceError> {
-    let mut kernel = Kernel::load_anew(plan, options, Some(&stay.pins), from)?;
+    let loaded = Kernel::load_anew(plan, options, Some(&stay.pins), from);
+    let mut kernel = loaded.inspect_err(|_| stay.pins.discard())?;
     if kernel.is_pinned()
         && let Err(why) = kernel.keep_journal(stay, false)
     {

@@ -5,7 +5,7 @@ use common::{
     event::{
         Acct, Bpf, Capability, Capset, CredChange, Hostname, IoUring, IoUringSilent, Ioport, Kexec, Keyctl, Kill,
         Landlock, Lsm, MemfdCreate, Modify, ModuleLoad, ModuleUnload, Mprotect, Namespace, PerfEventOpen, Personality,
-        Pidfd, Prctl, ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
+        Pidfd, Prctl, Prlimit, ProcessVm, Ptrace, Reboot, Seccomp, Setid, Setsid, Settime, Socket, Syslog, Userfaultfd,
     },
     names::{
         BpfCommand, Capabilities, Capability as CapabilityName, Family, NamespaceFlags, PersonalityFlags, PrctlOption,
@@ -34,6 +34,7 @@ pub fn body(it: &Draft, path: Path) -> Vec<u8> {
         Ptrace { request: PtraceRequest(it.named("request", PtraceRequest::NAMES)) }
         ProcessVm {}
         Pidfd { path: path }
+        Prlimit {}
         Kill { signal: Signal(it.named("signal", Signal::NAMES)) }
         ModuleLoad { path: path }
         ModuleUnload {}

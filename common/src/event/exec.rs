@@ -24,6 +24,11 @@ record! {
         script: Path,
         /// The interpreter as the first line of the script names it.
         interpreter: Text,
+        /// Inode of the script: of the file that was executed, whatever its name leads to now. Null when more than 64 files
+        /// were closed by the exec.
+        script_inode: Inode,
+        /// Device of the script.
+        script_dev: Device,
         /// Device of the program.
         dev: Device,
         /// Type and permissions of the program.

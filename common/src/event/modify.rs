@@ -3,7 +3,8 @@ use crate::wire::{Bool, Device, Inode, Path, Wide};
 
 record! {
     /// A process that wrote to a regular file closed its last descriptor of that open file: by a call, an exec or its
-    /// end. One event tells all that the process wrote by it.
+    /// end. One event tells all that the process wrote by it, with calls and with io_uring(7). A file that only a ring
+    /// holds is told at the end of the process.
     "modify" => Modify {
         /// Inode of the file.
         inode: Inode,
@@ -17,7 +18,7 @@ record! {
         size: Wide,
         /// Nanoseconds from the first write to the close.
         duration: Wide,
-        /// Calls that wrote.
+        /// Calls that wrote, and operations of io_uring(7).
         writes: u32,
         /// The file has no name any more.
         deleted: Bool,

@@ -117,6 +117,25 @@ names! {
         0x4206 "PTRACE_SEIZE",
         0x420b "PTRACE_SETSIGMASK",
     ];
+    /// What setrlimit(2) limits (`include/uapi/asm-generic/resource.h`).
+    Name Resource = [
+        0 "RLIMIT_CPU",
+        1 "RLIMIT_FSIZE",
+        2 "RLIMIT_DATA",
+        3 "RLIMIT_STACK",
+        4 "RLIMIT_CORE",
+        5 "RLIMIT_RSS",
+        6 "RLIMIT_NPROC",
+        7 "RLIMIT_NOFILE",
+        8 "RLIMIT_MEMLOCK",
+        9 "RLIMIT_AS",
+        10 "RLIMIT_LOCKS",
+        11 "RLIMIT_SIGPENDING",
+        12 "RLIMIT_MSGQUEUE",
+        13 "RLIMIT_NICE",
+        14 "RLIMIT_RTPRIO",
+        15 "RLIMIT_RTTIME",
+    ];
     /// Flags of pidfd_open(2).
     Flags PidfdFlags = [
         0o200 "PIDFD_THREAD",

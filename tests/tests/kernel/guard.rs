@@ -196,6 +196,8 @@ fn each_hand_on_the_agent_is_told_once() {
     let iov = words(&[4096, 0, 8, 0]);
     act(libc::SYS_process_vm_writev, args![pid, iov.clone(), 1, iov, 1, 0]);
     assert_eq!(act(libc::SYS_ptrace, args![0x4206, thread, 0, 0]), 0);
+    let limits = [0_u64.to_ne_bytes(); 2].concat();
+    assert_eq!(act(libc::SYS_prlimit64, args![thread, 4, limits, 0]), 0);
     let memory = format!("/proc/{pid}/mem");
     assert!(act(libc::SYS_open, args![memory.as_str(), libc::O_RDWR]) >= 0);
     let mut expected = vec![
@@ -209,6 +211,7 @@ fn each_hand_on_the_agent_is_told_once() {
         "process: process_madvise",
         "process: process_vm_writev EFAULT",
         "process: ptrace PTRACE_SEIZE",
+        "process: prlimit64",
         "written: open",
     ];
 

@@ -15,7 +15,7 @@ use tests::agent::Agent;
 
 use crate::{
     FAMILIES,
-    actor::{Actor, Arg, Stage, args, stat},
+    actor::{Actor, Arg, Stage, args, compile, stat},
 };
 
 /// Numbers of i386 (`arch/x86/entry/syscalls/syscall_32.tbl`).
@@ -51,6 +51,42 @@ fn check(it: &mut Stage, name: &str, path: &Path, expected: &Value) -> Value {
     }
     assert_eq!(records[0]["evidence"]["user_copy"], Value::Null, "{name}: all of it is the kernel's");
     records.into_iter().next().unwrap()
+}
+
+/// What io_uring(7) wrote is counted with what calls wrote, and told when calls close it, or its process ends.
+#[test]
+fn rings() {
+    for family in FAMILIES {
+        let mut it = Stage::new(family);
+        compile("uring", &it.path("uring"));
+        for mode in ["write", "wsqpoll"] {
+            let dir = it.path(mode);
+            fs::create_dir(&dir).unwrap();
+            let out = Command::new(it.path("uring")).arg(&dir).arg(mode).output().unwrap();
+            let said = String::from_utf8(out.stdout).unwrap();
+            assert_eq!(said, "splice 6\nwritev 8\nfallocate 0\nwrite.denied -9\nwrite 3\nwrite.left 4\nwrite.slot 4\n");
+            let mut records = it.gather_all();
+            records.retain(|it| it["kind"] == "modify" && Path::new(it["path"].as_str().unwrap()).starts_with(&dir));
+            let mut told: Vec<_> = records
+                .iter()
+                .map(|it| {
+                    let name = Path::new(it["path"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
+                    (name, &it["bytes"], &it["writes"], &it["size"], &it["call"], &it["evidence"]["hook"])
+                })
+                .collect();
+            told.sort_by_key(|it| it.0);
+            let (end, null) = (json!("sched_process_exit"), Value::Null);
+            assert_eq!(
+                told,
+                [
+                    ("left", &json!("8"), &json!(2), &json!("8"), &null, &end),
+                    ("slot", &json!("4"), &json!(1), &json!("4"), &null, &end),
+                    ("written", &json!("17"), &json!(4), &json!("100"), &json!("close"), &json!("sys_enter")),
+                ],
+                "{family}, {mode}"
+            );
+        }
+    }
 }
 
 const WRITE: i32 = libc::O_WRONLY | libc::O_CREAT;

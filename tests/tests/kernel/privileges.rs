@@ -1,13 +1,19 @@
 //! Ids, capabilities, namespaces, restrictions, and one process that looks into another.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::{self, Command},
+};
 
-use nix::libc;
+use nix::{libc, unistd::gettid};
 use serde_json::{Value, json};
+use tests::host::until;
 
 use crate::{
     FAMILIES,
-    actor::{Stage, args},
+    actor::{Actor, Stage, args},
 };
 
 const KILL: u32 = 1 << 5;
@@ -239,20 +245,41 @@ fn restrictions() {
     }
 }
 
+/// What records tell of a process that somebody acts on, from proc(5).
+fn target(pid: u32) -> Value {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    let stat = read("stat");
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    json!({
+        "target_host_pid": pid, "target_start": after_name.split(' ').nth(19), "target_comm": read("comm").trim_end(),
+        "target_exe": fs::read_link(format!("/proc/{pid}/exe")).unwrap(),
+    })
+}
+
 #[test]
 fn other_processes() {
     for family in FAMILIES {
         let mut it = Stage::new(family);
         let mut victim = Command::new("/bin/sleep").arg("100").spawn().unwrap();
         let pid = victim.id();
-        let ptrace = |request: &str, address: &str| json!({ "kind": "ptrace", "call": "ptrace", "request": request, "target_pid": pid, "address": address });
+        let ptrace = |request: &str, address: &str| {
+            let mut fields = target(pid);
+            merge(
+                &mut fields,
+                json!({ "kind": "ptrace", "call": "ptrace", "request": request, "target_pid": pid, "address": address }),
+            );
+            fields
+        };
         it.check("seize", libc::SYS_ptrace, args![0x4206, pid, 0, 0], ptrace("PTRACE_SEIZE", "0"));
         it.check("poke", libc::SYS_ptrace, args![4, pid, 4096, 0], ptrace("PTRACE_POKETEXT", "4096"));
         assert_eq!(it.act(libc::SYS_ptrace, args![1, pid, 4096, 0]).1, [] as [Value; 0], "PTRACE_PEEKTEXT asks");
 
         let memory = |call: &str| {
-            json!({ "kind": "process_vm", "call": call, "target_pid": pid, "address": "4096", "length": "8",
-                "user_copy": ["address", "length"] })
+            let mut fields = target(pid);
+            let more = json!({ "kind": "process_vm", "call": call, "target_pid": pid, "address": "4096", "length": "8",
+                "user_copy": ["address", "length"] });
+            merge(&mut fields, more);
+            fields
         };
         let iov = longs(&[4096, 8]);
         it.check(
@@ -269,7 +296,8 @@ fn other_processes() {
         );
 
         let pidfd = |call: &str, more: Value| {
-            let mut fields = json!({ "kind": "pidfd", "call": call, "target_pid": pid, "flags": "0" });
+            let mut fields = target(pid);
+            merge(&mut fields, json!({ "kind": "pidfd", "call": call, "target_pid": pid, "flags": "0" }));
             merge(&mut fields, more);
             fields
         };
@@ -280,8 +308,27 @@ fn other_processes() {
             let expected = pidfd("pidfd_getfd", json!({ "target_fd": 0, "path": input }));
             it.check("getfd", libc::SYS_pidfd_getfd, args![fd, 0, 0], expected);
         }
+        let limit = |resource: &str, soft: &str| {
+            let mut fields = target(pid);
+            let more = json!({ "kind": "prlimit", "call": "prlimit64", "target_pid": pid, "resource": resource, "soft": soft,
+                "hard": null, "user_copy": ["soft"] });
+            merge(&mut fields, more);
+            fields
+        };
+        let limits = longs(&[5, u64::MAX]);
+        it.check("limit", libc::SYS_prlimit64, args![pid, 4, limits.clone(), 0], limit("RLIMIT_CORE", "5"));
+        let own = it.actor.pid();
+        for (whose, new) in [(pid, vec![]), (0, limits.clone()), (own, limits.clone())] {
+            let asked = if new.is_empty() { args![whose, 4, 0, vec![0; 16]] } else { args![whose, 4, new, 0] };
+            assert_eq!(it.act(libc::SYS_prlimit64, asked).1, [] as [Value; 0], "questions, and what is its own");
+        }
+        let done = it.actor.compat(340, args![pid, 0, limits, 0]);
+        let records = it.records(done);
+        it.compare("limit, 32 bits", done, records, limit("RLIMIT_CPU", "5"));
+
         let kill = |call: &str, signal: &str, more: Value| {
-            let mut fields = json!({ "kind": "kill", "call": call, "signal": signal, "target_pid": pid });
+            let mut fields = target(pid);
+            merge(&mut fields, json!({ "kind": "kill", "call": call, "signal": signal, "target_pid": pid }));
             merge(&mut fields, more);
             fields
         };
@@ -311,6 +358,52 @@ fn other_processes() {
         drop(it);
         victim.kill().unwrap();
         victim.wait().unwrap();
+    }
+}
+
+/// A process is found by its number in the pid namespace of the caller, by that of a thread, and when it has ended but was
+/// not waited for. Of groups, and of a number that nobody has, nothing is told.
+#[test]
+fn who_is_meant() {
+    let told = |family: &str, it: &mut Stage, caller: u32, expected: Value| {
+        let records = it.gather_all();
+        let told = records.iter().rfind(|it| it["kind"] == "kill" && it["pid"] == caller);
+        let told = told.unwrap_or_else(|| panic!("{family}: no signal of {caller} among {records:#?}"));
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(told.get(name).unwrap_or(&Value::Null), value, "{family}: {name} of {told}");
+        }
+    };
+    let nobody = || json!({ "target_host_pid": null, "target_start": null, "target_comm": null, "target_exe": null });
+    let only_child = |pid: u32| -> u32 {
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
+    };
+    for family in FAMILIES {
+        let mut it = Stage::new(family);
+        let caller = it.actor.pid();
+        it.quiet(libc::SYS_kill, args![gettid().as_raw(), 18]);
+        told(family, &mut it, caller, target(process::id()));
+        assert!(it.actor.call(libc::SYS_kill, args![4_194_303, 18]).ret < 0);
+        told(family, &mut it, caller, nobody());
+        it.quiet(libc::SYS_kill, args![0, 18]);
+        told(family, &mut it, caller, nobody());
+
+        // the first process of a pid namespace, and the second one beside it
+        let line = "sleep 100 & exec $0";
+        let mut inner = Actor::start_by(Command::new("unshare").args(["-f", "-p", "sh", "-c", line]).arg(&it.program));
+        let caller = only_child(inner.pid());
+        let second = only_child(caller);
+        let known = target(second);
+        assert_eq!(known["target_comm"], "sleep");
+        assert_eq!(inner.call(libc::SYS_kill, args![2, 18]).ret, 0);
+        told(family, &mut it, caller, known.clone());
+        assert_eq!(inner.call(libc::SYS_kill, args![2, 9]).ret, 0);
+        until("the end of a process", || {
+            fs::read_to_string(format!("/proc/{second}/stat")).unwrap().contains(") Z ").then_some(())
+        });
+        assert_eq!(inner.call(libc::SYS_kill, args![2, 18]).ret, 0);
+        let mut ended = known;
+        ended["target_exe"] = Value::Null;
+        told(family, &mut it, caller, ended);
     }
 }
 

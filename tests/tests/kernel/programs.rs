@@ -33,7 +33,7 @@ fn started(before: &serde_json::Map<String, Value>, file: &Path, argv: &[&str], 
     let mut fields = json!({
         "kind": "exec", "call": null, "hook": "sched_process_exec", "path": file, "argv": argv, "argc": argv.len(),
         "argv_len": len, "cwd": "/", "script": null, "interpreter": null, "dev": dev, "inode": inode, "mode": mode,
-        "deleted": false, "memfd": false, "env": null, "upper_layer": false,
+        "deleted": false, "memfd": false, "env": null, "upper_layer": false, "script_inode": null, "script_dev": null,
     });
     for (old, new) in OLD.iter().zip(NEW) {
         fields[old] = before[new].clone();
@@ -80,9 +80,27 @@ fn exec() {
         let name = script.to_str().unwrap();
         let link = it.path("link");
         let argv = [link.to_str().unwrap(), "-a b", name, "1"];
-        let more = json!({ "script": script, "interpreter": link });
+        let (dev, inode, _) = stat(&script);
+        let more = json!({ "script": script, "interpreter": link, "script_inode": inode, "script_dev": dev });
+        let expected = started(&before, &program, &argv, more.clone());
+        it.check("a script", libc::SYS_execve, args![&script, &["zero", "1"][..], empty], expected.clone());
+        // files that the exec closes wait among the same works
+        for _ in 0..60 {
+            it.quiet(libc::SYS_open, args![&script, libc::O_CLOEXEC, 0]);
+        }
+        it.check("a script, with other files", libc::SYS_execve, args![&script, &["zero", "1"][..], empty], expected);
+
+        // a script that is the interpreter of another one: the first one was asked for
+        let outer = it.path("outer");
+        fs::write(&outer, format!("#!{name}\n")).unwrap();
+        fs::set_permissions(&outer, PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("outer", it.path("alias")).unwrap();
+        let alias = it.path("alias");
+        let (dev, inode, _) = stat(&outer);
+        let argv = [link.to_str().unwrap(), "-a b", name, alias.to_str().unwrap(), "1"];
+        let more = json!({ "script": alias, "interpreter": link, "script_inode": inode, "script_dev": dev });
         let expected = started(&before, &program, &argv, more);
-        it.check("a script", libc::SYS_execve, args![&script, &["zero", "1"][..], empty], expected);
+        it.check("a script of a script", libc::SYS_execve, args![&alias, &["zero", "1"][..], empty], expected);
 
         // programs without a name
         let doomed = copy(&it, "doomed", 0o755);

@@ -1,7 +1,8 @@
 // Does work by io_uring alone, so that no system call of its kind returns: no liburing, no libc.
 //
 //   uring DIR MODE [PORT]      MODE: plain, async (IOSQE_ASYNC: a worker does it), sqpoll (the kernel's thread submits),
-//                              silent (IOSQE_CQE_SKIP_SUCCESS), fixed (a slot of the ring in place of a descriptor)
+//                              silent (IOSQE_CQE_SKIP_SUCCESS), fixed (a slot of the ring in place of a descriptor),
+//                              write and wsqpoll (writes only, to files that system calls open and close)
 //
 // Prints a line for each operation: NAME RESULT. A kernel without an operation says -22.
 
@@ -170,6 +171,34 @@ static void files(const char *dir, int slots)
     go("rmdir", (struct sqe){.op = 36, .fd = CWD, .addr = P("empty"), .op_flags = 0x200});
 }
 
+// Writes to a file with a descriptor in every way; to one in a slot of the ring; and to one whose last descriptor is
+// closed by the end of the process.
+static void writes(const char *dir)
+{
+    if (call(80, P(dir), 0, 0, 0, 0, 0))
+        die("no directory\n");
+    int file = call(257, CWD, P("written"), 0102, 0600, 0, 0), slot = call(257, CWD, P("slot"), 0102, 0600, 0, 0);
+    int left = call(257, CWD, P("left"), 0102, 0600, 0, 0), pipes[2];
+    word parts[4] = {P("two"), 3, P("three"), 5};
+    if (call(22, P(pipes), 0, 0, 0, 0, 0) || call(1, pipes[1], P("splice"), 6, 0, 0, 0) != 6)
+        die("no pipe\n");
+    go("splice", (struct sqe){.op = 30, .fd = file, .off = 11, .addr = -1, .len = 6, .slot = pipes[0]});
+    fd_flags = 16;
+    go("writev", (struct sqe){.op = 2, .fd = file, .off = 3, .addr = P(parts), .len = 2});
+    fd_flags = 0;
+    go("fallocate", (struct sqe){.op = 17, .fd = file, .addr = 100});
+    go("write.denied", (struct sqe){.op = 23, .fd = pipes[0], .addr = P("x"), .len = 1});
+    go("write", (struct sqe){.op = 23, .fd = file, .addr = P("one"), .len = 3});
+    call(1, left, P("call"), 4, 0, 0, 0);
+    go("write.left", (struct sqe){.op = 23, .fd = left, .addr = P("ring"), .len = 4, .off = 4});
+    call(3, file, 0, 0, 0, 0, 0);
+    if (call(427, fd, 2, P(&slot), 1, 0, 0))
+        die("no slots\n");
+    call(3, slot, 0, 0, 0, 0, 0);
+    fd_flags = 1; // IOSQE_FIXED_FILE
+    go("write.slot", (struct sqe){.op = 23, .fd = 0, .addr = P("slot"), .len = 4});
+}
+
 struct in { unsigned short family, port; u8 ip[4]; word zero; };
 
 static void network(unsigned short port)
@@ -201,7 +230,11 @@ __attribute__((noreturn, used)) static void start(word *stack)
     if (stack[0] < 3)
         die("uring DIR MODE [PORT]\n");
     char mode = args[2][0], second = args[2][1];
-    setup(mode == 's' && second == 'q' ? 2 : 0);
+    setup((mode == 's' && second == 'q') || (mode == 'w' && second == 's') ? 2 : 0);
+    if (mode == 'w') {
+        writes(args[1]);
+        call(231, 0, 0, 0, 0, 0, 0);
+    }
     fd_flags = mode == 'a' ? 16 : mode == 's' && second == 'i' ? 64 : 0;
     files(args[1], mode == 'f');
     if (stack[0] > 3) {

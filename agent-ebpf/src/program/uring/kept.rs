@@ -114,13 +114,19 @@ pub fn keep<M: Memory>(request: usize, task: usize, code: u8) -> Option<&'static
         // its completion finds nothing, and says so
         return None;
     }
-    let is_silent = layout!(request_flag.silent) != MISSING && flags >> (layout!(request_flag.silent) & 31) & 1 != 0;
     if layout!(uring_complete_event.request) == MISSING || code == operation::ACCEPT {
         let tag = [load!(M, u64, request, request.ring), load!(M, u64, request, request.tag)];
         // without it, its completion finds nothing
         TAGS.insert(&tag, &key, 0).ok();
     }
-    is_silent.then_some(bench)
+    is_silent::<M>(request).then_some(bench)
+}
+
+/// Whether an operation completes in silence when it succeeds.
+#[inline(always)]
+pub fn is_silent<M: Memory>(request: usize) -> bool {
+    let flags = load!(M, u32, request, request.flags);
+    layout!(request_flag.silent) != MISSING && flags >> (layout!(request_flag.silent) & 31) & 1 != 0
 }
 
 #[inline(always)]
@@ -182,6 +188,7 @@ fn ask<M: Memory>(bench: &mut Bench, it: usize, code: u8) {
         }
         operation::ACCEPT => bench.kept.numbers[0] = load!(M, u32, it, uring_accept.slot),
         operation::LISTEN => bench.kept.numbers[0] = load!(M, u32, it, uring_listen.backlog),
+        operation::WRITE | operation::WRITEV | operation::WRITE_FIXED | operation::SPLICE | operation::FALLOCATE => {}
         operation::CONNECT => {
             let len = load!(M, u32, it, uring_connect.len);
             user_addr(bench, load!(M, u64, it, uring_connect.addr), len);
