@@ -56,7 +56,7 @@ cargo xtask VERB [OPTIONS]
   mutants [FILE]… [--shard 0/8]
                            changes the seal crate piece by piece; its tests must notice, but for seal/mutants.txt (an hour)
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
-                           the kernel tests on Debian's kernels, in virtual machines; `all` writes docs/kernel-support.md
+                           the kernel tests on Debian's kernels, in virtual machines; writes docs/kernel-support.md
 
   --yes, -y                use sudo without a question";
 

@@ -83,6 +83,9 @@ fn main() {
     run("ip", &["link", "set", "lo", "up"]);
     // a broadcast has somewhere to go, and is refused for what it is
     run("ip", &["route", "add", "255.255.255.255/32", "dev", "lo"]);
+    if Path::new("/overlay.ko").exists() {
+        run("insmod", &["/overlay.ko"]);
+    }
 
     if word("vm.shell").is_some() {
         println!("the agent is /sigtrail, the tests are /kernel; leave with exit");
@@ -91,7 +94,9 @@ fn main() {
         let probe = probe();
         let family = probe["family"].as_str();
         println!("vm: family {}", family.unwrap_or("?"));
-        let results = Run { tests: tests(word("vm.test=").unwrap_or_default(), family), probe, release };
+        let day = command("date").arg("+%F").output().unwrap().stdout;
+        let day = String::from_utf8(day).unwrap().trim().to_owned();
+        let results = Run { tests: tests(word("vm.test=").unwrap_or_default(), family), probe, release, day };
         // closing a serial line waits until all has left
         let mut line = File::options().write(true).open("/dev/ttyS1").unwrap();
         line.write_all(&serde_json::to_vec(&results).unwrap()).unwrap();

@@ -9,7 +9,8 @@ use nix::{
 use serde_json::Value;
 use tests::agent::{Agent, patience, slow};
 
-/// What a log says: events of files by kind as told and as merged, forks and execs, and the sums of its accounts.
+/// What a log says: events of files by kind as told and as merged, forks and execs, the sums of its accounts, and by
+/// hook and cause what was lost.
 #[derive(Debug, Default)]
 struct Told {
     opens: u64,
@@ -18,6 +19,7 @@ struct Told {
     merged: u64,
     execs: u64,
     account: std::collections::BTreeMap<String, u64>,
+    lost: Vec<String>,
 }
 
 fn read(dir: &std::path::Path, mark: &str) -> Told {
@@ -32,6 +34,9 @@ fn read(dir: &std::path::Path, mark: &str) -> Told {
         told.opens += u64::from(ours(&record));
         told.denied += u64::from(of(&record, "open") && record["errno"] == "EACCES");
         told.execs += u64::from(of(&record, "exec"));
+        if record["kind"] == "agent.lost" {
+            told.lost.push(format!("{} {} {}", record["hook"], record["cause"], record["count"]));
+        }
         if record["kind"] == "summary" {
             let count: u64 = record["count"].as_str().unwrap().parse().unwrap();
             assert!(count > 1 && record["of"] == record["sample"]["kind"], "{record}");
@@ -123,7 +128,7 @@ fn a_pressed_bulk_lane_is_summarised() {
 fn a_control_group_has_its_budget() {
     let budget = format!("kernel: {{ cgroup_events_per_second: {} }}\n", 100 / slow());
     let (told, [opens, ..], report) = flood(&budget, 5_000, 20);
-    assert_eq!((&report["findings"]["count"], &report["lost"]), (&0.into(), &0.into()), "{report:#}");
+    assert_eq!((&report["findings"]["count"], &report["lost"]), (&0.into(), &0.into()), "{told:?}, {report:#}");
     assert!((opens..=opens + OTHER).contains(&(told.opens + told.merged)), "{told:?}");
     assert!(told.opens < opens / 4 && told.denied == 50 && told.execs >= 20, "{told:?}");
 }

@@ -205,8 +205,9 @@ fn restrictions() {
             args![ruleset, 1, longs(&[4, 0]), 0],
             landlock("landlock_add_rule", more),
         );
-        let (_, records) = it.act(libc::SYS_landlock_create_ruleset, args![0, 0, 1]);
-        assert_eq!(records, [] as [Value; 0], "a question");
+        // since Linux 5.13
+        let (done, records) = it.act(libc::SYS_landlock_create_ruleset, args![0, 0, 1]);
+        assert!(done.ret == -i64::from(libc::ENOSYS) || records.is_empty(), "a question: {records:#?}");
 
         let keys = |call: &str, more: Value| {
             let mut fields = json!({ "kind": "keyctl", "call": call });

@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use super::kernels::Kernel;
 use crate::{command, error::Error, setup, tree::Tree};
 
 /// The initramfs, and the program that reads what came of it.
@@ -67,8 +68,29 @@ impl Initramfs {
         Ok(Self { file, report: of("vm-page")?.clone(), folder: root })
     }
 
+    /// The packed file with a module for one kernel at its end: several archives behind each other are one to a kernel.
+    pub fn with(&self, module: &Path, kernel: Kernel) -> Result<PathBuf, Error> {
+        let file = self.of(kernel);
+        let folder = self.file.with_file_name(format!("{kernel}.modules"));
+        fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+        fs::copy(module, folder.join("overlay.ko")).map_err(Error::io("copying", module))?;
+        pack(&folder, &file)?;
+        fs::remove_dir_all(&folder).map_err(Error::io("removing", &folder))?;
+        let mut whole = fs::read(&self.file).map_err(Error::io("reading", &self.file))?;
+        whole.extend(fs::read(&file).map_err(Error::io("reading", &file))?);
+        fs::write(&file, whole).map_err(Error::io("writing", &file))?;
+        Ok(file)
+    }
+
+    fn of(&self, kernel: Kernel) -> PathBuf {
+        self.file.with_file_name(format!("{kernel}.initramfs.gz"))
+    }
+
     /// Removes it, packed and not.
     pub fn remove(self) -> Result<(), Error> {
+        for file in Kernel::ALL.iter().map(|kernel| self.of(*kernel)).filter(|file| file.is_file()) {
+            fs::remove_file(&file).map_err(Error::io("removing", &file))?;
+        }
         fs::remove_dir_all(&self.folder).map_err(Error::io("removing", &self.folder))?;
         fs::remove_file(&self.file).map_err(Error::io("removing", &self.file))
     }

@@ -44,11 +44,21 @@ impl fmt::Display for Kernel {
 /// The suites that have them.
 const SUITES: &[&str] = &["bullseye", "bookworm", "trixie", "sid"];
 
-/// The file that QEMU boots; fetched when it is not there.
-pub fn image(folder: &Path, kernel: Kernel) -> Result<PathBuf, Error> {
+/// What a machine boots.
+#[derive(Debug)]
+pub struct Image {
+    /// The file that QEMU boots.
+    pub kernel: PathBuf,
+    /// The overlay file system, which Debian's kernels have as a module; `None` beside a kernel that was put there by hand.
+    pub overlay: Option<PathBuf>,
+}
+
+/// The files of a kernel; fetched when they are not there.
+pub fn image(folder: &Path, kernel: Kernel) -> Result<Image, Error> {
     let image = folder.join(format!("{kernel}.vmlinuz"));
+    let overlay = folder.join(format!("{kernel}.overlay.ko"));
     if image.is_file() {
-        return Ok(image);
+        return Ok(Image { kernel: image, overlay: overlay.is_file().then_some(overlay) });
     }
     let apt = Apt::open(folder, &image)?;
     let stanzas = apt.ask("cache", &["show", "linux-image-amd64"])?;
@@ -56,20 +66,35 @@ pub fn image(folder: &Path, kernel: Kernel) -> Result<PathBuf, Error> {
     // Since 7.x the package linux-image-… is empty, and the signed image may come later than the unsigned.
     let names = apt.ask("cache", &["pkgnames", "linux-"])?;
     let split = format!("linux-binary-unsigned-{release}");
-    let package = if names.lines().any(|name| name == split) { split } else { format!("linux-image-{release}") };
+    let packages = if names.lines().any(|name| name == split) {
+        vec![split, format!("linux-modules-{release}")]
+    } else {
+        vec![format!("linux-image-{release}")]
+    };
 
     let unpacked = folder.join("unpacked");
     remove(&unpacked)?;
     fs::create_dir_all(&unpacked).map_err(Error::io("creating", &unpacked))?;
-    eprintln!("fetching {package}");
+    eprintln!("fetching {}", packages.join(" and "));
     let mut download = apt.command("get");
-    command::run("downloading a kernel", download.args(["--quiet=2", "download", &package]).current_dir(&unpacked))?;
-    let archive = find(&unpacked, &|name| name.contains("_amd64.deb")).ok_or_else(|| unknown(kernel, &image))?;
-    command::run("unpacking a kernel", Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&unpacked))?;
+    download.args(["--quiet=2", "download"]).args(&packages).current_dir(&unpacked);
+    command::run("downloading a kernel", &mut download)?;
+    while let Some(archive) = find(&unpacked, &|name| name.contains("_amd64.deb")) {
+        command::run("unpacking a kernel", Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&unpacked))?;
+        fs::remove_file(&archive).map_err(Error::io("removing", &archive))?;
+    }
+    let module = find(&unpacked, &|name| name.starts_with("overlay.ko")).ok_or_else(|| unknown(kernel, &image))?;
+    let module = if module.extension().is_some_and(|it| it == "xz") {
+        command::run("unpacking a module", Command::new("xz").arg("--decompress").arg(&module))?;
+        module.with_extension("")
+    } else {
+        module
+    };
+    fs::copy(&module, &overlay).map_err(Error::io("writing", &overlay))?;
     let found = find(&unpacked, &|name| name.starts_with("vmlinuz")).ok_or_else(|| unknown(kernel, &image))?;
     fs::copy(&found, &image).map_err(Error::io("writing", &image))?;
     remove(&unpacked)?;
-    Ok(image)
+    Ok(Image { kernel: image, overlay: Some(overlay) })
 }
 
 fn unknown(kernel: Kernel, image: &Path) -> Error {
