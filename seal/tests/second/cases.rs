@@ -162,7 +162,7 @@ pub fn vectors() -> Vec<Vector> {
     add("clock-step-signed", good, None, KEY, "", third(|f| f.clock.step_ns = -86_400_000_000_000));
 
     add("revoked-behind-the-end", good, None, REVOKED, "", batches[..4].concat());
-    add("revoked-key-of-another-log", good, None, OTHER_REVOKED, "", other.bytes());
+    add("revoked-key-of-another-log", good, None, OTHER_REVOKED, "", crate::common::log(ORIGIN, 9).bytes());
 
     add("empty", cut, None, KEY, "no sealed batch", vec![]);
     add("journald-issue-15425-not-sealed-at-all", cut, None, KEY, "unsealed lines", b"{\"a\":1}\n{\"a\":2}\n".to_vec());

@@ -12,7 +12,8 @@ for name in ["ed25519", "parse_seal", "vkey", "check_event"]:
 head = verify.fields(verify.key_name, verify.number, verify.hash32)
 while line := sys.stdin.buffer.readline():
     case = json.loads(line)
-    log = verify.Log([verify.vkey(key) for key in case["keys"]], [head(text) for text in case["heads"]], case["from"])
+    keys, heads = map(verify.vkey, case["keys"]), map(head, case["heads"])
+    log = verify.Log(list(keys), heads, begin=case["from"])
     log.read("log", io.BytesIO(sys.stdin.buffer.read(case["length"])))
     verdict = log.verdict()
     first = next((it for it in log.findings if it["severity"] == verdict), {"batch": None, "what": ""})

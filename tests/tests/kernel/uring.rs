@@ -10,6 +10,7 @@ use std::{
 
 use nix::libc;
 use serde_json::{Value, json};
+use tests::vm::skip;
 
 use crate::{
     FAMILIES,
@@ -127,8 +128,9 @@ fn silent_operations() {
         let mut it = Stage::new(family);
         compile("uring", &it.path("uring"));
         let (_streams, _datagrams, port) = server();
-        let (_, records) = work(&mut it, "silent", port);
+        let (said, records) = work(&mut it, "silent", port);
         let dir = it.path("silent");
+        let results = said.iter().filter(|(name, _)| name != "dir" && name != "port").map(|(_, ret)| *ret);
         let (silent, loud): (Vec<_>, Vec<_>) = records.iter().partition(|it| it["kind"] == "io_uring_silent");
         let at = |name: &str| json!(dir.join(name).to_str().unwrap());
         let to = json!({ "family": "inet", "ip": "127.0.0.1", "port": port });
@@ -154,8 +156,16 @@ fn silent_operations() {
             ("sendmsg", "address", to),
             ("send", "path", Value::Null),
         ];
+        let mut expected: Vec<_> = expected.into_iter().zip(results).collect();
+        if silent.len() < expected.len() {
+            // an older kernel refuses an operation, or the flag, that it does not have before it is submitted
+            expected.retain(|(_, ret)| *ret != -22);
+        }
+        if expected.is_empty() {
+            return skip("operations are silent since Linux 5.17");
+        }
         assert_eq!(silent.len(), expected.len(), "{family}: {silent:#?}");
-        for (record, (operation, field, value)) in silent.iter().zip(expected) {
+        for (record, ((operation, field, value), _)) in silent.iter().zip(expected) {
             let fields = json!({ "operation": operation, field: value });
             check(&format!("{family}, {operation}"), record, &fields);
             assert_eq!(record["evidence"]["hook"], "io_uring_submit", "{family}, {operation}");
