@@ -17,7 +17,9 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
+    thread,
     time::Duration,
 };
 
@@ -91,6 +93,9 @@ const CHECK: u64 = 5_000_000_000;
 
 /// An event that was begun before a kernel half handed over is in its ring after so many nanoseconds.
 const LATE: u64 = 20_000_000;
+
+/// While a batch is stored, the rings are emptied this often.
+const SOAK: Duration = Duration::from_millis(5);
 
 /// A blocked log is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -172,7 +177,7 @@ fn drain_to(
         } else if is_over {
             return Ok(());
         } else {
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -236,6 +241,25 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
     })
 }
 
+/// Makes a sealed batch durable. A disk may take seconds for that: meanwhile another thread takes what comes out of the
+/// rings, into the room that events have in memory.
+fn store(front: &mut Front, log: &mut Log) -> Result<(), LogError> {
+    let (end, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let soak = move || {
+            while ended.recv_timeout(SOAK) == Err(RecvTimeoutError::Timeout) {
+                front.soak();
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("soak".into()).spawn_scoped(scope, soak) {
+            tracing::debug!(%error, "the rings must hold what comes until the batch is stored");
+        }
+        let stored = log.store();
+        drop(end);
+        stored
+    })
+}
+
 /// Closes the account of the batch, seals it and makes it durable. While the disk refuses, nothing more is taken from
 /// the ring: what then finds no room there is counted by the kernel half.
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
@@ -252,13 +276,13 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     }
     log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), &(ties.receipts)(), now)?;
     front.closing(log.next());
-    while let Err(error) = log.store() {
+    while let Err(error) = store(front, log) {
         tracing::error!(%error, "the log cannot be written; trying again");
         front.publish(log, Some(error.to_string()), ties.status);
         if ties.stop.load(Ordering::Acquire) {
             return Err(error.into());
         }
-        std::thread::sleep(RETRY);
+        thread::sleep(RETRY);
     }
     front.sealed();
     (ties.announce)(log.last());

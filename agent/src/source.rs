@@ -62,6 +62,13 @@ impl Source {
         }
     }
 
+    /// Makes room in the rings while there is no time for their events.
+    pub fn soak(&mut self) {
+        if let Self::Kernel(line) = self {
+            line.iter_mut().for_each(Kernel::soak);
+        }
+    }
+
     /// Stops making events; those that are waiting stay readable.
     pub fn detach(&mut self) {
         if let Self::Kernel(line) = self {

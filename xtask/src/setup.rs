@@ -53,6 +53,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     // tools/verify.py
     (Scope::Tests, "python3", Sign::Program("python3")),
     (Scope::Tests, "age", Sign::Program("age")),
+    (Scope::Tests, "e2fsprogs", Sign::File("/usr/sbin/mkfs.ext4")),
     (Scope::Tests, "jq", Sign::Program("jq")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),

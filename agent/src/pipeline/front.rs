@@ -118,6 +118,11 @@ impl Front {
         self.source.wait(time)
     }
 
+    /// Makes room in the rings while there is no time for their events.
+    pub fn soak(&mut self) {
+        self.source.soak();
+    }
+
     /// Follows the wall clock; returns by how much it stepped, if it did.
     pub fn follow(&mut self, now: Now) -> Option<i64> {
         let step = now.offset() - self.offset;

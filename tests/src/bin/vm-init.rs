@@ -45,6 +45,7 @@ const MOUNTS: &[(&str, &str, &str)] = &[
 const SKIPPED: &[(&str, &str)] = &[
     ("differential::", "its work needs the coreutils, the guest has busybox; `cases` compares with strace and audit"),
     ("flood::a_pressed", "an emulated machine does not make as many events as the test is about"),
+    ("load::a_disk_that_stands_still_costs_no_exec", "the guest has no disk"),
     ("mounts::swap", "the guest has no disk, and a tmpfs holds no swap file"),
 ];
 /// The start of a test's name, and the programs it runs that a host may lack.
