@@ -380,7 +380,7 @@ fn at_completion<M: Memory>(ctx: &impl Completion, tell: impl FnOnce(&Operation)
         tell(&it);
     }
     if ctx.request() != 0 || layout!(uring_complete_event.request) == MISSING {
-        kept::forget(it.request);
+        kept::forget(it.request, ctx.tag());
     }
 }
 

@@ -314,17 +314,21 @@ fn kernel_read32(number: &u32) -> u32 {
     unsafe { read_volatile(number) }
 }
 
-/// The request behind a tag.
+/// The request behind a tag. One that is done is none: an operation that is not kept may have the same tag.
 #[inline(always)]
 pub fn tagged(tag: [u64; 2]) -> Option<u64> {
     // SAFETY: the value is copied at once.
-    unsafe { TAGS.get(&tag) }.copied()
+    let request = unsafe { TAGS.get(&tag) }.copied()?;
+    REQUESTS.get_ptr(&request).map(|_| request)
 }
 
-/// The request is done: its address may be that of another one soon.
+/// The request is done: its address may be that of another one soon, and so may its tag.
 #[inline(always)]
-pub fn forget(request: u64) {
+pub fn forget(request: u64, tag: [u64; 2]) {
     // what is not there is forgotten already
     REQUESTS.remove(&request).ok();
     LONG_TEXTS.remove(&request).ok();
+    if layout!(uring_complete_event.request) == MISSING {
+        TAGS.remove(&tag).ok();
+    }
 }

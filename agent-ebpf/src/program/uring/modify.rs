@@ -17,7 +17,7 @@ use crate::{
 fn modify<M: Memory>(ctx: &impl Completion) {
     let Some((request, ret)) = done::<M>(ctx) else { return };
     if layout!(uring_complete_event.request) == MISSING {
-        kept::forget(request);
+        kept::forget(request, ctx.tag());
     }
     let request = request as usize;
     let reserves = load!(M, u8, request, request.opcode) == operation::FALLOCATE;
