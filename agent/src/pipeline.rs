@@ -260,8 +260,8 @@ fn store(front: &mut Front, log: &mut Log) -> Result<(), LogError> {
     })
 }
 
-/// Closes the account of the batch, seals it and makes it durable. While the disk refuses, nothing more is taken from
-/// the ring: what then finds no room there is counted by the kernel half.
+/// Closes the account of the batch, seals it and makes it durable. Between two tries of a disk that refuses, nothing
+/// more is taken from the rings: what then finds no room there is counted by the kernel half.
 fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) -> Result<(), PipelineError> {
     let sequences = front.sequences()?;
     let empty = gather(front, log, ties, Now::read()?);

@@ -3,8 +3,9 @@
 being readable in the spool's segment, and in the log.
 
 A file sink is told of a batch after it was sealed and synced: the time to the log is the bound of "sealed and synced".
-Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, once while
-nothing else goes on, and once under load: a process that does nothing but make, write, rename and remove files. The sizes of all files are polled; afterwards the place of each record tells when it was there.
+Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, once
+while nothing else goes on, and once under load: a process that does nothing but make, write, rename and remove files.
+The sizes of all files are polled; afterwards the place of each record tells when it was there.
 
   latency.py [--peer sigtrail,auditd] [--trials 100]
 """

@@ -65,9 +65,13 @@ impl Seals {
     /// Keeps them; durable when it returns Ok.
     pub(super) fn keep(&mut self, seals: &Of) -> io::Result<()> {
         let bytes = seals.frame.len() as u64;
-        while self.bytes().saturating_add(bytes) > self.max_bytes {
-            let Some((path, bytes)) = self.kept.front() else { return Ok(()) };
-            tracing::warn!(path = %path.display(), bytes, "the kept seals take too much: removed the oldest");
+        if bytes > self.max_bytes {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "more than all kept seals may take"));
+        }
+        while let Some((path, oldest)) = self.kept.front()
+            && self.bytes() + bytes > self.max_bytes
+        {
+            tracing::warn!(path = %path.display(), bytes = oldest, "the kept seals take too much: removed the oldest");
             disk::remove_if_there(path)?;
             self.kept.pop_front();
         }
