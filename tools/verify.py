@@ -179,7 +179,7 @@ GAP = fields(word, between, spelled("evict|quarantine|lag"))
 ONE, OPTION, ANY = (1, 1), (0, 1), (0, MAX_TEXT)
 HEADER = [
     ("origin", ONE, origin_name), ("batch", ONE, number), ("prev", ONE, hash32), ("kind", ONE, KINDS),
-    ("events", ONE, number), ("first", ONE, number), ("root", ONE, hash32), ("payload", ONE, fields(hex_hash, number)),
+    ("events", ONE, number), ("first", ONE, number), ("root", ONE, hash32), ("bytes", ONE, number),
     ("boot", ONE, word), ("host", ONE, plain), ("mono", ONE, fields(number, number)), ("wall", ONE, fields(time, time)),
     ("clock", ONE, CLOCK), ("agent", ONE, fields(word, hex_hash, spelled("bpf"), hex_hash)), ("policy", ONE, hex_hash),
     ("load", OPTION, number), ("cpu", ANY, CPU), ("acct", ANY, acct), ("lost", ONE, number), ("gap", ANY, GAP),
@@ -255,7 +255,7 @@ def parse_revocation(note, fleet):
 class Lines:
     """The event lines of one batch."""
     def __init__(self):
-        self.leaves, self.payload, self.size, self.redacted = [], hashlib.sha256(), 0, 0
+        self.leaves, self.bytes, self.redacted = [], 0, 0
         self.first, self.wrong = None, None
     def add(self, line):
         self.first = line if self.first is None else self.first
@@ -263,8 +263,7 @@ class Lines:
             redacted = REDACTED.fullmatch(line)
             self.leaves.append(hash32(redacted[1].decode()) if redacted else leaf(line))
             self.redacted += bool(redacted)
-            self.payload.update(line + b"\n")
-            self.size += len(line) + 1
+            self.bytes += len(line) + 1
             if not redacted:
                 check_event(line)
         except ValueError as error:
@@ -316,8 +315,8 @@ class Log:
         if header["events"] and not lines.leaves:
             incomplete += [f"2: the {header['events']} event lines are gone"] * (n >= self.next)
         else:
-            of = [len(lines.leaves), root_of(lines.leaves), [f"sha256:{lines.payload.hexdigest()}", lines.size]]
-            sealed = [header["events"], header["root"], of[2] if lines.redacted else header["payload"]]
+            of = [len(lines.leaves), root_of(lines.leaves), lines.bytes]
+            sealed = [header["events"], header["root"], lines.bytes if lines.redacted else header["bytes"]]
             need(of == sealed, "2: the event lines are not those that were sealed")
             need(not lines.wrong, f"3: {lines.wrong}")
         if lines.redacted:

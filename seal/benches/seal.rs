@@ -2,7 +2,7 @@
 //!
 //! The events are those of the golden pairs (`tests/golden/`) again and again. The time is that of this thread, the best
 //! of some rounds: other load on the machine counts little. The bars are those of the design of the log, where an event had
-//! 381 bytes; these are longer, so only the ratio compares. A line is hashed twice, as a leaf and for `payload`.
+//! 381 bytes; these are longer, so only the ratio compares.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not expect")]
 
 use std::fs;

@@ -204,8 +204,6 @@ pub struct Header {
     pub first: u64,
     /// The RFC 6962 root over the event lines.
     pub root: Hash,
-    /// SHA-256 of the event lines as they stand, each with its LF.
-    pub payload: Hash,
     /// The length of the event lines in bytes, each with its LF.
     pub bytes: u64,
     /// What the agent says.
@@ -228,7 +226,7 @@ impl fmt::Display for Header {
         writeln!(f, "events {}", self.events)?;
         writeln!(f, "first {}", self.first)?;
         writeln!(f, "root {}", base64(&self.root))?;
-        writeln!(f, "payload sha256:{} {}", hex(&self.payload), self.bytes)?;
+        writeln!(f, "bytes {}", self.bytes)?;
         writeln!(f, "boot {}", facts.boot)?;
         writeln!(f, "host {}", facts.host)?;
         writeln!(f, "mono {} {}", facts.mono.0, facts.mono.1)?;

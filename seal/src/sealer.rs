@@ -125,7 +125,6 @@ impl Sealer {
             events: lines.len(),
             first: state.sequence(),
             root: lines.root(),
-            payload: lines.payload(),
             bytes: lines.bytes(),
             facts: facts.clone(),
             next: chain.vkey().clone(),

@@ -326,7 +326,7 @@ impl Verifier {
         }
         match batch.is_over(&open.lines) {
             // the bytes of redacted lines are gone, their leaves still hold the root
-            Err("payload") if open.redacted > 0 => {}
+            Err("bytes") if open.redacted > 0 => {}
             Err(what) => self.find(number, What::Lines(what)),
             Ok(()) => {}
         }

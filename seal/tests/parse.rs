@@ -107,13 +107,13 @@ fn header() -> impl Strategy<Value = Header> {
     origin().prop_flat_map(|origin| {
         let keys = (vkey(format!("{origin}/chain")), option::of(vkey(origin.clone())));
         let numbers = (1..u64::MAX, any::<u64>(), any::<u64>(), any::<u64>());
-        (keys, numbers, any::<[[u8; 32]; 3]>(), facts()).prop_map(move |(keys, numbers, hashes, mut facts)| {
-            let ((next, hostkey), (batch, events, first, bytes), [prev, root, payload]) = (keys, numbers, hashes);
+        (keys, numbers, any::<[[u8; 32]; 2]>(), facts()).prop_map(move |(keys, numbers, hashes, mut facts)| {
+            let ((next, hostkey), (batch, events, first, bytes), [prev, root]) = (keys, numbers, hashes);
             if hostkey.is_some() {
                 facts.kind = BatchKind::Rotate;
             }
             let origin = origin.clone();
-            Header { origin, batch, prev, events, first, root, payload, bytes, facts, next, hostkey }
+            Header { origin, batch, prev, events, first, root, bytes, facts, next, hostkey }
         })
     })
 }

@@ -194,7 +194,7 @@ fn batch(
         return Ok(number);
     }
     match seal.is_over(&sealed) {
-        Err("payload") if before => {}
+        Err("bytes") if before => {}
         Err(what) => return Err(RedactError::Changed { path: name(), batch: number, what }),
         Ok(()) => {}
     }

@@ -150,10 +150,7 @@ impl Header {
         let events = lines.one("events", decimal)?;
         let first = lines.one("first", decimal)?;
         let root = lines.one("root", unbase64_hash)?;
-        let (payload, bytes) = lines.one("payload", |value| {
-            let [hash, bytes] = words(value)?;
-            Some((sha256(hash)?, decimal(bytes)?))
-        })?;
+        let bytes = lines.one("bytes", decimal)?;
         let boot = lines.one("boot", word)?;
         let host = lines.one("host", plain)?;
         let mono = lines.one("mono", |value| pair(value, decimal))?;
@@ -211,7 +208,7 @@ impl Header {
             receipts,
             extensions,
         };
-        let header = Self { origin, batch, prev, events, first, root, payload, bytes, facts, next, hostkey };
+        let header = Self { origin, batch, prev, events, first, root, bytes, facts, next, hostkey };
         if header.to_string() != text {
             return Err(HeaderError::Spelling);
         }

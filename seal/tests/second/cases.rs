@@ -131,7 +131,6 @@ fn other_batch(log: &Log, n: usize, events: &[&[u8]], chain: u64) -> Vec<u8> {
     reseal(&log.batches[n], events, &host, &chain, |header: &mut Header| {
         header.events = lines.len();
         header.root = lines.root();
-        header.payload = lines.payload();
         header.bytes = lines.bytes();
         header.next = next.vkey().clone();
     })
