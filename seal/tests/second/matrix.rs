@@ -27,7 +27,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// The crate tries every byte, from a snapshot before its batch: eighty thousand logs. The script tries each 67th.
+/// The crate tries every byte, from a snapshot before its batch: seventy-five thousand logs. The script tries each 67th.
 #[test]
 fn every_flipped_byte_is_noticed() {
     let log = fifty();
