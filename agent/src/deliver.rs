@@ -93,6 +93,8 @@ struct Delivery {
     queue: VecDeque<Batch>,
     /// Read, but not announced as durable.
     ahead: Option<Batch>,
+    /// Done with: its memory is for the next one.
+    done: Option<Batch>,
     /// The last batch the sink has.
     position: Option<u64>,
     /// Whether the cursor file says so.
@@ -121,6 +123,7 @@ impl Delivery {
             reader: None,
             queue: VecDeque::new(),
             ahead: None,
+            done: None,
             position: None,
             saved: true,
             limit,
@@ -218,6 +221,9 @@ impl Delivery {
         let reader = self.reader.take();
         let after = self.queue.back().map(|batch| batch.number).or(self.position);
         let mut reader = reader.unwrap_or_else(|| Reader::open(&self.way.spool, after));
+        if let Some(done) = self.done.take() {
+            reader.reuse(done);
+        }
         let (reader, next) = spawn_blocking(move || {
             let next = reader.next();
             (reader, next)
@@ -301,7 +307,8 @@ impl Delivery {
     /// The first `batches` of the queue are done with.
     async fn pass(&mut self, batches: usize) {
         (self.failures, self.refusals) = (0, 0);
-        self.position = self.queue.drain(..batches).next_back().map(|batch| batch.number).or(self.position);
+        self.done = self.queue.drain(..batches).next_back();
+        self.position = self.done.as_ref().map(|batch| batch.number).or(self.position);
         self.saved = false;
         self.save().await;
     }

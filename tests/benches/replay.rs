@@ -10,6 +10,7 @@
 
 use std::{
     hint::black_box,
+    mem,
     ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
@@ -70,6 +71,7 @@ struct Half {
     encoder: frame::Encoder,
     lines: Vec<u8>,
     packed: Vec<u8>,
+    unpacked: Vec<u8>,
     kept: usize,
 }
 
@@ -133,6 +135,7 @@ impl Half {
             encoder: frame::Encoder::new().unwrap(),
             lines: Vec::new(),
             packed: Vec::new(),
+            unpacked: Vec::new(),
             kept: 0,
         }
     }
@@ -177,7 +180,7 @@ impl Half {
         }
         if end >= Stage::Unpack {
             let (head, payload, _) = seal::frame::read(&self.packed).unwrap();
-            black_box(frame::decode(head.batch, payload).unwrap());
+            self.unpacked = black_box(frame::decode(head.batch, payload, mem::take(&mut self.unpacked)).unwrap());
         }
     }
 }

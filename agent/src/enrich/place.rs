@@ -42,12 +42,15 @@ impl Place {
 /// Where version 1 is mounted too, processes with one id may have different paths: then each process is asked, when
 /// it is first seen, when its id changes and when it starts a program (container runtimes move themselves, then
 /// start the program of the container).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Places {
     /// Mount point of cgroup2.
     mount: Option<PathBuf>,
     mixed: bool,
     known: HashMap<u64, Known>,
+    /// The lines that were last read, and the place they name: where processes are asked one by one, mostly those of the
+    /// one before.
+    last: (Vec<u8>, Arc<Place>),
     searched: u64,
 }
 
@@ -62,7 +65,7 @@ impl Places {
     pub fn new(proc: &Proc) -> Self {
         let mounts = proc.own("mountinfo").unwrap_or_default();
         let own = proc.own("cgroup").unwrap_or_default();
-        Self { mount: mount_point(&mounts), mixed: is_mixed(&own), known: HashMap::new(), searched: 0 }
+        Self { mount: mount_point(&mounts), mixed: is_mixed(&own), ..Self::default() }
     }
 
     /// Whether the paths of version 1 count too.
@@ -72,14 +75,18 @@ impl Places {
 
     /// The place and, where it is sure, the control group id of a process by the lines of its /proc/PID/cgroup.
     pub fn read(&mut self, lines: &[u8]) -> (Option<u64>, Arc<Place>) {
+        if self.mixed && self.last.0 == lines {
+            return (None, Arc::clone(&self.last.1));
+        }
         let Some(path) = choose(lines) else { return (None, Arc::default()) };
         let id = if self.mixed { None } else { self.inode(path) };
         if let Some(place) = id.and_then(|id| self.remembered(id)) {
             return (id, place);
         }
         let place = Arc::new(Place::new(path));
-        if let Some(id) = id {
-            self.remember(id, &place);
+        match id {
+            Some(id) => self.remember(id, &place),
+            None => self.last = (lines.to_vec(), Arc::clone(&place)),
         }
         (id, place)
     }
@@ -284,8 +291,7 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         fs::create_dir_all(root.path().join("user.slice")).unwrap();
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
-        let mut places =
-            Places { mount: Some(root.path().to_owned()), mixed: false, known: HashMap::new(), searched: 0 };
+        let mut places = Places { mount: Some(root.path().to_owned()), ..Places::default() };
         let gone = Proc::new(root.path().join("no-proc"));
 
         let place = places.find(inode(&deep), 7, 7, 1_000_000_000, &gone);
@@ -308,7 +314,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded() {
-        let mut places = Places { mount: None, mixed: false, known: HashMap::new(), searched: 0 };
+        let mut places = Places::default();
         let place = Arc::default();
         for id in 0..3 * PLACES as u64 {
             places.remember(id, &place);

@@ -62,7 +62,11 @@ pub(super) enum Check {
 
 /// Whole texts and beginnings of texts. A text is mostly none of them, and its first bytes tell.
 #[derive(Clone, Debug)]
-pub(super) struct Texts(Box<[Headed]>);
+pub(super) struct Texts {
+    headed: Box<[Headed]>,
+    /// A bit for each second byte that a text of them may have; paths all have the same first one.
+    seconds: [u64; 4],
+}
 
 /// A pattern, and which of a text's first eight bytes must be what.
 #[derive(Clone, Debug)]
@@ -85,18 +89,34 @@ impl Texts {
             Check::Text(pattern @ (Pattern::Is(_) | Pattern::Starts(_))) => Some(Headed::new(pattern)),
             _ => None,
         });
-        others.insert(0, Check::Texts(Self(patterns.collect())));
+        others.insert(0, Check::Texts(Self::new(patterns.collect())));
         others
+    }
+
+    fn new(headed: Box<[Headed]>) -> Self {
+        let mut seconds = [0; 4];
+        for it in &headed {
+            match it.second() {
+                Some(byte) => seconds[usize::from(byte / 64)] |= 1 << (byte % 64),
+                None => seconds = [u64::MAX; 4],
+            }
+        }
+        Self { headed, seconds }
     }
 
     /// The patterns.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.0.iter().map(|it| &it.pattern)
+        self.headed.iter().map(|it| &it.pattern)
     }
 
     fn matches(&self, text: &[u8]) -> bool {
+        if let Some(second) = text.get(1)
+            && self.seconds[usize::from(second / 64)] >> (second % 64) & 1 == 0
+        {
+            return false;
+        }
         let head = head(text);
-        self.0.iter().any(|it| head & it.mask == it.head && it.pattern.matches(text))
+        self.headed.iter().any(|it| head & it.mask == it.head && it.pattern.matches(text))
     }
 }
 
@@ -107,6 +127,13 @@ impl Headed {
             Pattern::Ends(_) | Pattern::Contains(_) | Pattern::Regex(_) => &[],
         };
         Self { mask: head(&[0xff; size_of::<u64>()][..bytes.len()]), head: head(bytes), pattern }
+    }
+
+    /// What the second byte of a text must be.
+    fn second(&self) -> Option<u8> {
+        let [_, mask, ..] = self.mask.to_le_bytes();
+        let [_, second, ..] = self.head.to_le_bytes();
+        (mask != 0).then_some(second)
     }
 }
 

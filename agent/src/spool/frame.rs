@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 use zstd::{
-    bulk::Compressor,
+    bulk::{Compressor, Decompressor},
     zstd_safe::{compress_bound, find_frame_compressed_size, get_frame_content_size},
 };
 
@@ -63,8 +63,9 @@ impl Encoder {
     }
 }
 
-/// The batch in the payload of a record that says it is batch `batch`.
-pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+/// The batch in the payload of a record that says it is batch `batch`. `room`: a buffer of an earlier batch, to be used
+/// again; on many machines the kernel's work for fresh memory would cost more than the decompression.
+pub fn decode(batch: u64, payload: &[u8], mut room: Vec<u8>) -> Result<Vec<u8>, FrameError> {
     if find_frame_compressed_size(payload) != Ok(payload.len()) {
         return Err(io::Error::other("it is not whole, or has bytes after its end").into());
     }
@@ -72,10 +73,12 @@ pub fn decode(batch: u64, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
         return Err(io::Error::other("it does not say how long its batch is").into());
     };
     // what it says is believed up to the longest batch, and is the room that it gets
-    let room = usize::try_from(said).ok().filter(|said| *said <= BATCH_MAX).ok_or(FrameError::TooLarge)?;
-    let bytes = zstd::bulk::decompress(payload, room)?;
-    check(batch, &bytes)?;
-    Ok(bytes)
+    let said = usize::try_from(said).ok().filter(|said| *said <= BATCH_MAX).ok_or(FrameError::TooLarge)?;
+    room.clear();
+    room.reserve_exact(said);
+    Decompressor::new()?.decompress_to_buffer(payload, &mut room)?;
+    check(batch, &room)?;
+    Ok(room)
 }
 
 fn check(batch: u64, bytes: &[u8]) -> Result<(), FrameError> {
@@ -94,7 +97,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<(u64, Vec<u8>), FrameError> {
         let (head, payload, _) = seal::frame::read(bytes)?;
-        Ok((head.batch, decode(head.batch, payload)?))
+        Ok((head.batch, decode(head.batch, payload, Vec::new())?))
     }
 
     #[test]
@@ -125,9 +128,9 @@ mod tests {
     #[test]
     fn a_payload_that_grows_too_large_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; BATCH_MAX + 1], 1).unwrap();
-        assert!(matches!(decode(7, &bomb), Err(FrameError::TooLarge)));
+        assert!(matches!(decode(7, &bomb, Vec::new()), Err(FrameError::TooLarge)));
         let frame = zstd::bulk::compress(BATCH, 1).unwrap();
-        assert!(decode(7, &frame).is_ok());
-        assert!(matches!(decode(7, &frame.repeat(2)), Err(FrameError::Payload(_))));
+        assert!(decode(7, &frame, Vec::new()).is_ok());
+        assert!(matches!(decode(7, &frame.repeat(2), Vec::new()), Err(FrameError::Payload(_))));
     }
 }

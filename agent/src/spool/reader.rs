@@ -1,6 +1,7 @@
 //! Reads batches in order while the spool writes: what a sink's task holds.
 
 use std::fs::File;
+use std::mem;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ pub struct Reader {
     at: Option<Place>,
     /// A batch found behind a gap, for the next call.
     held: Option<Batch>,
+    /// The buffer for the next batch.
+    room: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,13 @@ struct Place {
 impl Reader {
     /// A reader of the spool at `dir` that begins after batch `after`, or with the oldest.
     pub fn open(dir: &Path, after: Option<u64>) -> Self {
-        Self { dir: dir.to_owned(), wanted: after.map(|batch| batch.saturating_add(1)), at: None, held: None }
+        Self {
+            dir: dir.to_owned(),
+            wanted: after.map(|batch| batch.saturating_add(1)),
+            at: None,
+            held: None,
+            room: Vec::new(),
+        }
     }
 
     /// The next batch, a gap, or nothing yet. Damaged bytes are passed over: what they held is a gap.
@@ -79,6 +88,13 @@ impl Reader {
         }
     }
 
+    /// Takes back a batch that is done with: the next one gets its memory, unless somebody still has it.
+    pub fn reuse(&mut self, batch: Batch) {
+        if let Ok(room) = batch.bytes.try_into_mut() {
+            self.room = room.into();
+        }
+    }
+
     fn hand_out(&mut self, batch: Batch) -> Next {
         self.wanted = Some(batch.number.saturating_add(1));
         Next::Batch(batch)
@@ -90,7 +106,7 @@ impl Reader {
             let found = segment::next(&place.file, place.offset);
             if let Ok(Some(record)) = found {
                 place.offset = record.end;
-                match frame::decode(record.batch, &record.payload) {
+                match frame::decode(record.batch, &record.payload, mem::take(&mut self.room)) {
                     Ok(bytes) => {
                         let (bytes, frame) = (Bytes::from(bytes), Bytes::from(record.payload));
                         return Ok(Some(Batch { number: record.batch, bytes, frame }));

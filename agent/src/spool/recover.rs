@@ -97,7 +97,7 @@ fn scan(path: &Path) -> io::Result<Scan> {
     let mut offset = 0;
     while let Some(record) = segment::next(&file, offset)? {
         offset = record.end;
-        let Ok(bytes) = frame::decode(record.batch, &record.payload) else {
+        let Ok(bytes) = frame::decode(record.batch, &record.payload, Vec::new()) else {
             scan.holes = true;
             continue;
         };

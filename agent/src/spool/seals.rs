@@ -53,7 +53,7 @@ impl Seals {
         let (mut lines, mut offset) = (Vec::new(), 0);
         while let Some(record) = segment::next(&file, offset)? {
             offset = record.end;
-            if let Ok(batch) = frame::decode(record.batch, &record.payload) {
+            if let Ok(batch) = frame::decode(record.batch, &record.payload, Vec::new()) {
                 lines.extend_from_slice(sealed::seal_line(&batch));
             }
         }

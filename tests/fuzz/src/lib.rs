@@ -156,7 +156,7 @@ fn state(bytes: &[u8]) -> bool {
 }
 
 fn spooled(bytes: &[u8]) -> bool {
-    spool::frame::decode(0, bytes).is_ok()
+    spool::frame::decode(0, bytes, Vec::new()).is_ok()
 }
 
 fn unpacks(bytes: &[u8], packed: &str) -> bool {
