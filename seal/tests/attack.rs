@@ -5,7 +5,7 @@ mod common;
 
 use std::io::Read as _;
 
-use common::{INCOMPLETE, Log, Maker, ORIGIN, TAMPERED, check, facts, log, verify};
+use common::{INCOMPLETE, Log, Maker, ORIGIN, TAMPERED, check, facts, log, vector, verify};
 use seal::proof::Checkpoint;
 use seal::{Account, BatchKind, Cpu, HostKey, Lines, Sealer, State, Trust, Verdict};
 
@@ -187,6 +187,9 @@ fn payloads_may_be_gone_but_not_unseen() {
     assert_eq!((report.batches, report.redacted), (6, 1));
     let other = redacted.replace("seq\":\"5", "seq\":\"6");
     check(&log.trust(), other.as_bytes(), TAMPERED, &["`root` differs"]);
+    // the length is not that of the lines, and none is redacted
+    let told = std::fs::read(vector("cases/another-length-signed.ndjson")).unwrap();
+    check(&log.trust(), &told, TAMPERED, &["`bytes` differs"]);
 }
 
 #[test]
