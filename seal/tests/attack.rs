@@ -188,8 +188,8 @@ fn payloads_may_be_gone_but_not_unseen() {
     let other = redacted.replace("seq\":\"5", "seq\":\"6");
     check(&log.trust(), other.as_bytes(), TAMPERED, &["`root` differs"]);
     // the length is not that of the lines, and none is redacted
-    let told = std::fs::read(vector("cases/another-length-signed.ndjson")).unwrap();
-    check(&log.trust(), &told, TAMPERED, &["`bytes` differs"]);
+    let longer = std::fs::read(vector("cases/another-length-signed.ndjson")).unwrap();
+    check(&log.trust(), &longer, TAMPERED, &["`bytes` differs"]);
 }
 
 #[test]
