@@ -8,17 +8,18 @@ use std::io::{self, BufReader, Read};
 
 use common::{INCOMPLETE, Maker, ORIGIN, check, facts, log};
 use seal::add_checkpoint::{self, AddCheckpoint, AddCheckpointError};
+use seal::batch::LineError;
 use seal::cosign::{MAX_RECEIPT, Receipt, Witness};
-use seal::enrol::{Enrolment, MAX_NOTE};
+use seal::enrol::{EnrolError, Enrolment, MAX_NOTE};
 use seal::frame::{self, FrameError, HEAD, MAGIC, MAX_PAYLOAD};
 use seal::header::{HeaderError, MAX_HEADER};
 use seal::line::{self, MAX_SEAL_LINE, SealLine, SealLineError};
-use seal::note::{MAX_SIGNATURES, Note};
+use seal::note::{MAX_SIGNATURES, Note, NoteError};
 use seal::proof::{Checkpoint, MAX_PROOF, Proof, ProofError};
 use seal::quorum::{MAX_POLICY, Policy};
 use seal::state::MAX_ORIGIN;
-use seal::verify::{Stand, Verifier};
-use seal::{Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, Seed, State, Verdict, text, tree};
+use seal::verify::{Capped, Stand, Verifier};
+use seal::{Account, Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Verdict, text, tree};
 
 fn batches() -> Vec<Batch> {
     let bytes = log(ORIGIN, 1).bytes();
@@ -131,7 +132,15 @@ fn texts_of_the_greatest_length() {
     assert_eq!(of_length(MAX_NOTE), Ok(MAX_NOTE));
     assert!(of_length(MAX_NOTE + 1).is_err());
 
+    assert_eq!(Enrolment::verify(&"x".repeat(MAX_NOTE + 2)), Err(EnrolError::Note(NoteError::Form)));
+
     let log = batches();
+    let named = |length: usize| {
+        let origin = "o".repeat(length);
+        let next = HostKey::new(&format!("{origin}/chain"), &[1; 32]).unwrap().vkey().clone();
+        Header::parse(&Header { origin, next, ..log[1].header.clone() }.to_string()).is_ok()
+    };
+    assert_eq!((named(MAX_ORIGIN), named(MAX_ORIGIN + 1)), (true, false));
     let header = |length: usize| {
         let mut header = log[1].header.clone();
         let short = header.to_string().len() + "x-a \n".len();
@@ -233,9 +242,39 @@ fn what_the_parts_of_a_batch_say() {
     batch.header.bytes += 1;
     assert_eq!(batch.is_over(&of_batch), Err("bytes"));
 
+    let line = |length: usize| vec![b'x'; length];
+    assert_eq!(lines.push(&line(MAX_LINE)), Ok(()));
+    assert_eq!(lines.push(&line(MAX_LINE + 1)), Err(LineError::TooLong(MAX_LINE + 1)));
+    for broken in [&b"a\n"[..], b"\n", b"a\nb\nc"] {
+        assert_eq!(lines.push(broken), Err(LineError::Break));
+    }
+
     let key = HostKey::new(ORIGIN, &[7; 32]).unwrap();
     assert_eq!((*key.secret(), format!("{key:?}")), ([7; 32], format!("HostKey({})", key.vkey())));
     assert_eq!(format!("{:?}", Seed::new([7; 32])), "Seed(..)");
+}
+
+#[test]
+fn what_a_report_tells() {
+    let mut maker = Maker::new(ORIGIN, 1);
+    maker.add(&[b"{}"], &facts(BatchKind::Start, 1));
+    for (n, (host, version)) in [("web-1", "1.0"), ("web-2", "1.0"), ("web-2", "2.0")].into_iter().enumerate() {
+        let mut facts = facts(BatchKind::Events, n as u64 + 2);
+        let lost = n as u64;
+        facts.accounts =
+            vec![Account { hook: "x".into(), seen: 3, recv: 3 - lost, emit: 3 - lost, lost, ..Account::default() }];
+        (facts.cpus, facts.lost) = (vec![Cpu { id: 0, first: 3 * lost, last: 3 * lost + 2, lost }], lost);
+        (facts.host, facts.agent.version) = (host.into(), version.into());
+        maker.add(&[b"{}"], &facts);
+    }
+    let log = maker.finish();
+    let report = check(&log.trust(), &log.bytes(), Verdict::Verified, &[""]);
+    assert_eq!((report.host.as_deref(), report.agent.as_deref()), (Some("web-2"), Some("2.0")), "of the last batch");
+    assert_eq!(report.lost_by_hook.into_iter().collect::<Vec<_>>(), [("x".to_owned(), 3)]);
+
+    let mut capped = Capped::default();
+    (0..2000).for_each(|n| capped.push(n));
+    assert_eq!((capped.count(), capped.iter().copied().eq(0..1000)), (2000, true));
 }
 
 #[test]

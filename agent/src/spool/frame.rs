@@ -64,7 +64,7 @@ impl Encoder {
 }
 
 /// The batch in the payload of a record that says it is batch `batch`. `room`: a buffer of an earlier batch, to be used
-/// again; on many machines the kernel's work for fresh memory would cost more than the decompression.
+/// again; the page faults of fresh memory cost more than the decompression.
 pub fn decode(batch: u64, payload: &[u8], mut room: Vec<u8>) -> Result<Vec<u8>, FrameError> {
     if find_frame_compressed_size(payload) != Ok(payload.len()) {
         return Err(io::Error::other("it is not whole, or has bytes after its end").into());

@@ -210,6 +210,11 @@ impl Watch {
         Self { family: family.to_owned(), tail: Some(tail) }
     }
 
+    /// Ends those that nobody uses: they would watch, and keep, what a test does that makes events in masses.
+    pub fn end_unused() {
+        WATCHING.lock().unwrap().clear();
+    }
+
     /// It is for nobody else.
     pub fn take(mut self) -> Tail {
         self.tail.take().unwrap()

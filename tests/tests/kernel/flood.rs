@@ -9,6 +9,8 @@ use nix::{
 use serde_json::Value;
 use tests::agent::{Agent, patience, slow};
 
+use crate::actor::Watch;
+
 /// What a log says: events of files by kind as told and as merged, forks and execs, the sums of its accounts, and by
 /// hook and cause what was lost.
 #[derive(Debug, Default)]
@@ -75,6 +77,7 @@ fn flood(more: &str, each: u32, starts: u32) -> (Told, [u64; 3], Value) {
     fs::write(path("closed"), "").unwrap();
     fs::set_permissions(path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     let more = format!("policy: [{}]\n{more}", path("policy.yaml").display());
+    Watch::end_unused();
     let agent = Agent::start(dir.path(), &more).unwrap();
     let denied = each / 100;
     thread::scope(|scope| {
@@ -157,6 +160,7 @@ default: drop
         fs::write(path(name), "").unwrap();
     }
     let more = format!("kernel: {{ ring_bytes: 1MiB, wake_bytes: 256KiB }}\npolicy: [{}]\n", text("policy.yaml"));
+    Watch::end_unused();
     let agent = Agent::start(dir.path(), &more).unwrap();
     let signal = |signal| kill(Pid::from_raw(agent.pid().cast_signed()), signal).unwrap();
     let open = |name: &str, times: u64| (0..times).for_each(|_| drop(fs::File::open(path(name)).unwrap()));

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tests::agent::{Agent, slow};
 
-use crate::actor::compile;
+use crate::actor::{Watch, compile};
 
 /// The agent, with a directory of its own.
 struct Run {
@@ -27,6 +27,7 @@ impl Run {
 
     /// With the agent's state in a directory of choice.
     fn start_on(policy: Option<&str>, state: Option<&Path>) -> Self {
+        Watch::end_unused();
         let dir = tempfile::Builder::new().prefix("load-").tempdir().unwrap();
         if let Some(state) = state {
             symlink(state, dir.path().join("state")).unwrap();
