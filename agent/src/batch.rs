@@ -11,7 +11,8 @@ use crate::clock::Now;
 pub struct Limits {
     /// Age of its first line.
     pub age: Duration,
-    /// Age of its first alert.
+    /// Age of its first alert; a tenth of it when no alert was sealed for ten times as long, so that a single one is
+    /// quick and many share a seal.
     pub alert_age: Duration,
     /// Number of lines.
     pub lines: u64,
@@ -31,12 +32,14 @@ pub struct Batch {
     /// Time since boot of the first line, and of the first alert.
     first: Option<u64>,
     alert: Option<u64>,
+    /// Time since boot at which an alert was last sealed.
+    alerted: u64,
 }
 
 impl Batch {
     /// An empty batch.
     pub fn new(limits: Limits, now: Now) -> Self {
-        Self { limits, lines: Lines::new(), bytes: Vec::new(), opened: now, first: None, alert: None }
+        Self { limits, lines: Lines::new(), bytes: Vec::new(), opened: now, first: None, alert: None, alerted: 0 }
     }
 
     /// Adds the line that `write` appends, without a line feed. `boot` is the time now.
@@ -64,7 +67,9 @@ impl Batch {
     pub fn deadline(&self) -> u64 {
         let after = |start: Option<u64>, age: Duration| start.map(|start| start + age.as_nanos() as u64);
         let lines = after(self.first, self.limits.age);
-        let alert = after(self.alert, self.limits.alert_age);
+        let patience = self.limits.alert_age;
+        let is_single = self.alert.is_some_and(|it| it >= self.alerted + 10 * patience.as_nanos() as u64);
+        let alert = after(self.alert, if is_single { patience / 10 } else { patience });
         let heartbeat = self.opened.boot + self.limits.heartbeat.as_nanos() as u64;
         [lines, alert].into_iter().flatten().fold(heartbeat, u64::min)
     }
@@ -87,7 +92,9 @@ impl Batch {
         self.lines = Lines::new();
         self.opened = now;
         self.first = None;
-        self.alert = None;
+        if self.alert.take().is_some() {
+            self.alerted = now.boot;
+        }
         std::mem::replace(&mut self.bytes, spare)
     }
 }
@@ -126,10 +133,20 @@ mod tests {
         check(&[], 160);
         check(&[(110, false)], 115);
         check(&[(110, false), (114, false)], 115);
-        check(&[(110, true)], 111);
-        check(&[(110, false), (112, true), (112, true)], 113);
-        check(&[(110, false), (114, true)], 115);
+        check(&[(110, false), (115, true)], 115);
         check(&[(159, false)], 160);
+    }
+
+    /// Alerts of batch after batch: when, and how long after that it is sealed, in tenths of a second.
+    #[test]
+    fn a_single_alert_is_sealed_sooner() {
+        let mut batch = Batch::new(LIMITS, at(100));
+        for (second, tenths) in [(110, 1), (112, 10), (121, 10), (132, 1), (141, 10)] {
+            let boot = second * SECOND;
+            batch.add(boot, true, |out| out.extend_from_slice(b"{}")).unwrap();
+            assert_eq!(batch.deadline() - boot, tenths * SECOND / 10, "{second}");
+            batch.take(at(second + 1), Vec::new());
+        }
     }
 
     #[test]

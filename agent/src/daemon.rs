@@ -137,7 +137,6 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
     thread::scope(|scope| {
         let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
-            be_nice(COLD);
             let ended = runtime.block_on(cold(config, file, sinks, &parts));
             parts.stop.store(true, Ordering::Release);
             ended
@@ -188,17 +187,8 @@ impl Default for Parts {
     }
 }
 
-/// Niceness of the hot half (nice(2)), as auditd has it: who floods the host must not starve the one who records it.
-const HOT: i32 = -10;
-/// Niceness of the cold half: what is on disk can wait for a host that has other work.
-const COLD: i32 = 10;
-
-/// Sets the niceness of this thread and of those that it starts.
-fn be_nice(by: i32) {
-    if let Err(error) = rustix::process::nice(by) {
-        tracing::info!(by, %error, "going on with ordinary priority");
-    }
-}
+/// Niceness of the hot half (nice(2)).
+const PRIORITY: i32 = -10;
 
 /// The hot half, on its thread.
 fn hot(
@@ -226,7 +216,10 @@ fn hot(
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
-    be_nice(HOT);
+    // as auditd does: who floods the host must not starve the one who records it
+    if let Err(error) = rustix::process::nice(PRIORITY) {
+        tracing::info!(%error, "going on with ordinary priority");
+    }
     let ended = pipeline::run(front, log, poll, ties);
     parts.over.send_replace(true);
     ended
