@@ -263,8 +263,9 @@ impl Front {
 }
 
 /// An event is told by two kernel halves when their agreed time falls between the looks that they take at the clock. So
-/// much lies between them at most, in nanoseconds, unless the host is stopped there.
-const SEAM: u64 = 20_000;
+/// much lies between them at most, in nanoseconds, unless the host is stopped there: an interrupt is possible, and the
+/// older one makes one when it wakes its reader.
+const SEAM: u64 = 200_000;
 
 /// Whether an event of a kernel half is its own: not from the time on at which it hands over, and not told already by
 /// the one before it.
