@@ -9,12 +9,13 @@ use aya_ebpf::{
 };
 use common::{
     Call, Header, Hook, Kind, Lane, Prefix, Record,
+    filter::REST,
     layout::MISSING,
     wire::{Id, Name16, Text, UNSET, mark},
 };
 
 use crate::{
-    filter::{self, control},
+    filter,
     kernel::{self, Memory, clamp, copy_str, copy_user_str, layout, load},
 };
 
@@ -29,6 +30,10 @@ static BULK: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// The next sequence number of each CPU.
 #[map]
 static SEQUENCE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// When each CPU last woke the reader, since boot.
+#[map]
+static WOKEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The longest text: `PATH_MAX` (limits.h), the NUL counted.
 pub const TEXT: usize = 4096;
@@ -196,14 +201,12 @@ pub fn transmit<const MAX: i32, R, const ROOM: usize>(draft: &mut Draft<R, ROOM>
     let used = clamp::<MAX>(kernel_read(&draft.used));
     draft.prefix.tail = used as u32;
     let size = fixed + used;
-    let wake_bytes = u64::from(control!(wake_bytes));
     // SAFETY: the verifier checks that the event is within the draft.
     let sent = unsafe {
         let event = (&raw mut *draft).cast::<u8>().add(Draft::<R, ROOM>::START);
         match lane {
-            // the first one wakes the reader, who then takes those that follow together
-            Lane::Critical => output(&raw const CRITICAL, event, size, 1),
-            Lane::Bulk => output(&raw const BULK, event, size, wake_bytes),
+            Lane::Critical => output(&raw const CRITICAL, event, size),
+            Lane::Bulk => output(&raw const BULK, event, size),
         }
     };
     let truncated = draft.marks & u64::from(mark::TRUNCATED) != 0;
@@ -231,16 +234,30 @@ pub fn lose(hook: Hook, events: u64) {
     }
 }
 
-/// Copies an event into a ring buffer; the reader is woken when `threshold` bytes wait. `event` must have `size` bytes.
+/// Copies an event into a ring buffer. `event` must have `size` bytes.
 #[inline(always)]
-unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64, threshold: u64) -> bool {
+unsafe fn output(ring: *const RingBuf, event: *mut u8, size: u64) -> bool {
     // SAFETY: the caller's event, the verifier checks it.
     unsafe {
         let ring = ring.cast_mut().cast();
-        let waiting = helper::bpf_ringbuf_query(ring, AVAILABLE);
-        // once, when the line is crossed: a wake-up is an interrupt, and the reader looks by itself now and then
-        let wake = if waiting < threshold && waiting + size >= threshold { FORCE_WAKEUP } else { NO_WAKEUP };
-        helper::bpf_ringbuf_output(ring, event.cast(), size, wake) == 0
+        let wake = helper::bpf_ringbuf_query(ring, AVAILABLE) == 0 && is_to_wake();
+        helper::bpf_ringbuf_output(ring, event.cast(), size, if wake { FORCE_WAKEUP } else { NO_WAKEUP }) == 0
+    }
+}
+
+/// Whether an event that finds its ring empty wakes the reader: a wake-up is an interrupt. One that does not comes while
+/// the reader rests after another, or together with such ones.
+#[inline(always)]
+fn is_to_wake() -> bool {
+    let Some(woken) = WOKEN.get_ptr_mut(0) else { return true };
+    // SAFETY: a slot of this CPU.
+    unsafe {
+        let time = kernel::boottime();
+        let is_due = time.wrapping_sub(*woken) >= REST;
+        if is_due {
+            *woken = time;
+        }
+        is_due
     }
 }
 

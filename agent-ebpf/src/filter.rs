@@ -27,7 +27,7 @@ pub(crate) use control;
 /// The filter that holds: 0 or 1.
 #[inline(always)]
 pub fn index() -> u32 {
-    kernel::mask::<1>(u64::from(control!(chosen))) as u32
+    kernel::mask::<1>(control!(chosen)) as u32
 }
 
 /// The filter that holds, as an offset into [`CONTROL`].

@@ -63,6 +63,11 @@ impl Batch {
         self.lines.len() >= self.limits.lines || self.bytes.len() as u64 >= self.limits.bytes
     }
 
+    /// Whether an alert is in it.
+    pub fn has_alert(&self) -> bool {
+        self.alert.is_some()
+    }
+
     /// The time since boot at which it has to be sealed, if nothing more comes.
     pub fn deadline(&self) -> u64 {
         let after = |start: Option<u64>, age: Duration| start.map(|start| start + age.as_nanos() as u64);

@@ -120,10 +120,8 @@ settings! {
         ring_bytes: Size [Size(8 << 20)],
         /// Events that may wait in memory when more come than can be worked on, in bytes.
         backlog_bytes: Size [Size(32 << 20)],
-        /// The reader is woken when this much of files and network waits; less than half of `ring_bytes`. After a
-        /// wake-up it rests for 8 ms.
-        wake_bytes: Size [Size(1)],
-        /// The reader looks into the ring buffer at least this often, in milliseconds; 1 to 1000.
+        /// An event wakes the reader, which then takes what comes in 8 ms together. It looks into the ring buffers at
+        /// least this often, in milliseconds; 1 to 1000.
         poll_ms: u32 [100],
         /// Events of files and network that one control group may make in a second before they are summarised; 0 for any
         /// number.

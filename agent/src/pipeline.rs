@@ -209,36 +209,45 @@ fn exchange(
     Ok(())
 }
 
-/// Takes events until there are no more or the batch is full. Returns whether there are no more.
+/// Takes events until there are no more, the batch is full, or an alert in it has waited long enough. Returns whether
+/// there are no more.
 fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
     if log.is_full() {
         return false;
     }
     front.drain(|record, judgement, time, tally| {
-        if judgement.verdict == Verdict::Drop {
-            return ControlFlow::Continue(());
+        if judgement.verdict != Verdict::Drop {
+            keep((record, judgement, time), tally, log, ties, now);
         }
-        if let Some(show) = &mut ties.show {
-            show(record, judgement, time);
-        }
-        match ties.shed.takes(record, judgement, time, tally) {
-            (false, _) => {}
-            (true, gone) => {
-                if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
-                    tracing::warn!(%error, "a summary makes no line");
-                }
-                return ControlFlow::Continue(());
-            }
-        }
-        match log.record(record, judgement, time, now) {
-            Ok(()) => tally.emitted(record),
-            Err(error) => {
-                tracing::warn!(%error, "a record makes no line");
-                tally.unwritten(record);
-            }
-        }
-        if log.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if log.is_full() || log.is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
+}
+
+/// Makes a line, or a part of a summary, of a record that is not dropped.
+fn keep(
+    (record, judgement, time): (&Record<'_>, Judgement<'_>, &str),
+    tally: &mut Tally,
+    log: &mut Log,
+    ties: &mut Ties<'_>,
+    now: Now,
+) {
+    if let Some(show) = &mut ties.show {
+        show(record, judgement, time);
+    }
+    let (is_merged, gone) = ties.shed.takes(record, judgement, time, tally);
+    if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
+        tracing::warn!(%error, "a summary makes no line");
+    }
+    if is_merged {
+        return;
+    }
+    match log.record(record, judgement, time, now) {
+        Ok(()) => tally.emitted(record),
+        Err(error) => {
+            tracing::warn!(%error, "a record makes no line");
+            tally.unwritten(record);
+        }
+    }
 }
 
 /// Makes a sealed batch durable. A disk may take seconds for that: meanwhile another thread takes what comes out of the

@@ -59,17 +59,18 @@ pub struct Control {
     pub agent_born: u64,
     /// The agent's own process, in the initial pid namespace: its events are not made.
     pub agent: u32,
-    /// Bytes waiting in a ring buffer at which the reader is woken before its time.
-    pub wake_bytes: u32,
-    /// Which of the filters holds: 0 or 1.
-    pub chosen: u32,
     /// Its process group, in the initial pid namespace.
     pub agent_group: u32,
+    /// Which of the filters holds: 0 or 1.
+    pub chosen: u64,
     /// Number of the variables whose values are told of an exec.
     pub environment: u64,
     /// The filters.
     pub filters: [Filter; 2],
 }
+
+/// After a wake-up the reader takes what comes in so many nanoseconds together, so each CPU makes at most one in that time.
+pub const REST: u64 = 8_000_000;
 
 /// Most variables of the environment whose values are told.
 pub const VARIABLES: usize = 16;

@@ -172,7 +172,6 @@ fn open(family: Option<Family>) -> Result<Kernel, SourceError> {
         speaks: false,
         backlog_bytes: 0,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
-        wake_bytes: config.kernel.wake_bytes.0 as u32,
         environment: Vec::new(),
         wanted: Wanted::all(),
         stay: None,

@@ -19,13 +19,6 @@ impl Config {
             let what = format!("kernel.ring_bytes is {}, not a power of two from 8KiB to 1GiB", kernel.ring_bytes);
             report.hint(place(&["kernel", "ring_bytes"]), what, format!("write {near}"));
         }
-        if kernel.wake_bytes.0 >= ring / 2 {
-            let what = format!(
-                "kernel.wake_bytes is {}, not less than half of ring_bytes, {}",
-                kernel.wake_bytes, kernel.ring_bytes
-            );
-            report.add(place(&["kernel", "wake_bytes"]), what);
-        }
         if !(1..=1000).contains(&kernel.poll_ms) {
             report.add(place(&["kernel", "poll_ms"]), "kernel.poll_ms is not from 1 to 1000");
         }

@@ -24,7 +24,6 @@ pub(super) fn options(config: &Config, policy: &Policy) -> Options {
         speaks: config.log.kernel,
         backlog_bytes: config.kernel.backlog_bytes.0 as usize,
         ring_bytes: config.kernel.ring_bytes.0 as u32,
-        wake_bytes: config.kernel.wake_bytes.0 as u32,
         environment: config.kernel.environment.clone(),
         wanted: wanted(config, policy),
         stay: None,

@@ -266,6 +266,11 @@ impl Log {
         self.batch.is_full() || now.boot >= self.batch.deadline()
     }
 
+    /// Whether an alert has waited as long as it may.
+    pub fn is_late(&self) -> bool {
+        self.batch.has_alert() && Now::read().is_ok_and(|now| self.is_due(now))
+    }
+
     /// The kind of the batch that is due.
     pub fn due_kind(&self) -> BatchKind {
         if self.batch.lines().is_empty() { BatchKind::Heartbeat } else { BatchKind::Events }

@@ -44,8 +44,6 @@ pub struct Options {
     /// Size of the ring buffer of the bulk lane in bytes: a power of two, and a multiple of two pages. That of the
     /// critical lane has half of it.
     pub ring_bytes: u32,
-    /// Bytes waiting at which the reader is woken before its time.
-    pub wake_bytes: u32,
     /// Most bytes of events that wait in our memory when more come than can be worked on.
     pub backlog_bytes: usize,
     /// Whether the kernel half speaks in the agent's log.

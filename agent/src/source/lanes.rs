@@ -10,11 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{MapData, RingBuf};
-use common::Prefix;
+use common::{Prefix, filter};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{
@@ -29,9 +30,8 @@ const CRITICAL: usize = 0;
 /// After so many events the rings are emptied again.
 const TURN: usize = 512;
 
-/// A wake-up is not followed by another one for this time: a critical event is read at once, those that follow it
-/// together.
-const REST: Duration = Duration::from_millis(8);
+/// The first event is read at once, those that follow it in this time together: the kernel half makes no wake-up for them.
+const REST: Duration = Duration::from_nanos(filter::REST);
 
 /// Events of the bulk lane are written to the journal when there are so many bytes, or no more.
 const CHUNK: usize = 32 << 10;
@@ -97,8 +97,8 @@ pub struct Lanes {
     pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
-    /// The last wait ended by a wake-up.
-    woken: Cell<bool>,
+    /// When a wake-up came after which the rings were not emptied once more at the end of the rest.
+    woken: Cell<Option<Instant>>,
     /// Where events are kept that were taken and are not sealed.
     journal: Option<Journal>,
 }
@@ -117,7 +117,7 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, woken: Cell::new(false), journal: None })
+        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, woken: Cell::default(), journal: None })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
@@ -214,15 +214,21 @@ impl Lanes {
         (0..times.len()).filter(|lane| times[*lane].is_some()).min_by_key(|lane| times[*lane])
     }
 
-    /// Waits for a critical event, until bulk events are there in number, or until the time is over.
+    /// Waits for an event, for those that follow it, or until the time is over.
     pub fn wait(&self, time: Duration) -> nix::Result<()> {
-        if self.woken.replace(false) {
-            std::thread::sleep(time.min(REST));
+        if let Some(woken) = self.woken.get() {
+            let left = REST.saturating_sub(woken.elapsed());
+            thread::sleep(time.min(left));
+            // else the rest goes on: who comes in it wakes nobody
+            if time >= left {
+                self.woken.set(None);
+            }
             return Ok(());
         }
         let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(count) => self.woken.set(count > 0),
+            Ok(0) => {}
+            Ok(_) => self.woken.set(Some(Instant::now())),
             Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error),
         }

@@ -338,7 +338,7 @@ impl Kernel {
     /// Says who we are and what we want.
     pub(super) fn steer(&mut self, options: &Options) -> Result<(), SourceError> {
         let steering = &mut self.steering;
-        let set = steering.introduce(options.wake_bytes, &options.environment);
+        let set = steering.introduce(&options.environment);
         let set = set.and_then(|()| steering.want(&options.wanted));
         set.map_err(|error| SourceError::Map(CONTROL, error))
     }

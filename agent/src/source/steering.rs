@@ -117,9 +117,8 @@ impl Steering {
     }
 
     /// Says who we are, and which variables are told of an exec.
-    pub fn introduce(&mut self, wake_bytes: u32, environment: &[String]) -> Result<(), MapError> {
+    pub fn introduce(&mut self, environment: &[String]) -> Result<(), MapError> {
         self.set(|control| {
-            control.wake_bytes = wake_bytes;
             control.agent_born = born().unwrap_or(0);
             control.agent = std::process::id();
             control.agent_group = nix::unistd::getpgrp().as_raw().cast_unsigned();
@@ -162,7 +161,7 @@ impl Steering {
             self.matchers.set((next * KINDS + *kind as usize) as u32, words, 0)?;
         }
         self.set(|control| control.filters[next] = filter(wanted))?;
-        self.set(|control| control.chosen = next as u32)
+        self.set(|control| control.chosen = next as u64)
     }
 }
 

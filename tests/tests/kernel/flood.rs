@@ -108,7 +108,7 @@ fn flood(more: &str, each: u32, starts: u32) -> (Told, [u64; 3], Value) {
 
 #[test]
 fn a_pressed_bulk_lane_is_summarised() {
-    let kernel = "kernel: { backlog_bytes: 1MiB, ring_bytes: 16MiB, wake_bytes: 1MiB }\n";
+    let kernel = "kernel: { backlog_bytes: 1MiB, ring_bytes: 16MiB }\n";
     let (told, [opens, denied, starts], report) = flood(kernel, 60_000, 200);
     println!("{told:?}, of {opens} opens, {denied} denied, {starts} starts; {} lost", report["lost"]);
     let lost = report["lost"].as_u64().unwrap();
@@ -159,7 +159,7 @@ default: drop
     for name in ["opened", "secret", "often"] {
         fs::write(path(name), "").unwrap();
     }
-    let more = format!("kernel: {{ ring_bytes: 1MiB, wake_bytes: 256KiB }}\npolicy: [{}]\n", text("policy.yaml"));
+    let more = format!("kernel: {{ ring_bytes: 1MiB }}\npolicy: [{}]\n", text("policy.yaml"));
     Watch::end_unused();
     let agent = Agent::start(dir.path(), &more).unwrap();
     let signal = |signal| kill(Pid::from_raw(agent.pid().cast_signed()), signal).unwrap();
