@@ -140,7 +140,7 @@ impl<R: Record, const ROOM: usize> Draft<R, ROOM> {
         if filter::is_ours(self.header.ktime) {
             transmit::<MAX, _, _>(self, Self::FIXED as u64, hook, lane);
         } else {
-            filter::count(hook, |counts| counts.seen -= 1);
+            filter::leave(hook, self.header.tid, self.header.ktime);
         }
     }
 

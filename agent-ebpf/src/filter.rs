@@ -2,7 +2,10 @@
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    macros::map,
+    maps::{LruHashMap, PerCpuArray},
+};
 use common::{
     Hook, Kind,
     call::TABLE,
@@ -86,6 +89,20 @@ pub fn is_matched(kind: Kind) -> bool {
 #[inline(always)]
 pub fn is_ours(ktime: u64) -> bool {
     ktime >= control!(from) && ktime < control!(until)
+}
+
+/// When each thread last did something that is left to the kernel half before us.
+#[map]
+static LEFT: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Leaves an event of a thread to the kernel half before us, or to the one after us.
+#[inline(always)]
+pub fn leave(hook: Hook, tid: u32, ktime: u64) {
+    count(hook, |counts| counts.seen -= 1);
+    if ktime < control!(from) {
+        // the worst of no room is an event that is told twice
+        let _ = LEFT.insert(tid, ktime, 0);
+    }
 }
 
 /// Nanoseconds in a clock tick (`USER_HZ` is 100 on x86).

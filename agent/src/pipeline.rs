@@ -7,6 +7,7 @@
 
 mod front;
 mod log;
+mod seam;
 mod shed;
 mod status;
 mod tally;
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions, following};
+use seam::Seam;
 pub use shed::Shed;
 pub use status::{HookStatus, Status, place};
 pub use tally::{Closed, Tally};

@@ -25,7 +25,7 @@ pub use kernel::{Attached, Kernel, Options, SourceError, Stay};
 pub use own::Own;
 pub use replay::{Replay, ReplayError};
 pub use steering::Wanted;
-pub use succession::{Succession, detach};
+pub use succession::{AHEAD, Succession, detach};
 
 use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
 

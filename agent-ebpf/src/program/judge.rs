@@ -442,7 +442,7 @@ fn judge<M: Memory>() {
     unsafe {
         let bytes = Bytes(draft.cast());
         if !filter::is_ours((*draft).header.ktime) {
-            filter::count(Hook::SysExit, |counts| counts.seen -= 1);
+            filter::leave(Hook::SysExit, (*draft).header.tid, (*draft).header.ktime);
             return;
         }
         let fixed = mask::<HEAD>(read_volatile(&raw const (*draft).state[CallDraft::<()>::FIXED_SIZE]));

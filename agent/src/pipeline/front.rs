@@ -1,18 +1,16 @@
 //! From the ring to a judged record.
 
 use std::{
-    collections::BTreeMap,
     ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use common::{Event, Header, Prefix, filter::Counts};
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use common::{Event, filter::Counts};
 
 use super::{
-    Log, Shed, Status, Tally,
+    Log, Seam, Shed, Status, Tally,
     status::describe,
     tally::{Closed, Marks},
 };
@@ -39,9 +37,7 @@ pub struct Front {
     tally: Tally,
     /// What the kernel half said when it was asked last.
     told: Marks,
-    /// The last event of each CPU from a kernel half that handed over, if it came shortly before: the next one may have
-    /// told it, too.
-    seam: BTreeMap<u32, Vec<u64>>,
+    seam: Seam,
     /// When the rate was worked out, and how many events there were then.
     published: (Instant, u64),
 }
@@ -72,7 +68,7 @@ impl Front {
             offset: now.offset(),
             tally,
             told: Marks::default(),
-            seam: BTreeMap::new(),
+            seam: Seam::default(),
             published: (Instant::now(), 0),
         }
     }
@@ -95,7 +91,11 @@ impl Front {
             };
             tally.received(&event);
             let (time, mut full) = (event.header.ktime, false);
-            if !is_ours(&event, bytes, until, seam) {
+            let is_ours = match until {
+                Some(until) => seam.before(&event, bytes, until),
+                None => !seam.is_told(&event, bytes),
+            };
+            if !is_ours {
                 return ControlFlow::Continue(());
             }
             if let Some(event) = credentials.follow(&event) {
@@ -157,6 +157,9 @@ impl Front {
     /// All that the kernel half made is sealed: goes on with the next one.
     pub fn succeed(&mut self) {
         self.source.succeed();
+        if let Some(kernel) = self.source.kernel() {
+            self.seam.meet(|thread| kernel.left(thread));
+        }
         match self.source.kernel_mut().and_then(Kernel::take_found) {
             Some(found) => self.tally.resume(&found.base),
             None => self.tally.begin_anew(),
@@ -260,45 +263,4 @@ impl Front {
         log.describe(&mut status);
         status.trouble = trouble;
     }
-}
-
-/// An event is told by two kernel halves when their agreed time falls between the looks that they take at the clock. So
-/// much lies between them at most, in nanoseconds, unless the host is stopped there: an interrupt is possible, and the
-/// older one makes one when it wakes its reader.
-const SEAM: u64 = 200_000;
-
-/// Whether an event of a kernel half is its own: not from the time on at which it hands over, and not told already by
-/// the one before it.
-fn is_ours(event: &Event<'_>, bytes: &[u8], until: Option<u64>, seam: &mut BTreeMap<u32, Vec<u64>>) -> bool {
-    let (time, cpu) = (event.header.ktime, event.header.cpu);
-    match until {
-        Some(until) => {
-            if time < until && time + SEAM >= until {
-                seam.insert(cpu, words(bytes));
-            }
-            time < until
-        }
-        None if seam.is_empty() => true,
-        None => !seam.remove(&cpu).is_some_and(|before| is_same(before.as_bytes(), bytes)),
-    }
-}
-
-/// The words of an event.
-fn words(bytes: &[u8]) -> Vec<u64> {
-    let mut words = vec![0; bytes.len().div_ceil(8)];
-    words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-    words
-}
-
-/// Whether two events are one, told by two kernel halves: all but the time and the number is the same.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let blank = |bytes: &[u8]| {
-        let mut words = words(bytes);
-        let time = size_of::<Prefix>() / 8;
-        words.get_mut(time..time + 2)?.fill(0);
-        Some(words)
-    };
-    let time = |bytes: &[u8]| Some(Header::read_from_prefix(bytes.get(size_of::<Prefix>()..)?).ok()?.0.ktime);
-    let near = time(one).zip(time(other)).is_some_and(|(one, other)| other.saturating_sub(one) <= SEAM);
-    near && blank(&words(one).as_bytes()[..one.len()]) == blank(other)
 }

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError,
-    maps::{MapData, MapError, PerCpuArray},
+    maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd, links::FdLink},
 };
 use common::{Hook, filter::Counts};
@@ -141,6 +141,7 @@ pub struct Kernel {
     pub(super) speech: Option<Speech>,
     pub(super) counts: PerCpuArray<MapData, [u64; COUNTS]>,
     pub(super) sequences: PerCpuArray<MapData, u64>,
+    pub(super) left: HashMap<MapData, u32, u64>,
     /// The programs that others jump to, by map.
     pub(super) jumps: BTreeMap<&'static str, Jumps>,
     /// By name without the family.
@@ -225,6 +226,11 @@ impl Kernel {
     /// When it hands over to another one, in nanoseconds since boot: its events from then on are not ours.
     pub fn until(&self) -> u64 {
         self.steering.control().until
+    }
+
+    /// When a thread last did something that was left to the kernel half before this one.
+    pub fn left(&self, thread: u32) -> Option<u64> {
+        self.left.get(&thread, 0).ok()
     }
 
     /// Hands over the events that are there, see [`Lanes::drain`].

@@ -148,8 +148,20 @@ fn of_type<T: TryFrom<Map, Error = MapError>>(name: &'static str, map: Map) -> R
 }
 
 /// The maps that the user half reads or writes.
-const MAPS: [&str; 11] =
-    ["CRITICAL", "BULK", CONTROL, "MATCHERS", "OWN", "EXECUTABLES", "ENV", "COUNTS", "SEQUENCE", CALLS, OPERATIONS];
+const MAPS: [&str; 12] = [
+    "CRITICAL",
+    "BULK",
+    CONTROL,
+    "MATCHERS",
+    "OWN",
+    "EXECUTABLES",
+    "ENV",
+    "COUNTS",
+    "SEQUENCE",
+    "LEFT",
+    CALLS,
+    OPERATIONS,
+];
 
 impl Kernel {
     /// The parts of a kernel half that are read from its maps.
@@ -189,6 +201,7 @@ impl Kernel {
             speech: None,
             counts: of_type("COUNTS", take("COUNTS")?)?,
             sequences: of_type("SEQUENCE", sequences)?,
+            left: of_type("LEFT", take("LEFT")?)?,
             jumps,
             programs: BTreeMap::new(),
             links: BTreeMap::new(),

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::clock::Now;
 
-/// So far ahead lies the time on which two kernel halves agree: both must have heard of it before.
-const AHEAD: u64 = 20_000_000;
+/// So far ahead lies the time on which two kernel halves agree, in nanoseconds: both must have heard of it before.
+pub const AHEAD: u64 = 100_000_000;
 
 /// A kernel half, those that hand over to it, and what is to be told about that.
 pub struct Succession {
