@@ -227,9 +227,8 @@ impl Lanes {
         }
         let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(0) => {}
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
             Ok(_) => self.woken.set(Some(Instant::now())),
-            Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
         Ok(())
