@@ -142,7 +142,7 @@ settings! {
     /// When events become a sealed batch.
     pub struct Seal {
         /// Age of the oldest event.
-        max_age: Duration [Duration::from_secs(5)],
+        max_age: Duration [Duration::from_secs(4)],
         /// Number of events.
         max_events: u32 [8192],
         /// Bytes of the events.

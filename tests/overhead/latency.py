@@ -4,12 +4,13 @@ being readable in the spool's segment, and in the log.
 
 A file sink is told of a batch after it was sealed and synced: the time to the log is the bound of "sealed and synced".
 Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, once
-while nothing else goes on, and once under load: a process that does nothing but make, write, rename and remove files.
+while nothing else goes on, and under load: a compiler on all cores, and a process that does nothing but make, write,
+rename and remove files. Then the sizes are asked for less often, or asking would be a load of its own.
 The sizes of all files are polled; afterwards the place of each record tells when it was there.
 
   latency.py [--peer sigtrail,auditd] [--trials 100]
 """
-import argparse, bisect, contextlib, glob, json, os, random, re, signal, subprocess, sys, time, uuid
+import argparse, bisect, contextlib, glob, json, os, random, re, shlex, signal, subprocess, sys, time, uuid
 import bench, peer, results
 
 SETTLE = 7  # seconds after the last file: more than a batch may be old
@@ -58,8 +59,8 @@ def places(path, marks):
     return found
 
 
-def trials(prefix, count, gap, patterns):
-    """{pattern: milliseconds of each file that was found there}."""
+def trials(prefix, count, gap, patterns, pause):
+    """{pattern: milliseconds of each file that was found there}. `pause`: seconds between two looks."""
     sizes, made, late = Sizes(patterns), {}, time.monotonic() + 1
     end = None
     while end is None or time.monotonic() < end:
@@ -73,7 +74,7 @@ def trials(prefix, count, gap, patterns):
             late = made[mark] + random.uniform(0.5, 1.5) * gap
             if len(made) == count:
                 end = time.monotonic() + SETTLE
-        time.sleep(0.0001)
+        time.sleep(pause)
     for mark in made:
         os.unlink("%s/%s%s" % (bench.SCRATCH, prefix, mark.decode()))
     found = {}
@@ -114,7 +115,7 @@ def load(argv):
     if not argv:
         yield
         return
-    command = " ".join(peer.sub(word, "") for word in argv)
+    command = shlex.join(peer.sub(word, "") for word in argv)
     # the trials run at -10 (main): the load is an ordinary process
     started = subprocess.Popen(["nice", "-n", "10", "sh", "-c", "while :; do %s; done" % command], stdout=subprocess.DEVNULL,
                                start_new_session=True)
@@ -142,7 +143,9 @@ def main():
     bench.prepare()
     peers = json.load(open(bench.HERE / "peers.json"))
     # the last settings are those of the sink: under load its file must not be exchanged while it is looked at
+    # and a sink that is never there keeps the segments
     peers["sigtrail"]["setup"] += " && echo '    rotate_bytes: 16GiB' >> {work}/sigtrail.yaml" \
+        " && echo '  - { name: nobody, type: http, url: \"http://127.0.0.1:9/\" }' >> {work}/sigtrail.yaml" \
         " && echo 'policy: [{bench}/latency.yaml, {root}/policies/default.yaml]' >> {work}/sigtrail.yaml"
     for name in args.peer.split(","):
         it = peer.Peer(name, peers[name])
@@ -151,10 +154,15 @@ def main():
             patterns = {"log": peer.sub(peers[name]["log"][0], it.work)}
             if name == "sigtrail":
                 patterns["segment"] = it.work + "/state/spool/*.stl"
-            kinds = ("ordinary", "", None), ("alert", "alert-", None), ("loaded", "alert-", bench.WORKLOADS["file"])
-            for what, prefix, busy in kinds if len(patterns) > 1 else kinds[:1]:
+            kinds = [
+                ("ordinary", "", None, 1e-4),
+                ("alert", "alert-", None, 1e-4),
+                ("building", "alert-", bench.WORKLOADS["build"], 1e-3),
+                ("flooded", "alert-", bench.WORKLOADS["file"], 1e-3),
+            ]
+            for what, prefix, busy, pause in kinds if len(patterns) > 1 else kinds[:1]:
                 with load(busy):
-                    found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values())))
+                    found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values()), pause))
                 for where, pattern in patterns.items():
                     row = spread(found[pattern], args.trials)
                     print("%-10s %-9s in the %-8s %s" % (name, what, where, row), flush=True)

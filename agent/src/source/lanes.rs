@@ -31,6 +31,8 @@ const CRITICAL: usize = 0;
 const TURN: usize = 512;
 
 /// The first event is read at once, those that follow it in this time together: the kernel half makes no wake-up for them.
+/// Nor is a wake-up seen whose event was read before the wait began. So the reader looks once more, this long after it found
+/// something, before it leaves it to the kernel half to be woken.
 const REST: Duration = Duration::from_nanos(filter::REST);
 
 /// Events of the bulk lane are written to the journal when there are so many bytes, or no more.
@@ -97,8 +99,8 @@ pub struct Lanes {
     pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
-    /// When a wake-up came after which the rings were not emptied once more at the end of the rest.
-    woken: Cell<Option<Instant>>,
+    /// When something was found in the rings, until a rest has passed since then.
+    found: Cell<Option<Instant>>,
     /// Where events are kept that were taken and are not sealed.
     journal: Option<Journal>,
 }
@@ -117,7 +119,7 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, woken: Cell::default(), journal: None })
+        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, found: Cell::default(), journal: None })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
@@ -189,8 +191,13 @@ impl Lanes {
     pub fn fill(&mut self) {
         // a clock that fails holds nothing back
         self.horizon = Now::read().map_or(u64::MAX, |now| now.boot);
+        let taken = |lanes: &[Lane]| lanes.iter().map(|lane| lane.taken).sum::<u64>();
+        let before = taken(&self.both);
         for (at, lane) in self.both.iter_mut().enumerate() {
             lane.fill(at, at == CRITICAL, self.journal.as_mut());
+        }
+        if taken(&self.both) > before {
+            self.found.set(Some(Instant::now()));
         }
         let [_, bulk] = &self.both;
         let waiting = bulk.backlog.fullness();
@@ -216,21 +223,18 @@ impl Lanes {
 
     /// Waits for an event, for those that follow it, or until the time is over.
     pub fn wait(&self, time: Duration) -> nix::Result<()> {
-        if let Some(woken) = self.woken.get() {
-            let left = REST.saturating_sub(woken.elapsed());
+        if let Some(found) = self.found.get() {
+            let left = REST.saturating_sub(found.elapsed());
             thread::sleep(time.min(left));
-            // else the rest goes on: who comes in it wakes nobody
             if time >= left {
-                self.woken.set(None);
+                self.found.set(None);
             }
             return Ok(());
         }
         let timeout = EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty()], timeout) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => self.woken.set(Some(Instant::now())),
-            Err(error) => return Err(error),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 }
