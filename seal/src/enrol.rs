@@ -154,7 +154,12 @@ mod tests {
             bytes[at] ^= 1;
             assert!(!String::from_utf8(bytes).is_ok_and(|note| Enrolment::verify(&note).is_ok()), "byte {at}");
         }
-        let bad = Enrolment { facts: vec![("a b".to_owned(), "c\nd".to_owned())], ..enrolment };
-        assert!(bad.sign(&host).is_err());
+        for (name, value) in [("a b", "c\nd"), ("", "value"), ("name", " value"), ("name", "")] {
+            let bad = Enrolment { facts: vec![(name.to_owned(), value.to_owned())], ..enrolment.clone() };
+            assert!(bad.sign(&host).is_err(), "{name:?}: {value:?}");
+        }
+        let of_length = |length: usize| [START, &"x".repeat(length - START.len())].concat();
+        assert!(may_be_genesis(&line) && may_be_genesis(of_length(2 * MAX_NOTE).as_bytes()));
+        assert!(!may_be_genesis(b"{}") && !may_be_genesis(of_length(2 * MAX_NOTE + 1).as_bytes()));
     }
 }

@@ -111,6 +111,12 @@ mod tests {
             bytes[at] ^= 1;
             assert!(!String::from_utf8(bytes).is_ok_and(|note| Revocation::verify(&note, &keys).is_ok()), "byte {at}");
         }
+        let of_length = |length: usize| {
+            let name = "n".repeat(length - note.len() - "—  AAAAAAA=\n".len());
+            Revocation::verify(&format!("{note}— {name} AAAAAAA=\n"), &keys)
+        };
+        assert_eq!(of_length(MAX_NOTE), Ok(revocation.clone()));
+        assert_eq!(of_length(MAX_NOTE + 1), Err(NoteError::Form.into()));
         assert!(revocation.revokes(host.vkey(), 8) && !revocation.revokes(host.vkey(), 7));
         assert!(!revocation.revokes(fleet.vkey(), 8));
         for (from, to, line) in [

@@ -306,6 +306,8 @@ mod tests {
                 assert_eq!((found, slot), (new.clone(), Slot::B), "{torn}");
             }
         }
+        assert_eq!(State::newest(&*old.encode(), &*old.encode()).unwrap().1, Slot::A);
+        assert_eq!((old.generation(), new.generation()), (4, 5));
         assert_eq!(State::newest(&WIPED, &WIPED), Err(StateError::None));
         assert_eq!(State::newest(&WIPED, &*old.encode()).unwrap().1.other(), Slot::A);
     }

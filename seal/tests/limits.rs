@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 
 use common::{INCOMPLETE, Maker, ORIGIN, check, facts, log};
 use seal::add_checkpoint::{self, AddCheckpoint, AddCheckpointError};
-use seal::batch::LineError;
+use seal::batch::{BatchError, LineError};
 use seal::cosign::{MAX_RECEIPT, Receipt, Witness};
 use seal::enrol::{EnrolError, Enrolment, MAX_NOTE};
 use seal::frame::{self, FrameError, HEAD, MAGIC, MAX_PAYLOAD};
@@ -40,6 +40,12 @@ fn a_record_of_the_spool() {
     let read = frame::Head::parse(record[..HEAD].try_into().unwrap()).unwrap();
     assert_eq!(read.check(b"payload"), Ok(()));
     assert_eq!(read.check(b"payloa"), Err(FrameError::Short(HEAD + 7)));
+    assert_eq!(read.check(b"payload "), Err(FrameError::Checksum));
+    // the checksum is that of more bytes than the record has
+    let mut longer = Vec::new();
+    frame::write(7, b"payload ", &mut longer).unwrap();
+    let head = [&record[..HEAD - 4], &longer[HEAD - 4..HEAD]].concat();
+    let read = frame::Head::parse(head[..].try_into().unwrap()).unwrap();
     assert_eq!(read.check(b"payload "), Err(FrameError::Checksum));
     // a record behind others
     frame::write(8, b"", &mut record).unwrap();
@@ -171,6 +177,7 @@ fn texts_of_the_greatest_length() {
     assert!(policy(MAX_POLICY).is_ok());
     assert_eq!(policy(MAX_POLICY + 1), Err("the policy is too long"));
 
+    assert!(Note::parse("text\n\n— a AAAAAA==\n").is_err(), "a key id and no signature");
     let note = |lines: usize| Note::parse(&format!("text\n\n{}", "— a AAAAAAA=\n".repeat(lines))).is_ok();
     assert_eq!((note(1), note(MAX_SIGNATURES), note(MAX_SIGNATURES + 1)), (true, true, false));
     let path = |hashes: usize| {
@@ -183,6 +190,36 @@ fn texts_of_the_greatest_length() {
         State::genesis(host.vkey(), Seed::new([1; 32])).is_ok_and(|state| State::decode(&*state.encode()) == Ok(state))
     };
     assert_eq!((origin(MAX_ORIGIN), origin(MAX_ORIGIN + 1)), (true, false));
+}
+
+#[test]
+fn who_signs_and_what() {
+    let batch = batches().swap_remove(1);
+    let with = |change: fn(&mut Proof)| {
+        let mut proof = batch.proof.clone();
+        change(&mut proof);
+        proof
+    };
+    let parse = |change| Proof::parse(&with(change).to_string()).map(|_| ());
+    assert_eq!(parse(|_| {}), Ok(()));
+    assert_eq!(parse(|proof| proof.signatures[0].name = "other".into()), Err(ProofError::Signers));
+    assert_eq!(parse(|proof| proof.signatures[1].name = "other".into()), Err(ProofError::Signers));
+    assert_eq!(parse(|proof| proof.signatures.swap(0, 1)), Err(ProofError::Signers));
+    assert_eq!(parse(|proof| proof.signatures.truncate(1)), Err(ProofError::Signers));
+
+    let of_batch = |change| {
+        let line = SealLine { header: batch.header.to_string(), proof: with(change).to_string() }.write();
+        Batch::parse(line.trim_ascii_end()).map(|_| ())
+    };
+    assert_eq!(of_batch(|_| {}), Ok(()));
+    assert_eq!(of_batch(|proof| proof.checkpoint.size += 1), Err(BatchError::Disagree("batch")));
+    assert_eq!(of_batch(|proof| proof.index += 1), Err(BatchError::Disagree("batch")));
+
+    let head = batch.proof.checkpoint;
+    assert_eq!(Checkpoint::from_line(&head.to_string()), Some(head.clone()));
+    assert_eq!(Checkpoint::parse(&head.text()), Some(head.clone()));
+    assert_eq!(Checkpoint::parse(&(head.text() + "more\n")), None);
+    assert_eq!(Checkpoint::parse(&head.text().replace(ORIGIN, "a+b")), None);
 }
 
 /// A change of a header, and what is said of the log then.

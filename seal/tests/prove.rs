@@ -21,6 +21,7 @@ fn an_event_is_proved_and_no_changed_one_is() {
         let text = EventProof::make(&events, index, seal).unwrap().to_string();
         let proof = EventProof::parse(&text).unwrap();
         assert_eq!(proof.verify(&log.key).map(str::as_bytes), Ok(*event));
+        assert_eq!((proof.event().as_bytes(), proof.index()), (*event, index as u64));
         let other = HostKey::new(ORIGIN, &[9; 32]).unwrap();
         assert_eq!(proof.verify(other.vkey()), Err(EventProofError::Signature));
     }

@@ -4,6 +4,8 @@
 mod common;
 
 use common::{ORIGIN, facts};
+use seal::line::SealLine;
+use seal::proof::Proof;
 use seal::state::RecoverError;
 use seal::{BatchKind, Facts, HostKey, Lines, SealError, Sealer, Seed, State};
 
@@ -52,6 +54,23 @@ fn a_number_is_signed_once() {
     assert!(sealer.advance());
     assert!(!sealer.advance());
     assert_eq!(sealer.state().batch(), 4);
+}
+
+#[test]
+fn a_batch_that_others_signed_is_not_gone_over() {
+    let before = state();
+    let mut sealer = Sealer::open(host(), before.clone()).unwrap();
+    let events = lines(&[b"{}"]);
+    let line = sealer.seal(&events, &facts(BatchKind::Events, 3)).unwrap().line.clone();
+    assert!(before.advance_over(&events, &line).is_ok());
+    for signer in [0, 1] {
+        let SealLine { header, proof } = SealLine::parse(line.trim_ascii_end()).unwrap();
+        let mut proof = Proof::parse(&proof).unwrap();
+        proof.signatures[signer].bytes[0] ^= 1;
+        let line = SealLine { header, proof: proof.to_string() }.write();
+        let told = before.advance_over(&events, &line).map(|_| ());
+        assert!(matches!(told, Err(RecoverError::Fork(3, "signature"))), "signature {signer}: {told:?}");
+    }
 }
 
 #[test]
