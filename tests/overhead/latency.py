@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The window in which a record can still be lost: from the return of the system call that creates a file to its record
-being readable in the spool's segment, and in the log.
+being readable in the journal, which outlives the agent, in the spool's segment, and in the log.
 
 A file sink is told of a batch after it was sealed and synced: the time to the log is the bound of "sealed and synced".
 Ordinary files are made at random distances, so that they fall anywhere in the life of a batch; alerts likewise, once
 while nothing else goes on, and under load: a compiler on all cores, and a process that does nothing but make, write,
 rename and remove files. Then the sizes are asked for less often, or asking would be a load of its own.
-The sizes of all files are polled; afterwards the place of each record tells when it was there.
+The sizes of all files are polled; afterwards the place of each record tells when it was there. The journal is read
+itself, for what is sealed leaves it.
 
   latency.py [--peer sigtrail,auditd] [--trials 100]
 """
@@ -59,25 +60,41 @@ def places(path, marks):
     return found
 
 
-def trials(prefix, count, gap, patterns, pause):
-    """{pattern: milliseconds of each file that was found there}. `pause`: seconds between two looks."""
+def read_all(pattern):
+    """The bytes of the files that are there."""
+    parts = []
+    for path in glob.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            parts.append(open(path, "rb").read())
+    return b"".join(parts)
+
+
+def trials(prefix, count, gap, patterns, journal, pause):
+    """{pattern: milliseconds of each file that was found there}. `journal`: a pattern of files to be read, or none;
+    `pause`: seconds between two looks."""
     sizes, made, late = Sizes(patterns), {}, time.monotonic() + 1
-    end = None
+    end, missing, kept = None, set(), []
     while end is None or time.monotonic() < end:
         sizes.look()
+        if missing and journal:
+            bytes_of = read_all(journal)
+            there = {mark for mark in missing if mark in bytes_of}
+            kept += [(time.monotonic() - made[mark]) * 1e3 for mark in there]
+            missing -= there
         if len(made) < count and time.monotonic() >= late:
             mark = b"mark-" + uuid.uuid4().hex[:20].encode()
             path = "%s/%s%s" % (bench.SCRATCH, prefix, mark.decode())
             fd = os.open(path, os.O_CREAT | os.O_WRONLY)
             made[mark] = time.monotonic()
             os.close(fd)
+            missing.add(mark)
             late = made[mark] + random.uniform(0.5, 1.5) * gap
             if len(made) == count:
                 end = time.monotonic() + SETTLE
         time.sleep(pause)
     for mark in made:
         os.unlink("%s/%s%s" % (bench.SCRATCH, prefix, mark.decode()))
-    found = {}
+    found = {journal: kept} if journal else {}
     for pattern in patterns:
         took = found.setdefault(pattern, [])
         for path in glob.glob(pattern):
@@ -154,6 +171,7 @@ def main():
             patterns = {"log": peer.sub(peers[name]["log"][0], it.work)}
             if name == "sigtrail":
                 patterns["segment"] = it.work + "/state/spool/*.stl"
+                patterns["journal"] = "/dev/shm/run-sigtrail/journal-*"
             kinds = [
                 ("ordinary", "", None, 1e-4),
                 ("alert", "alert-", None, 1e-4),
@@ -161,9 +179,14 @@ def main():
                 ("flooded", "alert-", bench.WORKLOADS["file"], 1e-3),
             ]
             for what, prefix, busy, pause in kinds if len(patterns) > 1 else kinds[:1]:
+                # reading what a flood leaves in the journal would be a load of its own
+                sized = [pattern for name, pattern in patterns.items() if name != "journal"]
+                journal = None if busy else patterns.get("journal")
                 with load(busy):
-                    found = in_a_child(lambda: trials(prefix, args.trials, args.gap, list(patterns.values()), pause))
+                    found = in_a_child(lambda: trials(prefix, args.trials, args.gap, sized, journal, pause))
                 for where, pattern in patterns.items():
+                    if pattern not in found:
+                        continue
                     row = spread(found[pattern], args.trials)
                     print("%-10s %-9s in the %-8s %s" % (name, what, where, row), flush=True)
                     results.merge("latency", {"%s/%s/%s" % (name, what, where): row})

@@ -14,16 +14,21 @@ use crate::source::AHEAD;
 /// Most threads that are remembered.
 const THREADS: usize = 4096;
 
+/// So many nanoseconds after the hand-over nothing is compared any more: who does the same again then does it again.
+const LONG: u64 = 1_000_000_000;
+
 /// What each thread did last before a kernel half handed over. As whole words, as events are read.
 #[derive(Debug, Default)]
 pub struct Seam {
     last: BTreeMap<u32, Vec<u64>>,
+    until: u64,
 }
 
 impl Seam {
     /// Takes an event of the kernel half that hands over at a time. Returns whether it is its own.
     pub fn before(&mut self, event: &Event<'_>, bytes: &[u8], until: u64) -> bool {
         let Header { ktime, tid, .. } = *event.header;
+        self.until = until;
         // by then the other half was attached, and said what it left to this one
         if ktime < until && ktime + AHEAD >= until && (self.last.len() < THREADS || self.last.contains_key(&tid)) {
             self.last.insert(tid, words(bytes));
@@ -41,6 +46,7 @@ impl Seam {
     /// Whether an event of the newer half was told by the older one already.
     pub fn is_told(&mut self, event: &Event<'_>, bytes: &[u8]) -> bool {
         !self.last.is_empty()
+            && event.header.ktime < self.until + LONG
             && self.last.remove(&event.header.tid).is_some_and(|last| is_same(&last, &words(bytes)) == Some(true))
     }
 }
@@ -110,6 +116,8 @@ mod tests {
         );
         // too long ago: nobody says what was left to it then
         assert_eq!(told(&[unlink(7, UNTIL - AHEAD - 1, 0, 1)], &[], &[unlink(7, after, 0, 1)]), [false]);
+        // a long time after
+        assert_eq!(told(&[unlink(7, before, 0, 1)], &[], &[unlink(7, UNTIL + LONG, 0, 1)]), [false]);
         assert_eq!(told(&[], &[], &[unlink(7, after, 0, 1)]), [false]);
     }
 
