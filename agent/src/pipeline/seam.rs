@@ -45,8 +45,10 @@ impl Seam {
 
     /// Whether an event of the newer half was told by the older one already.
     pub fn is_told(&mut self, event: &Event<'_>, bytes: &[u8]) -> bool {
+        if !self.last.is_empty() && event.header.ktime >= self.until + LONG {
+            self.last = BTreeMap::new();
+        }
         !self.last.is_empty()
-            && event.header.ktime < self.until + LONG
             && self.last.remove(&event.header.tid).is_some_and(|last| is_same(&last, &words(bytes)) == Some(true))
     }
 }
