@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{self, BufReader, Read};
 
-use common::{INCOMPLETE, Maker, ORIGIN, check, facts, log};
+use common::{INCOMPLETE, Maker, ORIGIN, TAMPERED, check, facts, log};
 use seal::add_checkpoint::{self, AddCheckpoint, AddCheckpointError};
 use seal::batch::{BatchError, LineError};
 use seal::cosign::{MAX_RECEIPT, Receipt, Witness};
@@ -339,6 +339,36 @@ impl Read for Failing<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.0.is_empty() { Err(io::Error::other("the disk")) } else { self.0.read(out) }
     }
+}
+
+/// A reader that is interrupted before each piece.
+struct Interrupted<'a>(&'a [u8], bool);
+
+impl Read for Interrupted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(out) }
+    }
+}
+
+#[test]
+fn how_a_log_is_read() {
+    let log = log(ORIGIN, 1);
+    let mut verifier = Verifier::new(log.trust());
+    assert_eq!((verifier.inputs(), verifier.report().batches), (0, 0));
+    verifier.read(log.batches[..2].concat().as_slice()).unwrap();
+    assert_eq!((verifier.inputs(), verifier.report().batches), (1, 2));
+    verifier.read(BufReader::with_capacity(100, Interrupted(&log.batches[2..].concat(), false))).unwrap();
+    assert_eq!((verifier.inputs(), verifier.report().batches), (2, 6));
+    assert_eq!(verifier.finish().verdict(), Verdict::Verified);
+
+    let line = |length: usize| format!("{{\"a\":\"{}\"}}", "b".repeat(length - 8));
+    let mut maker = Maker::new(ORIGIN, 1);
+    maker.add(&[line(MAX_LINE).as_bytes()], &facts(BatchKind::Start, 1));
+    let log = maker.finish();
+    check(&log.trust(), &log.bytes(), Verdict::Verified, &[""]);
+    let longer = String::from_utf8(log.bytes()).unwrap().replace(&line(MAX_LINE), &line(MAX_LINE + 1));
+    check(&log.trust(), longer.as_bytes(), TAMPERED, &["the line has 262145 bytes, 262144 are allowed"]);
 }
 
 #[test]
