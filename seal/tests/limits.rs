@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{self, BufReader, Read};
 
-use common::{INCOMPLETE, Maker, ORIGIN, TAMPERED, check, facts, log};
+use common::{INCOMPLETE, Maker, ORIGIN, TAMPERED, check, facts, log, verify};
 use seal::add_checkpoint::{self, AddCheckpoint, AddCheckpointError};
 use seal::batch::{BatchError, LineError};
 use seal::cosign::{MAX_RECEIPT, Receipt, Witness};
@@ -19,7 +19,9 @@ use seal::proof::{Checkpoint, MAX_PROOF, Proof, ProofError};
 use seal::quorum::{MAX_POLICY, Policy};
 use seal::state::MAX_ORIGIN;
 use seal::verify::{Capped, Stand, Verifier};
-use seal::{Account, Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Verdict, text, tree};
+use seal::{
+    Account, Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Trust, Verdict, text, tree,
+};
 
 fn batches() -> Vec<Batch> {
     let bytes = log(ORIGIN, 1).bytes();
@@ -339,6 +341,66 @@ impl Read for Failing<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.0.is_empty() { Err(io::Error::other("the disk")) } else { self.0.read(out) }
     }
+}
+
+#[test]
+fn a_quorum_of_witnesses() {
+    let witness = Witness::new("w.example", &[7; 32]).unwrap();
+    let one = format!("witness w {} https://w.example\nquorum w\n", witness.key());
+    let log = log(ORIGIN, 1);
+    let trust = |policy: &str| Trust { policy: Some(Policy::parse(policy.as_bytes()).unwrap()), ..log.trust() };
+    let few = "no state of the log was cosigned by as many witnesses as the policy wants";
+    check(&trust(&one), &log.bytes(), INCOMPLETE, &[few]);
+    check(&trust("quorum none\n"), &log.bytes(), Verdict::Verified, &[""]);
+    let report = check(&trust(&one), b"", INCOMPLETE, &["no sealed batch"]);
+    assert_eq!(report.findings.count(), 1);
+
+    let mut maker = Maker::new(ORIGIN, 1);
+    maker.add(&[b"{}"], &facts(BatchKind::Start, 1));
+    let line = String::from_utf8(maker.batches[1].clone()).unwrap();
+    let head = Batch::parse(line.lines().last().unwrap().as_bytes()).unwrap().proof.checkpoint;
+    let receipt = Receipt { size: head.size, cosignature: witness.cosign(&head.text(), 7) };
+    let receipts = vec![receipt.to_string()];
+    maker.add(&[b"{}"], &Facts { receipts, ..facts(BatchKind::Events, 2) });
+    let report = check(&trust(&one), &maker.finish().bytes(), Verdict::Verified, &[""]);
+    assert_eq!(report.witnessed, Some(2));
+}
+
+#[test]
+fn which_batches_are_missing() {
+    let log = log(ORIGIN, 1);
+    let missing = |trust: &Trust, batches: &[usize]| {
+        let mut verifier = Verifier::new(trust.clone());
+        batches.iter().for_each(|batch| verifier.read(log.batches[*batch].as_slice()).unwrap());
+        verifier.finish().missing.iter().copied().collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&log.trust(), &[0, 3, 5]), [(1, 2), (4, 4)]);
+    assert_eq!(missing(&log.trust(), &[2, 3, 4, 5]), [(0, 1)]);
+    // before the time that is asked about, or behind the batch that the input is known to begin with
+    let since = Trust { since: Some(facts(BatchKind::Events, 4).wall.1), ..log.trust() };
+    assert_eq!(missing(&since, &[0, 2, 3, 4, 5]), []);
+    assert_eq!(missing(&Trust { from: Some(4), ..log.trust() }, &[2, 3, 4, 5]), []);
+    // a batch that was changed is there
+    let mut batches = log.batches.clone();
+    batches[2][3] ^= 1;
+    let report = check(&log.trust(), &batches.concat(), TAMPERED, &["batch 2"]);
+    assert_eq!((report.missing.count(), report.batches), (0, 5));
+}
+
+#[test]
+fn which_batches_are_without_their_lines() {
+    let log = log(ORIGIN, 1);
+    let seal = |batch: usize| log.batches[batch].split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
+    let absent = |bytes: &[&[u8]]| {
+        let report = verify(log.trust(), &bytes.concat());
+        (report.absent, report.absent_ranges.iter().copied().collect::<Vec<_>>())
+    };
+    let whole = |batch: usize| log.batches[batch].as_slice();
+    // the heartbeat among them has no lines to be missed
+    let all: Vec<_> = (1..6).map(seal).collect();
+    assert_eq!(absent(&[&[whole(0)], &all[..]].concat()), (4, vec![(1, 5)]));
+    assert_eq!(absent(&[whole(0), seal(1), seal(3)]), (2, vec![(1, 1), (3, 3)]));
+    assert_eq!(absent(&[whole(0), seal(1), whole(2), seal(3)]), (2, vec![(1, 1), (3, 3)]));
 }
 
 /// A reader that is interrupted before each piece.
