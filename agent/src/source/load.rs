@@ -1,6 +1,6 @@
 //! The kernel half before it runs: load and attach, or find what is there.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
@@ -429,26 +429,6 @@ impl Kernel {
             self.maps.push((name, MapData::from_pin(path).map_err(|error| SourceError::Map(name, error))?));
         }
         Ok(())
-    }
-
-    /// Makes all names anew.
-    pub(super) fn name_again(&mut self) -> Result<(), String> {
-        let Some(pins) = self.pins.clone() else { return Ok(()) };
-        let io = |error: io::Error| error.to_string();
-        let dir = pins.draft().map_err(io)?;
-        for (name, map) in &self.maps {
-            map.pin(pin::path(&dir, Thing::Map, name)).map_err(|error| chain(&error))?;
-        }
-        let programs: Vec<_> = self.programs.keys().cloned().collect();
-        for name in programs {
-            let path = pin::path(&dir, Thing::Program, &name);
-            self.program_mut(&name).ok_or("it is not loaded")?.pin(path).map_err(|error| chain(&error))?;
-        }
-        for (name, link) in std::mem::take(&mut self.links) {
-            let path = pin::path(&dir, Thing::Link, &name);
-            self.links.insert(name, link.pin(path).map_err(|error| chain(&error))?.into());
-        }
-        pins.keep(&self.generation).map_err(io)
     }
 }
 

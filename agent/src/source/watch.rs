@@ -1,6 +1,6 @@
 //! Whether the kernel half is still as we left it. Who may load programs may also take ours away.
 
-use std::{fs, path::Path, thread};
+use std::{fs, io, path::Path, thread};
 
 use aya::programs::{ProgramInfo, links::PinnedLink};
 use common::Hook;
@@ -9,7 +9,8 @@ use super::{
     Own,
     hooks::{Entry, Program},
     kernel::Kernel,
-    pin::Thing,
+    pin::{self, Thing},
+    refusal::chain,
 };
 
 impl Kernel {
@@ -112,6 +113,26 @@ impl Kernel {
             }
         }
         found
+    }
+
+    /// Makes all names anew.
+    pub(super) fn name_again(&mut self) -> Result<(), String> {
+        let Some(pins) = self.pins.clone() else { return Ok(()) };
+        let io = |error: io::Error| error.to_string();
+        let dir = pins.draft().map_err(io)?;
+        for (name, map) in &self.maps {
+            map.pin(pin::path(&dir, Thing::Map, name)).map_err(|error| chain(&error))?;
+        }
+        let programs: Vec<_> = self.programs.keys().cloned().collect();
+        for name in programs {
+            let path = pin::path(&dir, Thing::Program, &name);
+            self.program_mut(&name).ok_or("it is not loaded")?.pin(path).map_err(|error| chain(&error))?;
+        }
+        for (name, link) in std::mem::take(&mut self.links) {
+            let path = pin::path(&dir, Thing::Link, &name);
+            self.links.insert(name, link.pin(path).map_err(|error| chain(&error))?.into());
+        }
+        pins.keep(&self.generation).map_err(io)
     }
 }
 
