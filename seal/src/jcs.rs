@@ -240,10 +240,8 @@ impl<'a> Cursor<'a> {
         } else {
             // ECMA-262 `Number::toString`, to which RFC 8785 section 3.2.2.3 refers. Not Rust's own digits: of two that
             // are equally near it takes the greater, ECMAScript the even one. 32 bytes are more than the longest spelling.
-            text.len() <= 32
-                && text
-                    .parse::<f64>()
-                    .is_ok_and(|value| value.is_finite() && ryu_js::Buffer::new().format_finite(value) == text)
+            let is_spelled = |value: f64| value.is_finite() && ryu_js::Buffer::new().format_finite(value) == text;
+            text.len() <= 32 && text.parse().is_ok_and(is_spelled)
         };
         if canonical { Ok(()) } else { Err(JcsError::Number(from)) }
     }

@@ -108,8 +108,7 @@ BARS = [
      latency("building", "log", "p99")),
     ("alert in a flood of files, sealed, synced and in the log, p99", "ms", at_most(25), None,
      latency("flooded", "log", "p99")),
-    # a record that is in an open segment outlives the agent, not the host; so does an event in the journal
-    ("other record, outlives the agent (in the journal), p99", "ms", at_most(100), None, latency("ordinary", "journal", "p99")),
+    ("other record, in the segment, p99", "ms", at_most(100), None, latency("ordinary", "segment", "p99")),
     ("other record, sealed, synced and in the log, longest", "ms", at_most(5000), None, latency("ordinary", "log", "max")),
     ("idle host, of a core", "%", at_most(0.5), at_most(0.1), idle),
 ]
