@@ -4,12 +4,12 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::{
     macros::map,
-    maps::{LruHashMap, PerCpuArray},
+    maps::{HashMap, PerCpuArray},
 };
 use common::{
     Hook, Kind,
     call::TABLE,
-    filter::{Control, Counts, Filter, KINDS, class},
+    filter::{Control, Counts, Filter, KINDS, THREADS, class},
 };
 
 use crate::kernel::{self, Memory, load};
@@ -91,17 +91,18 @@ pub fn is_ours(ktime: u64) -> bool {
     ktime >= control!(from) && ktime < control!(until)
 }
 
-/// When each thread last did something that is left to the kernel half before us.
+/// When each thread last did something that is left to the kernel half before us, since we agreed with it on a time.
 #[map]
-static LEFT: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+static LEFT: HashMap<u32, u64> = HashMap::with_max_entries(THREADS as u32, 0);
 
 /// Leaves an event of a thread to the kernel half before us, or to the one after us.
 #[inline(always)]
 pub fn leave(hook: Hook, tid: u32, ktime: u64) {
     count(hook, |counts| counts.seen -= 1);
-    if ktime < control!(from) {
-        // the worst of no room is an event that is told twice
-        let _ = LEFT.insert(tid, ktime, 0);
+    let from = control!(from);
+    if ktime < from && from != u64::MAX {
+        // only a full map takes nothing, and the user half sees that it is full
+        LEFT.insert(tid, ktime, 0).ok();
     }
 }
 

@@ -72,6 +72,9 @@ pub struct Control {
 /// After a wake-up the reader takes what comes in so many nanoseconds together, so each CPU makes at most one in that time.
 pub const REST: u64 = 8_000_000;
 
+/// Of so many threads at most it is known what they left to a kernel half that hands over.
+pub const THREADS: usize = 4096;
+
 /// Most variables of the environment whose values are told.
 pub const VARIABLES: usize = 16;
 

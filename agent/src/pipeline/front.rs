@@ -158,7 +158,7 @@ impl Front {
     pub fn succeed(&mut self) {
         self.source.succeed();
         if let Some(kernel) = self.source.kernel() {
-            self.seam.meet(|thread| kernel.left(thread));
+            self.seam.meet(kernel.left());
         }
         match self.source.kernel_mut().and_then(Kernel::take_found) {
             Some(found) => self.tally.resume(&found.base),

@@ -6,13 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use common::{Event, Header, Prefix};
+use common::{Event, Header, Prefix, filter::THREADS};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::source::AHEAD;
-
-/// Most threads that are remembered.
-const THREADS: usize = 4096;
 
 /// So many nanoseconds after the hand-over nothing is compared any more: who does the same again then does it again.
 const LONG: u64 = 1_000_000_000;
@@ -29,18 +26,19 @@ impl Seam {
     pub fn before(&mut self, event: &Event<'_>, bytes: &[u8], until: u64) -> bool {
         let Header { ktime, tid, .. } = *event.header;
         self.until = until;
-        // by then the other half was attached, and said what it left to this one
-        if ktime < until && ktime + AHEAD >= until && (self.last.len() < THREADS || self.last.contains_key(&tid)) {
+        // by then the other half knew of that time, and kept what it left to this one
+        if ktime < until && ktime + AHEAD / 2 >= until && (self.last.len() < THREADS || self.last.contains_key(&tid)) {
             self.last.insert(tid, words(bytes));
         }
         ktime < until
     }
 
     /// All events of the older half are taken. `left`: when a thread last did something that the other half left to it;
-    /// what it did last before that was not told twice.
-    pub fn meet(&mut self, left: impl Fn(u32) -> Option<u64>) {
-        let time = |event: &Vec<u64>| read(event.as_bytes()).map(|header| header.ktime);
-        self.last.retain(|tid, event| left(*tid) < time(event));
+    /// what it did last before that was not told twice. If that is not known of all, rather twice than never.
+    pub fn meet(&mut self, left: Option<BTreeMap<u32, u64>>) {
+        let Some(left) = left else { return self.last.clear() };
+        let time = |event: &[u64]| read(event.as_bytes()).map(|header| header.ktime);
+        self.last.retain(|tid, event| left.get(tid).copied() < time(event));
     }
 
     /// Whether an event of the newer half was told by the older one already.
@@ -90,12 +88,12 @@ mod tests {
 
     /// The last events of the older half, what was left to it, the first events of the newer half: which of these are
     /// told already.
-    fn told(older: &[Vec<u64>], left: &[(u32, u64)], newer: &[Vec<u64>]) -> Vec<bool> {
+    fn told(older: &[Vec<u64>], left: Option<&[(u32, u64)]>, newer: &[Vec<u64>]) -> Vec<bool> {
         let mut seam = Seam::default();
         for event in older {
             assert!(seam.before(&Event::decode(event.as_bytes()).unwrap(), event.as_bytes(), UNTIL));
         }
-        seam.meet(|tid| left.iter().find(|it| it.0 == tid).map(|it| it.1));
+        seam.meet(left.map(|left| left.iter().copied().collect()));
         newer.iter().map(|it| seam.is_told(&Event::decode(it.as_bytes()).unwrap(), it.as_bytes())).collect()
     }
 
@@ -104,23 +102,25 @@ mod tests {
         let (before, after) = (UNTIL - 5, UNTIL + 9_000_000);
         // on another CPU by then; the next one like it is another event
         assert_eq!(
-            told(&[unlink(7, before, 0, 1)], &[], &[unlink(7, after, 1, 1), unlink(7, after, 1, 1)]),
+            told(&[unlink(7, before, 0, 1)], Some(&[]), &[unlink(7, after, 1, 1), unlink(7, after, 1, 1)]),
             [true, false]
         );
         // the one before was left to the older half, too
-        assert_eq!(told(&[unlink(7, before, 0, 1)], &[(7, before - 9)], &[unlink(7, after, 0, 1)]), [true]);
+        assert_eq!(told(&[unlink(7, before, 0, 1)], Some(&[(7, before - 9)]), &[unlink(7, after, 0, 1)]), [true]);
         // the other half left it to the older one
-        assert_eq!(told(&[unlink(7, before, 0, 1)], &[(7, before + 1)], &[unlink(7, after, 0, 1)]), [false]);
+        assert_eq!(told(&[unlink(7, before, 0, 1)], Some(&[(7, before + 1)]), &[unlink(7, after, 0, 1)]), [false]);
         // other threads, other deeds
         assert_eq!(
-            told(&[unlink(7, before, 0, 1)], &[], &[unlink(8, after, 0, 1), unlink(7, after, 0, 2)]),
+            told(&[unlink(7, before, 0, 1)], Some(&[]), &[unlink(8, after, 0, 1), unlink(7, after, 0, 2)]),
             [false; 2]
         );
         // too long ago: nobody says what was left to it then
-        assert_eq!(told(&[unlink(7, UNTIL - AHEAD - 1, 0, 1)], &[], &[unlink(7, after, 0, 1)]), [false]);
+        assert_eq!(told(&[unlink(7, UNTIL - AHEAD / 2 - 1, 0, 1)], Some(&[]), &[unlink(7, after, 0, 1)]), [false]);
+        // it is not known what was left to the older half
+        assert_eq!(told(&[unlink(7, before, 0, 1)], None, &[unlink(7, after, 0, 1)]), [false]);
         // a long time after
-        assert_eq!(told(&[unlink(7, before, 0, 1)], &[], &[unlink(7, UNTIL + LONG, 0, 1)]), [false]);
-        assert_eq!(told(&[], &[], &[unlink(7, after, 0, 1)]), [false]);
+        assert_eq!(told(&[unlink(7, before, 0, 1)], Some(&[]), &[unlink(7, UNTIL + LONG, 0, 1)]), [false]);
+        assert_eq!(told(&[], Some(&[]), &[unlink(7, after, 0, 1)]), [false]);
     }
 
     #[test]

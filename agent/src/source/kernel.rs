@@ -15,7 +15,10 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd, links::FdLink},
 };
-use common::{Hook, filter::Counts};
+use common::{
+    Hook,
+    filter::{Counts, THREADS},
+};
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -228,9 +231,11 @@ impl Kernel {
         self.steering.control().until
     }
 
-    /// When a thread last did something that was left to the kernel half before this one.
-    pub fn left(&self, thread: u32) -> Option<u64> {
-        self.left.get(&thread, 0).ok()
+    /// When each thread last did something that was left to the kernel half before this one; `None` if that is not known
+    /// of all.
+    pub fn left(&self) -> Option<BTreeMap<u32, u64>> {
+        let left: BTreeMap<_, _> = self.left.iter().collect::<Result<_, _>>().ok()?;
+        (left.len() < THREADS).then_some(left)
     }
 
     /// Hands over the events that are there, see [`Lanes::drain`].
