@@ -5,8 +5,8 @@ Needs Python 3.11, openssl 3, and the zstd command for zstd files. One log at a 
 age, proofs without their log, and compressed standard input are not read. As measured: 6 ms of CPU for a signature (two
 in a batch), 0.15 ms for an event of 700 bytes. Memory: the hashes of one batch, and one for each batch of the log.
 """
-import argparse, base64, contextlib, datetime, decimal, gzip, hashlib, io, itertools, json, os, pathlib, re
-import subprocess, sys, tempfile, zlib
+import argparse, base64, contextlib, datetime, decimal, functools, gzip, hashlib, io, itertools, json, os, pathlib
+import re, subprocess, sys, tempfile, zlib
 VERDICTS, WRONG_CALL = ["verified", "tampered", "incomplete"], 3
 MAX_LINE, MAX_TEXT, MAX_NOTE, MAX_DEPTH, MAX_SIGNATURES = 262144, 65535, 16384, 64, 16
 READ = MAX_LINE + 4096  # more than the longest line
@@ -38,8 +38,7 @@ def b64(text, size=None):
     raw = base64.b64decode(text.encode(), validate=True)
     need(base64.b64encode(raw).decode() == text and size in (None, len(raw)), f"not base64 of {size} bytes: {text}")
     return raw
-def hash32(text):
-    return b64(text, 32)
+hash32 = functools.partial(b64, size=32)
 def time(text):
     need(re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{9}Z", text), f"not a time: {text}")
     since = datetime.datetime.fromisoformat(text[:19]) - datetime.datetime(1970, 1, 1)
@@ -449,9 +448,8 @@ def stamped(path, authority):
     valid = openssl("ts -verify", "-data", name, "-in", path, "-CAfile", authority).returncode == 0
     time = re.search("^Time stamp: (.*)$", openssl("ts -reply -text", "-in", path).stdout, re.MULTILINE)
     return path, [key_name(origin), number(size), hash32(root)], time[1] if valid else None
-
 def main():
-    parser = argparse.ArgumentParser(epilog="Exit code: 0 verified, 1 tampered, 2 incomplete, 3 wrong call.")
+    parser = argparse.ArgumentParser(epilog="Exit code: 0 verified, 1 tampered, 2 incomplete, 3 wrong call or no report.")
     parser.error = lambda message: parser.exit(WRONG_CALL, f"{parser.prog}: {message}\n")
     option = parser.add_argument
     option("input", nargs="+", metavar="FILE|DIR|-", help="plain, gzip or zstd; - is standard input, plain")
@@ -488,11 +486,14 @@ def main():
     report = {"verdict": log.verdict(), "origin": log.origin, "from": log.start, "to": log.end, "batches": log.batches,
               "events": log.events, "lost": log.lost, "head": head, "pinned": bool(log.pinned),
               "stamped": [f"{head[1]} {time}" for _, head, time in stamps if time and head not in log.heads]}
-    if args.json:
-        print(json.dumps(report | {"findings": log.findings}, indent=2))
-    else:
-        print("\n".join(f"{name:<10}{value}" for name, value in report.items()))
-        print("".join("{severity}: {input}: batch {batch}: {what}\n".format(**one) for one in log.findings), end="")
+    told = [f"{name:<10}{value}" for name, value in report.items()]
+    told += ["{severity}: {input}: batch {batch}: {what}".format(**one) for one in log.findings]
+    text = json.dumps(report | {"findings": log.findings}, indent=2) if args.json else "\n".join(told)
+    try:
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as out:
+            print(text, file=out)
+    except OSError as error:
+        parser.error(f"cannot write the report: {error}")
     sys.exit(VERDICTS.index(report["verdict"]))
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 //! └──────────────────── one thread, no copies ───────────────────┘ disk    one task per sink
 //! ```
 
+#![warn(clippy::print_stdout, reason = "it panics when the reader went away")]
+
 pub mod batch;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! The receiver's command line: starts the parts, waits for signals, stops.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -98,7 +99,7 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), Failed> {
     make_dir(&options.state_dir)?;
     if options.rotate_key {
-        println!("{}", key::rotate(&options.state_dir, &options.name)?);
+        writeln!(std::io::stdout(), "{}", key::rotate(&options.state_dir, &options.name)?)?;
         return Ok(());
     }
     let held = key::lock(&options.state_dir)?;

@@ -1,6 +1,9 @@
 //! `sigtrail config`: all settings, or the check of a file.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use super::trouble::Trouble;
 use crate::config::{self, Config};
@@ -14,12 +17,13 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
-    match &args.check {
+    let mut out = io::stdout().lock();
+    let shown = match &args.check {
         Some(path) => {
             Config::load(path)?;
-            println!("{}: all well", path.display());
+            writeln!(out, "{}: all well", path.display())
         }
-        None => print!("{}", config::example()),
-    }
-    Ok(())
+        None => write!(out, "{}", config::example()),
+    };
+    shown.map_err(Trouble::Output)
 }

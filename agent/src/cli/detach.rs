@@ -1,5 +1,7 @@
 //! `sigtrail detach`: removes what a dead agent left in the kernel.
 
+use std::io::{self, Write as _};
+
 use super::{ConfigFile, trouble::Trouble};
 use crate::daemon;
 
@@ -11,10 +13,12 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
-    match daemon::detach(&args.config.load()?)? {
-        0 => println!("nothing was pinned"),
-        1 => println!("detached"),
-        count => println!("detached {count} generations"),
-    }
-    Ok(())
+    let count = daemon::detach(&args.config.load()?)?;
+    let mut out = io::stdout().lock();
+    let shown = match count {
+        0 => writeln!(out, "nothing was pinned"),
+        1 => writeln!(out, "detached"),
+        count => writeln!(out, "detached {count} generations"),
+    };
+    shown.map_err(Trouble::Output)
 }

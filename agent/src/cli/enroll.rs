@@ -1,5 +1,7 @@
 //! `sigtrail enroll`: the keys of this host's log.
 
+use std::io::{self, Write as _};
+
 use super::{ConfigFile, trouble::Trouble};
 use crate::daemon;
 
@@ -25,11 +27,11 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         config.origin.clone_from(&args.origin);
     }
     if args.rotate {
-        println!("{}", daemon::rotate(&config)?);
+        writeln!(io::stdout(), "{}", daemon::rotate(&config)?).map_err(Trouble::Output)?;
         eprintln!("sigtrail: the key above signs from the next batch on; keep it beside the one before");
         return Ok(());
     }
-    print!("{}", daemon::enrol(&config, args.again)?);
+    write!(io::stdout(), "{}", daemon::enrol(&config, args.again)?).map_err(Trouble::Output)?;
     eprintln!("sigtrail: keys are in {}; keep the note above where an auditor finds it", config.state_dir.display());
     Ok(())
 }

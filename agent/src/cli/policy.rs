@@ -1,6 +1,9 @@
 //! `sigtrail policy`: check what a policy says, before it does.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::Subcommand;
 
@@ -20,16 +23,18 @@ pub enum Verb {
 }
 
 pub(super) fn run(verb: &Verb) -> Result<(), Trouble> {
-    match verb {
-        Verb::Check { files } => {
-            let policy = Policy::load(files)?;
-            println!("{} rules, all well. What the kernel half sends:", policy.rules().len());
-            for share in policy.explain() {
-                println!("  {share}");
-            }
-            println!("Starts, births and ends of processes are always sent: the process table lives by them.");
-        }
-        Verb::Default => print!("{}", Policy::default_text()),
+    let mut out = io::stdout().lock();
+    let shown = match verb {
+        Verb::Check { files } => show(&mut out, &Policy::load(files)?),
+        Verb::Default => write!(out, "{}", Policy::default_text()),
+    };
+    shown.map_err(Trouble::Output)
+}
+
+fn show(out: &mut impl Write, policy: &Policy) -> io::Result<()> {
+    writeln!(out, "{} rules, all well. What the kernel half sends:", policy.rules().len())?;
+    for share in policy.explain() {
+        writeln!(out, "  {share}")?;
     }
-    Ok(())
+    writeln!(out, "Starts, births and ends of processes are always sent: the process table lives by them.")
 }

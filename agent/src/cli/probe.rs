@@ -1,6 +1,9 @@
 //! `sigtrail probe`: what this kernel offers, what will be used, what is missing and why it matters.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use common::Kind;
 use serde::Serialize;
@@ -89,11 +92,10 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     if args.families {
         add_other_families(&mut report);
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        show(&report);
-    }
+    let mut out = io::stdout().lock();
+    let shown =
+        if args.json { writeln!(out, "{}", serde_json::to_string_pretty(&report)?) } else { show(&mut out, &report) };
+    shown.map_err(Trouble::Output)?;
     if report.error.is_some() { Err(Trouble::Failed) } else { Ok(()) }
 }
 
@@ -194,32 +196,35 @@ fn programs(kernel: &Kernel) -> Vec<Fate> {
     kernel.attached().iter().map(program).collect()
 }
 
-fn show(report: &Report) {
+fn show(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let paint = Paint::stdout();
     let mark = |good: bool| if good { paint.text(Colour::Green, "yes") } else { paint.text(Colour::Yellow, "no ") };
-    println!("Linux {}", report.kernel);
+    writeln!(out, "Linux {}", report.kernel)?;
     for fact in &report.facts {
-        println!("  {} {:<30} {}", mark(fact.there), fact.name, paint.text(Colour::Grey, fact.why));
+        writeln!(out, "  {} {:<30} {}", mark(fact.there), fact.name, paint.text(Colour::Grey, fact.why))?;
     }
     if let Some(error) = &report.error {
-        println!("{}", paint.text(Colour::Red, format!("nothing can be collected: {error}")));
-        return;
+        return writeln!(out, "{}", paint.text(Colour::Red, format!("nothing can be collected: {error}")));
     }
     let family = match report.family {
         Some("fast") => "fast: kernel memory is read by typed loads",
         _ => "base: kernel memory is read by helper calls, about twice the cost (bpf_rdonly_cast comes with Linux 6.2)",
     };
-    println!("programs ({family})");
+    writeln!(out, "programs ({family})")?;
     for program in &report.programs {
         let why = program.degraded.as_deref().unwrap_or_default();
-        println!("  {} {:<16} {:<22} {why}", mark(program.degraded.is_none()), program.program, program.at);
+        writeln!(out, "  {} {:<16} {:<22} {why}", mark(program.degraded.is_none()), program.program, program.at)?;
     }
     if let Some(why) = &report.no_lsm {
-        println!("  {} security hooks: {why}", mark(false));
+        writeln!(out, "  {} security hooks: {why}", mark(false))?;
     }
     for member in &report.missing {
-        println!("  {} {member} is not in this kernel: what it would tell is null", paint.text(Colour::Yellow, "no "));
+        writeln!(
+            out,
+            "  {} {member} is not in this kernel: what it would tell is null",
+            paint.text(Colour::Yellow, "no ")
+        )?;
     }
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    println!("kinds: {}", kinds.join(" "));
+    writeln!(out, "kinds: {}", kinds.join(" "))
 }

@@ -1,6 +1,9 @@
 //! `sigtrail status`: how the running agent is.
 
-use std::{io::Read as _, os::unix::net::UnixStream};
+use std::{
+    io::{self, Read as _, Write},
+    os::unix::net::UnixStream,
+};
 
 use super::{
     ConfigFile,
@@ -28,58 +31,66 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     let asked = UnixStream::connect(&path).and_then(|stream| stream.take(LIMIT).read_to_string(&mut answer));
     asked.map_err(|source| Trouble::NoAgent { path, source })?;
     let status: AgentStatus = serde_json::from_str(&answer)?;
-    if args.json {
-        println!("{answer}");
-    } else {
-        show(&status);
-    }
+    let mut out = io::stdout().lock();
+    let shown = if args.json { writeln!(out, "{answer}") } else { show(&mut out, &status) };
+    shown.map_err(Trouble::Output)?;
     // nothing durable yet: not ready
     if status.pipeline.last_batch.is_none() { Err(Trouble::Failed) } else { Ok(()) }
 }
 
-fn show(status: &AgentStatus) {
+fn show(out: &mut impl Write, status: &AgentStatus) -> io::Result<()> {
     let paint = Paint::stdout();
     let pipeline = &status.pipeline;
-    println!("sigtrail {} (pid {}), log {}", status.version, status.pid, pipeline.origin);
+    writeln!(out, "sigtrail {} (pid {}), log {}", status.version, status.pid, pipeline.origin)?;
     let total = pipeline.total;
     let lost = if total.lost == 0 { Colour::Green } else { Colour::Red };
-    println!(
+    writeln!(
+        out,
         "events   {} received, {} kept, {}",
         total.received,
         total.kept,
         paint.text(lost, format!("{} lost", total.lost))
-    );
+    )?;
     for counts in &pipeline.counts {
         let (hook, seen, filtered) = (&counts.hook, counts.seen, counts.filtered);
-        println!(
+        writeln!(
+            out,
             "  {hook:<20} {seen} seen, {filtered} not wanted, {} sent, {} lost, {} cut short",
             counts.sent, counts.lost, counts.truncated
-        );
+        )?;
     }
     let down: Vec<_> = pipeline.hooks.iter().filter_map(|hook| Some((hook, hook.degraded.as_ref()?))).collect();
-    println!("hooks    {} attached ({}), {} degraded", pipeline.hooks.len() - down.len(), pipeline.family, down.len());
+    writeln!(
+        out,
+        "hooks    {} attached ({}), {} degraded",
+        pipeline.hooks.len() - down.len(),
+        pipeline.family,
+        down.len()
+    )?;
     for (hook, why) in down {
-        println!("  {} {}: {why}", paint.text(Colour::Red, &hook.program), hook.at);
+        writeln!(out, "  {} {}: {why}", paint.text(Colour::Red, &hook.program), hook.at)?;
     }
-    println!("rate     {} events a second", pipeline.rate);
-    println!("process  {} known", pipeline.processes);
+    writeln!(out, "rate     {} events a second", pipeline.rate)?;
+    writeln!(out, "process  {} known", pipeline.processes)?;
     let none = || "none".to_owned();
     let sealed = pipeline.last_sealed.clone().unwrap_or_else(none);
     let number = pipeline.last_batch.map_or_else(none, |number| number.to_string());
-    println!("sealed   batch {number} at {sealed}");
-    println!("head     {}", pipeline.head.clone().unwrap_or_else(none));
-    println!("spool    {} KiB", pipeline.spool_bytes / 1024);
+    writeln!(out, "sealed   batch {number} at {sealed}")?;
+    writeln!(out, "head     {}", pipeline.head.clone().unwrap_or_else(none))?;
+    writeln!(out, "spool    {} KiB", pipeline.spool_bytes / 1024)?;
     if let Some(trouble) = &pipeline.trouble {
-        println!("  {}", paint.text(Colour::Red, trouble));
+        writeln!(out, "  {}", paint.text(Colour::Red, trouble))?;
     }
     for sink in &status.sinks {
         let delivered = sink.delivered.map_or_else(none, |batch| batch.to_string());
-        println!(
+        writeln!(
+            out,
             "sink     {}: delivered up to {delivered}, {} behind, {} retries, {} missed",
             sink.name, sink.lag, sink.retries, sink.missed
-        );
+        )?;
         if let Some(trouble) = &sink.trouble {
-            println!("  {}", paint.text(Colour::Red, trouble));
+            writeln!(out, "  {}", paint.text(Colour::Red, trouble))?;
         }
     }
+    Ok(())
 }

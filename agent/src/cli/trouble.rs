@@ -67,12 +67,15 @@ pub enum Trouble {
     Failed,
 }
 
+/// What a shell tells of a program that SIGPIPE ended.
+const READER_GONE: u8 = 141;
+
 impl Trouble {
     /// Says it on standard error; the exit code.
     pub fn show(self) -> ExitCode {
         match &self {
             // a reader that went away (`| head`) wants no message
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::from(READER_GONE),
             Self::Failed => return ExitCode::FAILURE,
             Self::Config(ConfigError::Wrong(problems)) | Self::Policy(PolicyError::Wrong(problems)) => list(problems),
             other => {

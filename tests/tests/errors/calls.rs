@@ -1,6 +1,10 @@
 //! Calls that cannot be done: the files, the command line, the exit code, the words.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs, io,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tests::host::{Host, run, sigtrail};
 
@@ -73,6 +77,32 @@ fn a_policy_that_makes_no_sense_ends_with_3_and_says_where() {
     policy("version: 1\nrules:\n  - id: a\n", &["p.yaml:3:"]);
     policy("version: 1\ndefault: ignore\n", &["p.yaml:2:", "ignore"]);
     check(&[], "policy check {dir}/missing.yaml", 3, &["{dir}/missing.yaml"]);
+}
+
+#[test]
+fn a_reader_that_went_away_wants_no_message() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("c.yaml"),
+        "state_dir: {dir}\nruntime_dir: {dir}\n".replace("{dir}", &dir.path().display().to_string()),
+    )
+    .unwrap();
+    for args in [
+        "config",
+        "config --check c.yaml",
+        "policy check",
+        "policy default",
+        "probe",
+        "probe --json",
+        "detach --config c.yaml",
+    ] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut call = Command::new(sigtrail());
+        let ran =
+            call.args(args.split(' ')).current_dir(dir.path()).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((ran.status.code(), &*ran.stderr), (Some(141), &b""[..]), "{args}");
+    }
 }
 
 #[test]
