@@ -224,6 +224,22 @@ fn who_signs_and_what() {
     assert_eq!(Checkpoint::parse(&head.text().replace(ORIGIN, "a+b")), None);
 }
 
+#[test]
+fn what_is_wrong_with_a_header() {
+    let text = batches()[2].header.to_string();
+    let parse = |text: String| Header::parse(&text).map(|_| ());
+    let twice = |key: &str| {
+        let line = text.split_inclusive('\n').find(|line| line.starts_with(key)).unwrap();
+        parse(text.replacen(line, &[line, line].concat(), 1))
+    };
+    assert_eq!(parse(text.clone()), Ok(()));
+    assert_eq!(parse(text.trim_end().to_owned()), Err(HeaderError::Rest));
+    for more in ["more", "\n", "more\n"] {
+        assert_eq!(parse(format!("{text}{more}")), Err(HeaderError::Rest));
+    }
+    assert_eq!((twice("cpu "), twice("acct ")), (Err(HeaderError::Line("cpu")), Err(HeaderError::Line("acct"))));
+}
+
 /// A change of a header, and what is said of the log then.
 type Case<'a> = (&'a dyn Fn(&mut Facts), Verdict, &'a str);
 
