@@ -13,6 +13,7 @@ mod policy;
 mod print;
 mod probe;
 mod run;
+mod spool;
 mod status;
 mod tail;
 mod trouble;
@@ -62,6 +63,9 @@ enum Verb {
     /// The operator's key, off the hosts: vouch for a host, revoke a host key
     #[command(subcommand)]
     Fleet(seal::cli::FleetVerb),
+    /// What waits on the disk for the sinks: show, verify, repair, print, offer again
+    #[command(subcommand)]
+    Spool(spool::Verb),
     /// Show the configuration: with all defaults, or check a file
     Config(config::Args),
     /// Write the reference pages
@@ -103,6 +107,10 @@ pub fn main() -> ExitCode {
         Verb::Prove(args) => return seal::cli::prove(&args),
         Verb::Fleet(verb) => return seal::cli::fleet(&verb),
         Verb::Redact(args) => return seal::cli::redact(&args),
+        Verb::Spool(verb) => match spool::run(&verb) {
+            Ok(code) => return code,
+            Err(trouble) => Err(trouble),
+        },
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
         Verb::Status(args) => status::run(&args),

@@ -12,7 +12,7 @@ mod translate;
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -48,7 +48,7 @@ use crate::{
     record::{Judgement, Record},
     sink::{Sink, http::HttpError},
     source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
-    spool::SpoolError,
+    spool::{self, Damage, SpoolError},
 };
 
 /// Why the agent did not start, or ended before it was told to.
@@ -357,13 +357,32 @@ pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> 
     Kernel::open(&Options { family, ..translate::options(config, policy) })
 }
 
+/// Keeps agents of this configuration from starting, and fails when one runs.
+fn alone(config: &Config) -> Result<Option<impl Drop>, DaemonError> {
+    match Keys::hold(&config.state_dir) {
+        Err(error @ KeysError::InUse(_)) => Err(LogError::Keys(error).into()),
+        // without keys there is no agent
+        other => Ok(other.ok()),
+    }
+}
+
+/// Where the spool is.
+pub fn spool_dir(config: &Config) -> PathBuf {
+    translate::spool_dir(config)
+}
+
+/// Moves what is damaged in the spool into its quarantine. Returns what was damaged, and the files that hold it.
+pub fn repair_spool(config: &Config) -> Result<(Vec<Damage>, Vec<PathBuf>), DaemonError> {
+    let _lock = alone(config)?;
+    let options = translate::log_options(config).spool;
+    let damage = spool::damage(&options.dir)?;
+    let kept = spool::repair(&options, &damage)?;
+    Ok((damage, kept))
+}
+
 /// Removes what an agent left in the kernel that ended without a stop. Returns how many loads there were.
 pub fn detach(config: &Config) -> Result<usize, DaemonError> {
-    // no agent may run that uses them
-    let lock = Keys::open(&config.state_dir);
-    if let Err(error @ KeysError::InUse(_)) = lock {
-        return Err(LogError::Keys(error).into());
-    }
+    let _lock = alone(config)?;
     let removed = source::detach(&Pins::of(&config.state_dir), &config.runtime_dir);
     removed.map_err(|source| DaemonError::System { doing: "removing pinned programs".into(), source })
 }

@@ -5,6 +5,7 @@
 //!
 //! Delivery is at least once: the cursor moves after the receiver has the batch, so a crash between repeats it.
 
+mod again;
 mod pace;
 mod receipts;
 mod report;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::sealed::Batch;
 use crate::sink::{Limit, Outcome, Sink};
 use crate::spool::{Cursor, Next, Position, Quarantine, Reader, SpoolError};
+pub use again::Refused;
 pub use pace::Pace;
 pub use receipts::Receipts;
 pub use report::{Gaps, Report, Status};
@@ -74,7 +76,11 @@ pub async fn run(sink: Sink, way: Way) -> Result<(), SpoolError> {
     let mut delivery = Delivery::begin(sink, cursor, way);
     while delivery.is_wanted() {
         match delivery.gather().await {
-            Ok(()) if delivery.queue.is_empty() => delivery.wait_for_more().await,
+            Ok(()) if delivery.queue.is_empty() => match delivery.offer_again().await {
+                Ok(true) => {}
+                Ok(false) => delivery.wait_for_more().await,
+                Err(error) => delivery.back_off(error.to_string()).await,
+            },
             Ok(()) => delivery.hand_over().await,
             Err(error) => delivery.back_off(error.to_string()).await,
         }
@@ -107,6 +113,8 @@ struct Delivery {
     failures: u32,
     /// How often the first batch was refused.
     refusals: u32,
+    /// Refused batches to be offered again, the first one last; `None`: to be looked for.
+    again: Option<Vec<Refused>>,
     /// When to give up draining.
     deadline: Option<Instant>,
 }
@@ -130,6 +138,7 @@ impl Delivery {
             single_until: None,
             failures: 0,
             refusals: 0,
+            again: None,
             deadline: None,
         }
     }
@@ -153,6 +162,7 @@ impl Delivery {
         orders.stop |= gone;
         if orders.reopen != self.orders.reopen {
             self.sink.reopen();
+            self.again = None;
         }
         if orders.stop && self.deadline.is_none() {
             self.deadline = Some(Instant::now() + self.way.pace.drain);
@@ -239,14 +249,7 @@ impl Delivery {
         let (Some(first), Some(last)) = (group.first().cloned(), group.last().map(|batch| batch.number)) else {
             return;
         };
-        let drained = wait::drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
-        let outcome = tokio::select! {
-            outcome = self.sink.send(&group) => outcome,
-            () = drained => {
-                self.deadline = Some(Instant::now());
-                return;
-            }
-        };
+        let Some(outcome) = self.send(&group).await else { return };
         match outcome {
             Outcome::Delivered { note, receipt } => {
                 if let Some(receipt) = receipt {
@@ -273,6 +276,18 @@ impl Delivery {
                     let wait = self.way.pace.refused_every;
                     self.failed(format!("HTTP {status}: batch {} refused", first.number), false, wait).await;
                 }
+            }
+        }
+    }
+
+    /// Sends once; nothing when the time to stop came before the answer.
+    async fn send(&mut self, batches: &[Batch]) -> Option<Outcome> {
+        let drained = wait::drained(self.deadline, self.way.orders.clone(), self.way.pace.drain);
+        tokio::select! {
+            outcome = self.sink.send(batches) => Some(outcome),
+            () = drained => {
+                self.deadline = Some(Instant::now());
+                None
             }
         }
     }

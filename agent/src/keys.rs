@@ -178,6 +178,11 @@ impl Keys {
         Ok((Self { dir: dir.into(), chain, slot }, host, state))
     }
 
+    /// Keeps everybody else from opening the keys while this is there, without reading them.
+    pub fn hold(dir: &Path) -> Result<Flock<File>, KeysError> {
+        lock(dir, OpenOptions::new().read(true).write(true))
+    }
+
     /// Makes a host key that waits to take the place of the one in use. A running agent seals with both in its next
     /// batch, and from then on with the new one. Returns its public half.
     pub fn make_next(dir: &Path) -> Result<Vkey, KeysError> {

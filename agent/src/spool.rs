@@ -10,11 +10,13 @@
 //! ```
 
 mod active;
+mod contents;
 mod cursor;
 pub mod frame;
 mod quarantine;
 mod reader;
 mod recover;
+mod repair;
 mod seals;
 mod segment;
 
@@ -24,10 +26,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use crate::sealed::Batch;
+pub use contents::Contents;
 pub use cursor::{Cursor, Position, is_sink_name};
 pub use quarantine::Quarantine;
 pub use reader::{Next, Reader};
 pub use recover::Recovery;
+pub use repair::{Damage, damage, repair};
 
 use crate::disk;
 use active::Active;

@@ -333,7 +333,9 @@ fn the_keys_of_batch_0_are_those_of_the_log() {
     ] {
         let mut sealer = Sealer::open(host.clone(), State::genesis(host.vkey(), seed()).unwrap()).unwrap();
         let mut lines = Lines::new();
-        events.iter().for_each(|line| lines.push(line).unwrap());
+        for line in &events {
+            lines.push(line).unwrap();
+        }
         let end = sealer.seal(&lines, &facts(BatchKind::Genesis, 0)).unwrap().line.clone();
         let trust = Trust { pins: vec![host.vkey().clone()], ..Trust::default() };
         check(&trust, &[events.join(&b'\n'), b"\n".to_vec(), end].concat(), verdict, &[what]);

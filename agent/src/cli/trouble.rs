@@ -12,6 +12,7 @@ use crate::{
     pipeline::LogError,
     policy::PolicyError,
     source::{ReplayError, SourceError},
+    spool::SpoolError,
 };
 
 /// Why a verb did not do what it was asked for.
@@ -29,6 +30,9 @@ pub enum Trouble {
     /// The kernel half.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// A recorded stream.
     #[error(transparent)]
     Replay(#[from] ReplayError),

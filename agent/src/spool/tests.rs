@@ -136,6 +136,63 @@ fn damage_in_the_middle_costs_one_batch_and_no_start() {
 }
 
 #[test]
+fn a_repair_moves_what_is_damaged_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(options(dir.path())).unwrap();
+    let mut ends = vec![0];
+    for number in 0..6 {
+        put(&mut spool, number, 100);
+        ends.push((spool.used() - spool.ballast) as usize);
+    }
+    drop(spool);
+    let (path, options) = (segments(dir.path()).remove(0), options(dir.path()));
+    let good = fs::read(&path).unwrap();
+    assert_eq!(damage(&options.dir).unwrap(), []);
+
+    // in the payload of 1 and the head of 2, and a torn end
+    let mut bytes = good[..ends[6] - 1].to_vec();
+    bytes[ends[2] - 1] ^= 1;
+    bytes[ends[2]] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let found = damage(&options.dir).unwrap();
+    let ranges: Vec<_> = found.iter().map(|one| one.bytes.start as usize..one.bytes.end as usize).collect();
+    assert_eq!(ranges, [ends[1]..ends[3], ends[5]..bytes.len()]);
+    let kept = repair(&options, &found).unwrap();
+    let kept: Vec<_> = kept.iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [&bytes[ends[1]..ends[3]], &bytes[ends[5]..]]);
+    let rest = [&good[..ends[1]], &good[ends[3]..ends[5]]].concat();
+    assert_eq!(fs::read(&path).unwrap(), rest);
+    assert_eq!((damage(&options.dir).unwrap(), read(dir.path(), None)), (vec![], (vec![0, 3, 4], vec![(1, 2)])));
+
+    // nothing of it is whole
+    fs::write(&path, &good[1..50]).unwrap();
+    let kept = repair(&options, &damage(&options.dir).unwrap()).unwrap();
+    assert_eq!(fs::read(&kept[0]).unwrap(), &good[1..50]);
+    assert_eq!(segments(dir.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_there_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) =
+        Spool::open(Options { segment_bytes: 2000, max_bytes: 12_000, ..options(dir.path()) }).unwrap();
+    let evicted = (0..12).flat_map(|number| spool.append(number, &batch(number, 1100)).unwrap().evicted).last();
+    let at = spool.options.dir.clone();
+    Cursor::new(&at, "http").unwrap().store(9).unwrap();
+    fs::write(at.join("cursors/file"), "nonsense").unwrap();
+    fs::write(at.join("quarantine/seg.tail"), "torn").unwrap();
+    let contents = Contents::of(&at, ["later"].into_iter()).unwrap();
+    let oldest = contents.segments[0].first;
+    let ranges: Vec<_> = contents.segments.iter().map(|one| (one.first, one.last.unwrap())).collect();
+    assert!(ranges.windows(2).all(|two| two[0].1 + 1 == two[1].0) && ranges.last().unwrap().1 == 11, "{ranges:?}");
+    assert_eq!(evicted.map(|gone| gone.to + 1), Some(oldest));
+    assert!(!contents.seals.is_empty(), "{contents:?}");
+    let sinks: Vec<_> = contents.sinks.iter().map(|one| (&*one.name, one.delivered, one.behind)).collect();
+    assert_eq!(sinks, [("file", None, 12 - oldest), ("http", Some(9), 2), ("later", None, 12 - oldest)]);
+    assert_eq!((contents.quarantine.len(), contents.quarantine[0].bytes), (1, 4));
+}
+
+#[test]
 fn files_that_are_no_segments_do_not_stop_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(options(dir.path())).unwrap();

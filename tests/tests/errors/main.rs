@@ -4,4 +4,5 @@
 mod calls;
 mod degraded;
 mod sinks;
+mod spool;
 mod verify;

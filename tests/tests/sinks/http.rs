@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use seal::GapReason;
-use sigtrail::deliver::{Orders, quarantine_of};
+use sigtrail::deliver::{Orders, Refused, quarantine_of};
 use sigtrail::sink::http::Encoding;
 use sigtrail::sink::{HttpConfig, HttpSink, Sink};
 use sigtrail::spool::{Appended, Options, Spool, Sync};
@@ -161,6 +161,43 @@ async fn one_batch_that_is_refused_for_good_does_not_stop_the_others() {
     let kept = quarantine_of(&host.path("spool"), "http");
     assert_eq!(fs::read(kept.join("7.ndjson")).unwrap(), batch(7));
     assert!(fs::read_to_string(kept.join("7.answer")).unwrap().starts_with("422\n"));
+}
+
+#[tokio::test]
+async fn a_batch_that_was_refused_is_offered_again_when_an_operator_wants_it() {
+    let mut host = Host::new();
+    let strict = host.nginx(&nginx::Options { refuse: Some("^2-2$|^0-".to_owned()), ..nginx::Options::default() });
+    host.append(0..5);
+    let running = host.deliver(Host::http(&strict, |_| {}));
+    running.delivered(4).await;
+    let kept = quarantine_of(&host.path("spool"), "http");
+    let refused = || Refused::list(&kept).unwrap();
+    assert_eq!(refused().iter().map(|one| one.batch).collect::<Vec<_>>(), [0, 2]);
+    for one in refused() {
+        one.mark(&kept, true).unwrap();
+    }
+
+    // the running delivery sees it when it is told to look, and a refusal is no end
+    host.orders.send_replace(Orders { stop: false, reopen: 1 });
+    running.until("refused again", |_| refused().iter().all(|one| !one.again)).await;
+    host.append([5]);
+    running.delivered(5).await;
+    host.orders.send_replace(Orders { stop: true, reopen: 1 });
+    running.task.await.unwrap().unwrap();
+
+    // a new one when it starts
+    refused()[1].mark(&kept, true).unwrap();
+    let other = host.path("other");
+    fs::create_dir(&other).unwrap();
+    let willing = nginx::Nginx::start(&other, &nginx::Options::default()).unwrap();
+    host.orders.send_replace(Orders::default());
+    let running = host.deliver(Host::http(&willing, |_| {}));
+    let report = running.until("taken", |report| report.note.is_some()).await;
+    assert_eq!(report.note.as_deref(), Some("batch 2, refused before, was taken"));
+    let forgotten = || refused() == [Refused { batch: 0, again: false }] && !kept.join("2.answer").exists();
+    running.until("forgotten", |_| forgotten()).await;
+    assert_eq!(text(&received(&willing)), text(&batch(2)));
+    assert!(kept.join("0.answer").exists());
 }
 
 #[tokio::test]
