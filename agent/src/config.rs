@@ -108,6 +108,8 @@ settings! {
         spool: Spool [Spool::default()],
         /// Where the log is delivered to.
         sinks: Vec<Sink> [Vec::new()],
+        /// What the agent counts: for Prometheus, at `/metrics`.
+        metrics: Metrics [Metrics::default()],
         /// What the agent says about itself.
         log: Log [Log::default()],
     }
@@ -167,6 +169,14 @@ settings! {
         sync: Sync [Sync::Seal],
         /// What happens when the spool is full: `drop_oldest_payload` or `stop`.
         when_full: WhenFull [WhenFull::DropOldestPayload],
+    }
+}
+
+settings! {
+    /// What the agent counts. It is always at `metrics.sock` in `runtime_dir`, for the user of the agent.
+    pub struct Metrics {
+        /// An address of this host where anybody on it may read them too, for example `127.0.0.1:9473`; null for none.
+        listen: Option<String> [None],
     }
 }
 

@@ -7,6 +7,8 @@
 
 pub mod control;
 mod guard;
+pub mod metrics;
+mod scrape;
 mod translate;
 
 use std::{
@@ -246,8 +248,12 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
         };
         deliveries.spawn(deliver::run(sink, way));
     }
-    let control = control::serve(config.runtime_dir.join(control::SOCKET), parts.status.clone(), parts.sinks.clone());
-    let mut control = tokio::spawn(control);
+    let view = control::View { status: parts.status.clone(), sinks: parts.sinks.clone() };
+    let control = control::serve(config.runtime_dir.join(control::SOCKET), view.clone());
+    let metrics = scrape::serve(config.runtime_dir.join(scrape::SOCKET), config.metrics.address(), view);
+    let mut answers = tokio::task::JoinSet::new();
+    answers.spawn(async { ("`sigtrail status`", control.await) });
+    answers.spawn(async { ("`/metrics`", metrics.await) });
     let doing = "waiting for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
@@ -258,7 +264,6 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
         *parts.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
         parts.stop.store(true, Ordering::Release);
     };
-    let mut listening = true;
     while !*over.borrow_and_update() {
         tokio::select! {
             _ = terminate.recv() => stop("SIGTERM"),
@@ -272,14 +277,11 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
                 reload(config, file, parts);
             }
             changed = over.changed() => if changed.is_err() { break },
-            ended = &mut control, if listening => {
-                listening = false;
-                match ended {
-                    Ok(Err(error)) => tracing::warn!(%error, "no control socket: `sigtrail status` will not work"),
-                    Ok(Ok(())) => {}
-                    Err(error) => tracing::warn!(%error, "the control socket ended"),
-                }
-            }
+            Some(ended) = answers.join_next() => match ended {
+                Ok((what, Err(error))) => tracing::warn!(%error, "{what} will not be answered"),
+                Ok((_, Ok(()))) => {}
+                Err(error) => tracing::warn!(%error, "who asks for the state is not answered any more"),
+            },
         }
     }
     orders.send_modify(|orders| orders.stop = true);
@@ -290,7 +292,6 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
             Err(_) => return Err(DaemonError::Panic("a delivery")),
         }
     }
-    control.abort();
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::sealed::Batch;
+use crate::sealed::{self, Batch};
 use crate::sink::{Limit, Outcome, Sink};
 use crate::spool::{Cursor, Next, Position, Quarantine, Reader, SpoolError};
 pub use again::Refused;
@@ -196,8 +196,8 @@ impl Delivery {
                 Next::Nothing => break,
             }
         }
-        let position = self.position;
-        self.way.status.update(|report| report.lag = lag(position, head));
+        let oldest = self.queue.front().map(|batch| &*batch.bytes).and_then(sealed::sealed_at);
+        self.way.status.update(|report| report.oldest = oldest);
         Ok(())
     }
 
@@ -338,11 +338,7 @@ impl Delivery {
         match stored.and_then(|stored| Ok(stored?)) {
             Ok(()) => {
                 self.saved = true;
-                let head = *self.way.head.borrow();
-                self.way.status.update(|report| {
-                    report.cursor = Some(position);
-                    report.lag = lag(Some(position), head);
-                });
+                self.way.status.update(|report| report.cursor = Some(position));
             }
             Err(error) => self.way.status.update(|report| report.trouble(error.to_string(), true)),
         }
@@ -381,15 +377,6 @@ impl Delivery {
 /// Bytes of some batches before compression.
 fn size_of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> usize {
     batches.into_iter().map(|batch| batch.bytes.len()).sum()
-}
-
-/// Durable batches that the sink does not have.
-fn lag(position: Option<u64>, head: Option<u64>) -> u64 {
-    match (position, head) {
-        (_, None) => 0,
-        (None, Some(head)) => head.saturating_add(1),
-        (Some(position), Some(head)) => head.saturating_sub(position),
-    }
 }
 
 /// Where batches that `sink` refused are kept.

@@ -32,7 +32,7 @@ pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions, following};
 use seam::Seam;
 pub use shed::Shed;
-pub use status::{HookStatus, Status, place};
+pub use status::{HookCounts, HookStatus, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{

@@ -41,9 +41,28 @@ pub fn number_in(seal_line: &[u8]) -> Option<u64> {
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
+/// When a batch was sealed, in seconds since 1970: the second time in the `wall` line of its header.
+pub fn sealed_at(batch: &[u8]) -> Option<u64> {
+    const KEY: &[u8] = br"\nwall ";
+    let header = seal_line(batch).strip_prefix(START)?;
+    let line = &header[memchr::memmem::find(header, KEY)? + KEY.len()..];
+    let line = std::str::from_utf8(&line[..memchr::memchr(b'\\', line)?]).ok()?;
+    let (_, sealed) = line.split_once(' ')?;
+    Some(seal::text::untime(sealed)? / 1_000_000_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_is_read_from_the_seal_line() {
+        let wall = "2026-05-28T20:26:40.000000000Z 2026-05-28T20:26:45.000000042Z";
+        let batch = format!("{{}}\n{{\"sigtrail\":\"seal/v1\",\"header\":\"v\\nwall {wall}\\nclock x\\n\"}}\n");
+        assert_eq!(sealed_at(batch.as_bytes()), Some(1_780_000_005));
+        assert_eq!(sealed_at(batch.replace(" 2026", "").as_bytes()), None);
+        assert_eq!(sealed_at(b"{}\n"), None);
+    }
 
     #[test]
     fn the_number_is_read_from_a_seal_line_only() {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::trouble::Trouble;
 use crate::{
     config,
+    daemon::metrics::{METRICS, Metric},
     record::{field, json::UNLIKE},
 };
 
@@ -25,8 +26,12 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     fs::create_dir_all(&args.out).map_err(failed("creating", &args.out))?;
     let schema = serde_json::to_string_pretty(&schema())? + "\n";
-    for (name, text) in [("events.md", events()), ("event.schema.json", schema), ("configuration.md", configuration())]
-    {
+    for (name, text) in [
+        ("events.md", events()),
+        ("event.schema.json", schema),
+        ("configuration.md", configuration()),
+        ("metrics.md", metrics()),
+    ] {
         let path = args.out.join(name);
         fs::write(&path, text).map_err(failed("writing", &path))?;
     }
@@ -69,6 +74,23 @@ fn events() -> String {
     let first =
         [start, section("Every record", "", Header::FIELDS.iter().copied()), section("Added by the agent", "", added)];
     first.into_iter().chain(kinds).chain([own.to_owned()]).collect()
+}
+
+fn metrics() -> String {
+    let row = |metric: &Metric| {
+        let (end, kind) = if metric.counts { ("_total", "counter") } else { ("", "gauge") };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `sigtrail_{}{end}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help)
+    };
+    let rows: String = METRICS.iter().map(row).collect();
+    format!(
+        "{GENERATED}\n# Metrics\n\nThe agent serves them in the format of OpenMetrics 1.0, which Prometheus reads, at \
+         `/metrics` of the socket `metrics.sock` in `runtime_dir` and, if `metrics.listen` is set, of an address of this \
+         host. Counters begin at zero when the agent starts.\n\n```console\n$ curl -s --unix-socket \
+         /run/sigtrail/metrics.sock http://localhost/metrics\n```\n\nNothing disappears: `sigtrail_kernel_seen_events_total` \
+         of a hook is the sum of its `sigtrail_kernel_events_total`, and `sigtrail_received_events_total` that of \
+         `sigtrail_events_total`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
+    )
 }
 
 /// A table of fields below a title and, if there is one, what it is about.

@@ -1,12 +1,13 @@
 //! What makes sense together.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use common::filter::{VARIABLES, variable};
 
-use super::{Config, FileSink, HttpSink, Size, setting};
+use super::{Config, FileSink, HttpSink, Metrics, Size, setting};
 use crate::document::{Node, Place, Report};
 use crate::sink::recipient;
+use crate::spool::is_sink_name;
 
 impl Config {
     /// What no setting can say alone.
@@ -58,6 +59,12 @@ impl Config {
             let what = format!("\"{origin}\" cannot be an origin");
             report.hint(place(&["origin"]), what, "write for example \"host.example/sigtrail\", without blanks and +");
         }
+        if let Some(text) = &self.metrics.listen
+            && self.metrics.address().is_none()
+        {
+            let what = format!("metrics.listen is \"{text}\", no address of this host alone");
+            report.hint(place(&["metrics", "listen"]), what, "write for example \"127.0.0.1:9473\" or \"[::1]:9473\"");
+        }
         self.check_sinks(document, report);
     }
 
@@ -66,13 +73,21 @@ impl Config {
         for (at, (sink, node)) in self.sinks.iter().zip(nodes).enumerate() {
             let name = sink.name();
             let place = |key: &str| place_of(node, &[key]);
-            if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it)) {
-                report.hint(place("name"), format!("\"{name}\" cannot name a sink"), "use letters, digits, -, _ and .");
+            if !is_sink_name(name) {
+                let hint = "use 1 to 64 of a-z, 0-9, - and _";
+                report.hint(place("name"), format!("\"{name}\" cannot name a sink"), hint);
             }
             if self.sinks[..at].iter().any(|it| it.name() == name) {
                 report.add(place("name"), format!("two sinks are named \"{name}\""));
             }
         }
+    }
+}
+
+impl Metrics {
+    /// Where to listen, if it can only be reached from this host.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.as_ref()?.parse().ok().filter(|address: &SocketAddr| address.ip().is_loopback())
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Status(Mutex<Report>);
 pub struct Report {
     /// The last batch the sink has, durably known: the spool may release up to here.
     pub cursor: Option<u64>,
-    /// Durable batches that the sink does not have yet.
-    pub lag: u64,
+    /// Seconds since 1970 at which the oldest batch was sealed that waits for the sink, as its header says.
+    pub oldest: Option<u64>,
     /// Batches acknowledged since the start.
     pub batches: u64,
     /// Their bytes before compression.

@@ -51,6 +51,9 @@ fn a_configuration_that_makes_no_sense_ends_with_3_and_says_where() {
     config("spool: { sync: maybe }\n", "sync cannot be \"maybe\"");
     config("state_dir: relative\n", "state_dir must be an absolute path");
     config("sinks: [{ type: file, name: a }]\n", "has no dir");
+    config("metrics: { listen: \"0.0.0.0:9473\" }\n", "no address of this host alone");
+    config("metrics: { listen: 9473 }\n", "c.yaml:1:");
+    config("sinks: [{ type: file, name: Web, dir: /x }]\n", "\"Web\" cannot name a sink");
     config("state_dir: /x\nstate_dir: /y\n", "c.yaml:2:");
     check(&[], "run --config {dir}/missing.yaml", 3, &["{dir}/missing.yaml"]);
     check(&[], "config --check {dir}/missing.yaml", 3, &["{dir}/missing.yaml"]);

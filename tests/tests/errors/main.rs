@@ -3,6 +3,7 @@
 
 mod calls;
 mod degraded;
+mod metrics;
 mod sinks;
 mod spool;
 mod verify;

@@ -33,7 +33,7 @@ async fn arrives_in_order(options: &nginx::Options) {
     }
     assert_eq!(text(&received(&nginx)), text(&batches(0..60)));
     let report = running.status.report();
-    assert_eq!((report.lag, report.batches, report.retries, report.trouble), (0, 60, 0, None));
+    assert_eq!((report.oldest, report.batches, report.retries, report.trouble), (None, 60, 0, None));
     // What the receiver is told about the first body is true of it.
     let first = nginx.requests().remove(0);
     let said: Vec<&str> = first.split(' ').collect();

@@ -1,0 +1,173 @@
+//! The state of the agent as metrics: the table of all of them, in the text format of OpenMetrics 1.0.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use super::control::{AgentStatus, SinkStatus};
+use crate::pipeline::{HookCounts, HookStatus};
+
+/// The media type of [`page`].
+pub const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A metric: `sigtrail_<name>`, of a counter `sigtrail_<name>_total`.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it only grows, from the start of the agent on.
+    pub counts: bool,
+    /// What it says.
+    pub help: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    rows: Rows,
+}
+
+/// A value for each label, and that of the metric.
+type Row<'a> = (Vec<&'a str>, u64);
+type Rows = fn(&AgentStatus) -> Vec<Row<'_>>;
+
+const HOOK: &[&str] = &["hook"];
+const SINK: &[&str] = &["sink"];
+
+/// All metrics.
+pub const METRICS: &[Metric] = &[
+    gauge("build_info", &["version"], "The version of the agent; the value is 1", |it| vec![(vec![&it.version], 1)]),
+    counter("kernel_seen_events", HOOK, "Calls that the policy asks for, by the hook that saw them", |it| {
+        hooks(it, |counts| counts.seen)
+    }),
+    counter(
+        "kernel_events",
+        &["hook", "fate"],
+        "What became of them in the kernel half: `filtered` (the policy drops them for certain), `sent` to the agent, or \
+         `lost` (there was no room)",
+        |it| it.pipeline.counts.iter().flat_map(fates).collect(),
+    ),
+    counter("kernel_truncated_events", HOOK, "Events that were sent with a value cut short", |it| {
+        hooks(it, |counts| counts.truncated)
+    }),
+    counter("program_skips", &[], "Times that the kernel left out a program of ours", |it| one(it.pipeline.skipped)),
+    gauge("program_up", &["program", "at"], "1 if a program of the kernel half runs, 0 if it is degraded", |it| {
+        it.pipeline.hooks.iter().map(up).collect()
+    }),
+    counter("received_events", &[], "Events that came from the kernel half", |it| one(it.pipeline.total.received)),
+    counter(
+        "events",
+        &["fate"],
+        "What became of them: `kept` (a record in the log), `merged` (told by a summary), `dropped` by the policy",
+        |it| {
+            let total = it.pipeline.total;
+            let dropped = total.received.saturating_sub(total.kept + total.merged);
+            [("kept", total.kept), ("merged", total.merged), ("dropped", dropped)]
+                .map(|(fate, count)| (vec![fate], count))
+                .into()
+        },
+    ),
+    counter("lost_events", &[], "Events that were wanted and not had, for whatever reason", |it| {
+        one(it.pipeline.total.lost)
+    }),
+    gauge("processes", &[], "Processes in the table", |it| one(it.pipeline.processes as u64)),
+    gauge("log_up", &[], "1 if the log can be written, 0 if it cannot at the moment", |it| {
+        one(it.pipeline.trouble.is_none().into())
+    }),
+    gauge("log_batches", &[], "Batches of the log that are durable, since it began", |it| {
+        it.pipeline.last_batch.map_or_else(Vec::new, |last| one(last + 1))
+    }),
+    gauge("log_sealed_timestamp_seconds", &[], "When the last batch was sealed, since 1970", |it| {
+        let sealed = it.pipeline.last_sealed.as_deref().and_then(seal::text::untime);
+        sealed.map_or_else(Vec::new, |ns| one(ns / 1_000_000_000))
+    }),
+    gauge("spool_bytes", &[], "Bytes of the spool", |it| one(it.pipeline.spool_bytes)),
+    gauge("sink_up", SINK, "1 if a sink takes what it is given, 0 since a send failed", |it| {
+        sinks(it, |sink| Some(sink.trouble.is_none().into()))
+    }),
+    counter("sink_batches", SINK, "Batches that a sink acknowledged", |it| sinks(it, |sink| Some(sink.batches))),
+    counter("sink_bytes", SINK, "Their bytes before compression", |it| sinks(it, |sink| Some(sink.bytes))),
+    counter("sink_retries", SINK, "Sends that had to be done again", |it| sinks(it, |sink| Some(sink.retries))),
+    counter(
+        "sink_missed_batches",
+        SINK,
+        "Batches that a sink does not get: evicted before, or refused for good",
+        |it| sinks(it, |sink| Some(sink.missed)),
+    ),
+    gauge("sink_lag_batches", SINK, "Durable batches that a sink does not have yet", |it| {
+        sinks(it, |sink| Some(sink.lag))
+    }),
+    gauge(
+        "sink_oldest_timestamp_seconds",
+        SINK,
+        "When the oldest of them was sealed, since 1970; none without a lag",
+        |it| sinks(it, |sink| sink.oldest),
+    ),
+    gauge("sink_success_timestamp_seconds", SINK, "When a sink last acknowledged a batch, since 1970", |it| {
+        sinks(it, |sink| sink.last_success)
+    }),
+];
+
+/// All metrics of a state as text.
+pub fn page(status: AgentStatus) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("sigtrail");
+    registry.register_collector(Box::new(State(status)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct State(AgentStatus);
+
+impl Collector for State {
+    fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
+        for Metric { name, counts, help, labels, rows } in METRICS {
+            let kind = if *counts { MetricType::Counter } else { MetricType::Gauge };
+            let mut metric = page.encode_descriptor(name, help, None, kind)?;
+            for (values, value) in rows(&self.0) {
+                let of: Vec<_> = labels.iter().copied().zip(values).collect();
+                let write = |row: &mut MetricEncoder<'_>| {
+                    if *counts {
+                        row.encode_counter::<NoLabelSet, _, u64>(&value, None)
+                    } else {
+                        row.encode_gauge(&value)
+                    }
+                };
+                if of.is_empty() { write(&mut metric)? } else { write(&mut metric.encode_family(&of)?)? }
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str, rows: Rows) -> Metric {
+    Metric { name, counts: true, help, labels, rows }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str, rows: Rows) -> Metric {
+    Metric { name, counts: false, help, labels, rows }
+}
+
+fn one(value: u64) -> Vec<Row<'static>> {
+    vec![(Vec::new(), value)]
+}
+
+fn hooks(status: &AgentStatus, value: fn(&HookCounts) -> u64) -> Vec<Row<'_>> {
+    status.pipeline.counts.iter().map(|counts| (vec![&*counts.hook], value(counts))).collect()
+}
+
+fn fates(counts: &HookCounts) -> [Row<'_>; 3] {
+    let fates = [("filtered", counts.filtered), ("sent", counts.sent), ("lost", counts.lost)];
+    fates.map(|(fate, count)| (vec![&*counts.hook, fate], count))
+}
+
+fn up(hook: &HookStatus) -> Row<'_> {
+    (vec![&*hook.program, &hook.at], hook.degraded.is_none().into())
+}
+
+fn sinks(status: &AgentStatus, value: fn(&SinkStatus) -> Option<u64>) -> Vec<Row<'_>> {
+    status.sinks.iter().filter_map(|sink| Some((vec![&*sink.name], value(sink)?))).collect()
+}
