@@ -6,8 +6,10 @@ mod common;
 use std::io::Read as _;
 
 use common::{INCOMPLETE, Log, Maker, ORIGIN, TAMPERED, check, facts, log, vector, verify};
+use seal::line::SealLine;
 use seal::proof::Checkpoint;
-use seal::{Account, BatchKind, Cpu, HostKey, Lines, Sealer, State, Trust, Verdict};
+use seal::verify::What;
+use seal::{Account, Batch, BatchKind, Cpu, HostKey, Lines, Sealer, State, Trust, Verdict};
 
 const EVENT: &[u8] = br#"{"seq":"1"}"#;
 
@@ -89,6 +91,33 @@ fn a_fork_is_named() {
     check(&log.trust(), &log.bytes(), TAMPERED, &["batch 2, line 8: the log forks"]);
 }
 
+/// A copy is the same to the last bit of what the agent signed.
+#[test]
+fn a_copy_with_another_signature_is_no_duplicate() {
+    let mut maker = begun();
+    let new = HostKey::new(ORIGIN, &[77; 32]).unwrap();
+    let kind = facts(BatchKind::Rotate, 2);
+    maker.add_with(&[], |sealer, lines| sealer.rotate(lines, &kind, new).unwrap().line.clone());
+    let log = maker.finish();
+    let key = HostKey::new(ORIGIN, &[1; 32]).unwrap().vkey().clone();
+    let trust = Trust { pins: vec![key], ..Trust::default() };
+    for (number, signatures) in [(1, 2), (2, 3)] {
+        let line = log.batches[number].split(|byte| *byte == b'\n').nth_back(1).unwrap();
+        let batch = Batch::parse(line).unwrap();
+        assert_eq!(batch.proof.signatures.len(), signatures);
+        for at in 0..signatures {
+            let mut proof = batch.proof.clone();
+            proof.signatures[at].bytes[0] ^= 1;
+            let copy = SealLine { header: batch.header.to_string(), proof: proof.to_string() }.write();
+            let events = &log.batches[number][..log.batches[number].len() - line.len() - 1];
+            let bytes = [&log.bytes(), events, &copy[..]].concat();
+            check(&trust, &bytes, TAMPERED, &[&format!("batch {number}, line "), "the log forks"]);
+        }
+        let report = check(&trust, &[log.bytes(), log.batches[number].clone()].concat(), Verdict::Verified, &[]);
+        assert_eq!(report.duplicates, 1);
+    }
+}
+
 /// A fork that shows only behind a hole, in the subtrees the two pasts should have in common.
 #[test]
 fn a_fork_behind_a_hole_is_named() {
@@ -125,7 +154,8 @@ fn a_log_that_begins_later_is_read_as_far_as_it_can_be() {
     let tail = log.batches[2..].concat();
     let report = check(&log.trust(), &tail, INCOMPLETE, &["batch 2, line 3: the input begins with this batch"]);
     assert_eq!((report.batches, report.events), (4, 5));
-    check(&Trust::default(), &tail, INCOMPLETE, &["no host key is known"]);
+    let report = check(&Trust::default(), &tail, INCOMPLETE, &["batch 2, line 3: no host key is known"]);
+    assert_eq!(report.findings.iter().filter(|found| matches!(found.what, What::NoKey)).count(), 1, "told once");
     check(&Trust { from: Some(2), ..log.trust() }, &tail, Verdict::Verified, &[]);
     check(&Trust { from: Some(1), ..log.trust() }, &tail, INCOMPLETE, &[]);
 }
@@ -212,10 +242,16 @@ fn a_new_host_key_is_followed_if_both_sign() {
     let changed = [&batches[0], &batches[1], stripped.as_bytes(), &batches[3]].concat();
     check(&trust, &changed, TAMPERED, &["batch 2, line 5: the new host key did not sign"]);
 
+    // the old key is pinned still, and signs no more
+    let mut old = begun();
+    (2..4).for_each(|n| old.add(&[EVENT], &facts(BatchKind::Events, n)));
+    let stolen = [&batches[..3], &old.batches[3..]].concat().concat();
+    let both = Trust { pins: vec![trust.pins[0].clone(), new.vkey().clone()], ..Trust::default() };
+    check(&both, &stolen, TAMPERED, &["batch 3, line 7: the host signature"]);
+
     // behind a hole where the key changed, the new key must be pinned too
     let hole = [&batches[..2], &batches[3..]].concat().concat();
     check(&trust, &hole, TAMPERED, &["batch 3, line 6: the host signature"]);
-    let both = Trust { pins: vec![trust.pins[0].clone(), new.vkey().clone()], ..Trust::default() };
     check(&both, &hole, INCOMPLETE, &["batches 2 up to"]);
 }
 
@@ -262,6 +298,35 @@ fn the_numbers_of_a_cpu_go_on() {
         maker.add(&[EVENT], &seal::Facts { cpus: cpu(1, 9), ..facts(BatchKind::Events, 2) });
         maker.add(&[], &facts(BatchKind::Heartbeat, 3));
         maker.add(&[EVENT], &seal::Facts { cpus: cpu(first, 20), ..facts(kind, 4) });
+        let log = maker.finish();
+        check(&log.trust(), &log.bytes(), verdict, &[]);
+    }
+}
+
+/// After a crash a CPU may be silent for a while, and then begin anew.
+#[test]
+fn the_numbers_of_a_silent_cpu_begin_anew_after_a_crash() {
+    for (kind, verdict) in [(BatchKind::Recovered, Verdict::Verified), (BatchKind::Events, INCOMPLETE)] {
+        let mut maker = begun();
+        let cpu = |last| vec![Cpu { id: 3, first: 1, last, lost: 0 }];
+        maker.add(&[EVENT], &seal::Facts { cpus: cpu(9), ..facts(BatchKind::Events, 2) });
+        maker.add(&[], &facts(kind, 3));
+        maker.add(&[EVENT], &seal::Facts { cpus: cpu(20), ..facts(BatchKind::Events, 4) });
+        let log = maker.finish();
+        check(&log.trust(), &log.bytes(), verdict, &[]);
+    }
+}
+
+/// As many CPUs are remembered as any machine may have, and not more.
+#[test]
+fn the_numbers_of_65535_cpus_are_remembered() {
+    for (most, verdict) in [(65_535, INCOMPLETE), (65_536, Verdict::Verified)] {
+        let mut maker = begun();
+        let cpus: Vec<_> = (0..most).map(|id| Cpu { id, first: 1, last: 1, lost: 0 }).collect();
+        for cpus in cpus.chunks(3000) {
+            maker.add(&[EVENT], &seal::Facts { cpus: cpus.to_vec(), ..facts(BatchKind::Events, 2) });
+        }
+        maker.add(&[EVENT], &seal::Facts { cpus: cpus[..1].to_vec(), ..facts(BatchKind::Events, 2) });
         let log = maker.finish();
         check(&log.trust(), &log.bytes(), verdict, &[]);
     }
