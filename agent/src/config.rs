@@ -213,6 +213,8 @@ settings! {
         recipients: Vec<String> [Vec::new()],
         /// Number of closed files that are kept; null for all. Of the others, the seals are kept.
         keep_files: Option<u32> [None],
+        /// A batch that waits longer than this for the sink is told in the log (`agent.sink`); 0s for any time.
+        max_lag: Duration [Duration::from_hours(1)],
         /// Whether the spool waits for this sink before it gives up events.
         required: bool [true],
     }
@@ -243,6 +245,8 @@ settings! {
         timeout: Duration [Duration::from_secs(30)],
         /// A body may have this many bytes before it is packed.
         max_body_bytes: Size [Size(4 << 20)],
+        /// A batch that waits longer than this for the sink is told in the log (`agent.sink`); 0s for any time.
+        max_lag: Duration [Duration::from_hours(1)],
         /// Whether the spool waits for this sink before it gives up events.
         required: bool [true],
     }

@@ -77,6 +77,8 @@ pub struct Ties<'a> {
     pub receipts: &'a mut dyn FnMut() -> Vec<Receipt>,
     /// Asked how far all required sinks are.
     pub released: &'a mut dyn FnMut() -> Option<u64>,
+    /// Asked for what happened to sinks, at a time of the wall clock in nanoseconds since 1970.
+    pub late: &'a mut dyn FnMut(u64) -> Vec<Own>,
     /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
     pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
     /// What becomes of a flood.
@@ -279,6 +281,9 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     let now = Now::read()?;
     for summary in front.flush(&mut ties.shed) {
         log.own(&summary, now)?;
+    }
+    for sink in (ties.late)(now.wall) {
+        log.own(&sink, now)?;
     }
     let account = front.close(sequences, empty)?;
     let now = Now::read()?;

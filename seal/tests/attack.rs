@@ -36,6 +36,15 @@ fn a_wrong_key_is_named() {
 }
 
 #[test]
+fn a_broken_seal_is_named() {
+    let log = log(ORIGIN, 1);
+    let line = String::from_utf8(log.batches[2].clone()).unwrap();
+    let changed = line.replace(r"\nlost 0\n", r"\nlost 1\n");
+    let bytes = [&log.batches[..2].concat(), changed.as_bytes(), &log.batches[3..].concat()].concat();
+    check(&log.trust(), &bytes, TAMPERED, &["batch 2, line 7: the seal is broken"]);
+}
+
+#[test]
 fn two_hosts_in_one_log_are_named() {
     let (a, b) = (log(ORIGIN, 1), log("audit.example.org/sigtrail/other/1", 9));
     let spliced = [&a.batches[..3], &b.batches[3..]].concat().concat();
@@ -268,6 +277,8 @@ fn what_cannot_follow_is_named() {
     for (facts, verdict, what) in [
         (with(|f| f.boot = "other".into()), TAMPERED, "`boot` does not continue"),
         (with(|f| f.mono = (1, 2)), TAMPERED, "`mono` does not continue"),
+        (with(|f| f.mono.0 = 1), TAMPERED, "`mono` does not continue"),
+        (with(|f| f.mono = (6_000_000_000, 9_000_000_000)), TAMPERED, "`mono` does not continue"),
         (with(|f| f.mono.1 = f.mono.0 - 1), TAMPERED, "`mono` does not continue"),
         (with(|f| f.cpus = vec![Cpu { id: 0, first: 5, last: 9, lost: 0 }]), Verdict::Verified, ""),
         (with(|f| f.cpus = vec![Cpu { id: 0, first: 5, last: 9, lost: 6 }]), INCOMPLETE, "cpu 0: more events lost"),
@@ -292,6 +303,8 @@ fn the_numbers_of_a_cpu_go_on() {
         (BatchKind::Events, 11, INCOMPLETE),
         (BatchKind::Events, 9, INCOMPLETE),
         (BatchKind::Recovered, 11, INCOMPLETE),
+        (BatchKind::Events, 0, INCOMPLETE),
+        (BatchKind::Recovered, 0, Verdict::Verified),
         (BatchKind::Start, 1, Verdict::Verified),
     ] {
         let mut maker = begun();

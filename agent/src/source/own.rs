@@ -82,6 +82,15 @@ pub enum Own {
         /// What was found.
         why: String,
     },
+    /// A batch waits for a sink longer than it may, or does no more.
+    Sink {
+        /// The sink.
+        name: String,
+        /// When the batch was sealed, RFC 3339; `None`: none waits so long any more.
+        since: Option<String>,
+        /// What went wrong with the last send.
+        why: Option<String>,
+    },
     /// Events that were wanted and not had.
     Lost {
         /// Where: a hook, or `all`.
@@ -135,6 +144,7 @@ impl Own {
             Self::Degraded { .. } => "agent.degraded",
             Self::Handover { .. } => "agent.handover",
             Self::Hook { .. } => "agent.hook",
+            Self::Sink { .. } => "agent.sink",
             Self::Lost { .. } => "agent.lost",
             Self::ClockStep { .. } => "agent.clock_step",
             Self::Summary { .. } => "summary",
@@ -204,6 +214,16 @@ impl Own {
                 fields.insert("hook", json!(hook));
                 fields.insert("state", json!(state));
                 fields.insert("why", json!(why));
+            }
+            Self::Sink { name, since, why } => {
+                fields.insert("sink", json!(name));
+                fields.insert("state", json!(if since.is_some() { "late" } else { "in_time" }));
+                if let Some(since) = since {
+                    fields.insert("since", json!(since));
+                }
+                if let Some(why) = why {
+                    fields.insert("why", json!(why));
+                }
             }
             Self::Lost { hook, cause, count } => {
                 fields.insert("hook", json!(hook));

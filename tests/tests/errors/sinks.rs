@@ -11,6 +11,7 @@ use std::{
 };
 
 use seal::{BatchKind, GapReason};
+use serde_json::Value;
 use tests::{
     host::{Host, PATIENCE, run, until},
     nginx::{Nginx, Options},
@@ -123,13 +124,22 @@ fn a_receiver_that_was_down_gets_everything() {
     fs::create_dir(&nginx_dir).unwrap();
     let nginx = Nginx::start(&nginx_dir, &Options::default()).unwrap();
     let (port, url, ca) = (nginx.port(), nginx.url(), nginx.ca_file());
-    host.configure(&format!("sinks:\n  - {{ type: http, name: http, url: \"{url}\", ca_file: {} }}", ca.display()));
+    let ca = ca.display();
+    host.configure(&format!("sinks:\n  - {{ type: http, name: http, url: \"{url}\", ca_file: {ca}, max_lag: 1s }}"));
     let agent = host.start();
     host.touch("a");
     until("the first body", || (!nginx.bodies().is_empty()).then_some(()));
     drop(nginx);
     host.touch("b");
     until("trouble", || (!trouble(&host, 0).is_empty()).then_some(()));
+    let told = |state: &str| {
+        let batches = host.batches();
+        let mut lines = batches.into_iter().flat_map(|batch| batch.lines);
+        lines.find(|line| line["kind"] == "agent.sink" && line["state"] == state)
+    };
+    let late = until("the record of the lag", || told("late"));
+    assert_eq!(late["sink"], "http");
+    assert!(late["since"].as_str() < late["time"].as_str() && late["why"].is_string(), "{late}");
     let now = last(&host);
     host.touch("c");
     until("more batches", || (last(&host) > now).then_some(()));
@@ -137,6 +147,8 @@ fn a_receiver_that_was_down_gets_everything() {
     let missed = last(&host);
     let delivered = || (host.status()["sinks"][0]["delivered"].as_u64() >= Some(missed)).then_some(());
     until("what it missed", delivered);
+    let again = until("the record of its end", || told("in_time"));
+    assert_eq!((&again["since"], &again["why"]), (&Value::Null, &Value::Null));
     assert_eq!(trouble(&host, 0), "");
     assert_eq!(agent.stop().0, Some(0));
     let (code, report) = host.verify(&nginx.bodies());

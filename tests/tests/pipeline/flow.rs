@@ -69,6 +69,7 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 gaps: &mut Vec::new,
                 receipts: &mut Vec::new,
                 released: &mut || None,
+                late: &mut |_| Vec::new(),
                 policy: &mut || None,
                 shed: Shed::new(Arc::default(), 0),
                 show: None,
