@@ -7,8 +7,8 @@
 
 pub mod control;
 mod guard;
-mod late;
 pub mod metrics;
+mod progress;
 mod scrape;
 mod translate;
 
@@ -40,7 +40,7 @@ use tokio::{
     sync::watch,
 };
 
-use self::late::Late;
+use self::progress::Progress;
 use crate::{
     clock::Now,
     config::{self, Config},
@@ -132,7 +132,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         ..Parts::default()
     };
     let sinks = translate::sinks(config, log.origin())?;
-    let (required, late) = watched(config, &parts, &sinks);
+    let progress = watched(config, &parts, &sinks);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         // a sink does one thing at a time, and a file sink tidies up; more threads only hold more memory
@@ -148,7 +148,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         let delivery =
             delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
-        let ended = hot(front, log, poll, &parts, required, late, show, shed);
+        let ended = hot(front, log, poll, &parts, &progress, show, shed);
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
@@ -200,8 +200,7 @@ fn hot(
     log: Log,
     poll: Duration,
     parts: &Parts,
-    mut released: impl FnMut() -> Option<u64>,
-    mut late: Late,
+    progress: &Progress,
     mut show: Option<Show>,
     shed: Shed,
 ) -> Result<(), PipelineError> {
@@ -215,8 +214,8 @@ fn hot(
         },
         gaps: &mut || parts.gaps.take(),
         receipts: &mut || parts.receipts.take(),
-        released: &mut released,
-        late: &mut |wall| late.look(wall),
+        released: &mut || progress.released(),
+        late: &mut |wall| progress.late(wall),
         shed,
         policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
@@ -428,22 +427,18 @@ pub fn rotate(config: &Config) -> Result<Vkey, DaemonError> {
     Ok(Keys::make_next(&config.state_dir).map_err(LogError::Keys)?)
 }
 
-/// How far all required sinks are, up to where the spool may release; and those that take too long.
-fn watched(config: &Config, parts: &Parts, sinks: &[Sink]) -> (impl FnMut() -> Option<u64> + Send + use<>, Late) {
-    let (mut required, mut late) = (Vec::new(), Late::default());
+/// The state of each sink, for all who ask for it.
+fn watched(config: &Config, parts: &Parts, sinks: &[Sink]) -> Progress {
+    let mut progress = Progress::default();
     let mut states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner);
     for (sink, written) in sinks.iter().zip(&config.sinks) {
         let state = Arc::new(deliver::Status::default());
-        let (is_required, max_lag) = match written {
+        let (required, max_lag) = match written {
             config::Sink::File(file) => (file.required, file.max_lag),
             config::Sink::Http(http) => (http.required, http.max_lag),
         };
-        if is_required {
-            required.push(state.clone());
-        }
-        late.watch(sink.name().to_owned(), state.clone(), max_lag);
+        progress.add(sink.name().to_owned(), state.clone(), required, max_lag);
         states.push((sink.name().to_owned(), state));
     }
-    drop(states);
-    (move || required.iter().map(|state| state.report().cursor).min().flatten(), late)
+    progress
 }

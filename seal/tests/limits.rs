@@ -327,6 +327,20 @@ fn what_a_report_tells() {
     assert_eq!((report.host.as_deref(), report.agent.as_deref()), (Some("web-2"), Some("2.0")), "of the last batch");
     assert_eq!(report.lost_by_hook.into_iter().collect::<Vec<_>>(), [("x".to_owned(), 3)]);
 
+    // of 256 witnesses, each with its last receipt
+    let mut maker = Maker::new(ORIGIN, 1);
+    maker.add(&[b"{}"], &facts(BatchKind::Start, 1));
+    for (size, names) in [(1, 0..200), (2, 199..257)] {
+        let mut facts = facts(BatchKind::Events, size + 1);
+        let sign = |n| Witness::new(&format!("w{n:03}.example"), &[1; 32]).unwrap().cosign("text", 5);
+        facts.receipts = names.map(|n| Receipt { size, cosignature: sign(n) }.to_string()).collect();
+        maker.add(&[b"{}"], &facts);
+    }
+    let log = maker.finish();
+    let receipts = check(&log.trust(), &log.bytes(), Verdict::Verified, &[""]).receipts;
+    let sizes: Vec<_> = receipts.values().map(|told| told.size).collect();
+    assert_eq!(sizes, [vec![1; 199], vec![2; 57]].concat());
+
     let mut capped = Capped::default();
     (0..2000).for_each(|n| capped.push(n));
     assert_eq!((capped.count(), capped.iter().copied().eq(0..1000)), (2000, true));
