@@ -269,6 +269,7 @@ fn a_new_host_key_is_followed_if_both_sign() {
 fn what_cannot_follow_is_named() {
     let base = || facts(BatchKind::Events, 2);
     let account = Account { hook: "x".into(), seen: 5, recv: 5, emit: 5, ..Account::default() };
+    let none = Account { recv: 0, emit: 0, ..account.clone() };
     let with = |change: fn(&mut seal::Facts)| {
         let mut facts = base();
         change(&mut facts);
@@ -286,6 +287,8 @@ fn what_cannot_follow_is_named() {
         (seal::Facts { accounts: vec![Account { seen: 6, ..account.clone() }], ..base() }, INCOMPLETE, "hook x"),
         (seal::Facts { accounts: vec![Account { emit: 4, ..account.clone() }], ..base() }, INCOMPLETE, "hook x"),
         (seal::Facts { accounts: vec![Account { trunc: 6, ..account.clone() }], ..base() }, INCOMPLETE, "hook x"),
+        (seal::Facts { accounts: vec![Account { trunc: 5, ..account.clone() }], ..base() }, Verdict::Verified, ""),
+        (seal::Facts { accounts: vec![Account { lost: 5, ..none.clone() }], ..base() }, INCOMPLETE, "`lost` is 0"),
         (seal::Facts { accounts: vec![account], ..base() }, Verdict::Verified, ""),
     ] {
         let mut maker = begun();

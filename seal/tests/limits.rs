@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{self, BufReader, Read};
 
-use common::{INCOMPLETE, Maker, ORIGIN, TAMPERED, check, facts, log, verify};
+use common::{INCOMPLETE, Maker, ORIGIN, TAMPERED, check, facts, log};
 use seal::add_checkpoint::{self, AddCheckpoint, AddCheckpointError};
 use seal::batch::{BatchError, LineError};
 use seal::cosign::{MAX_RECEIPT, Receipt, Witness};
@@ -18,10 +18,8 @@ use seal::note::{MAX_SIGNATURES, Note, NoteError};
 use seal::proof::{Checkpoint, MAX_PROOF, Proof, ProofError};
 use seal::quorum::{MAX_POLICY, Policy};
 use seal::state::MAX_ORIGIN;
-use seal::verify::{Capped, Stand, Verifier};
-use seal::{
-    Account, Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Trust, Verdict, text, tree,
-};
+use seal::verify::{Stand, Verifier};
+use seal::{Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Trust, Verdict, text, tree};
 
 fn batches() -> Vec<Batch> {
     let bytes = log(ORIGIN, 1).bytes();
@@ -310,43 +308,6 @@ fn what_the_parts_of_a_batch_say() {
 }
 
 #[test]
-fn what_a_report_tells() {
-    let mut maker = Maker::new(ORIGIN, 1);
-    maker.add(&[b"{}"], &facts(BatchKind::Start, 1));
-    for (n, (host, version)) in [("web-1", "1.0"), ("web-2", "1.0"), ("web-2", "2.0")].into_iter().enumerate() {
-        let mut facts = facts(BatchKind::Events, n as u64 + 2);
-        let lost = n as u64;
-        facts.accounts =
-            vec![Account { hook: "x".into(), seen: 3, recv: 3 - lost, emit: 3 - lost, lost, ..Account::default() }];
-        (facts.cpus, facts.lost) = (vec![Cpu { id: 0, first: 3 * lost, last: 3 * lost + 2, lost }], lost);
-        (facts.host, facts.agent.version) = (host.into(), version.into());
-        maker.add(&[b"{}"], &facts);
-    }
-    let log = maker.finish();
-    let report = check(&log.trust(), &log.bytes(), Verdict::Verified, &[""]);
-    assert_eq!((report.host.as_deref(), report.agent.as_deref()), (Some("web-2"), Some("2.0")), "of the last batch");
-    assert_eq!(report.lost_by_hook.into_iter().collect::<Vec<_>>(), [("x".to_owned(), 3)]);
-
-    // of 256 witnesses, each with its last receipt
-    let mut maker = Maker::new(ORIGIN, 1);
-    maker.add(&[b"{}"], &facts(BatchKind::Start, 1));
-    for (size, names) in [(1, 0..200), (2, 199..257)] {
-        let mut facts = facts(BatchKind::Events, size + 1);
-        let sign = |n| Witness::new(&format!("w{n:03}.example"), &[1; 32]).unwrap().cosign("text", 5);
-        facts.receipts = names.map(|n| Receipt { size, cosignature: sign(n) }.to_string()).collect();
-        maker.add(&[b"{}"], &facts);
-    }
-    let log = maker.finish();
-    let receipts = check(&log.trust(), &log.bytes(), Verdict::Verified, &[""]).receipts;
-    let sizes: Vec<_> = receipts.values().map(|told| told.size).collect();
-    assert_eq!(sizes, [vec![1; 199], vec![2; 57]].concat());
-
-    let mut capped = Capped::default();
-    (0..2000).for_each(|n| capped.push(n));
-    assert_eq!((capped.count(), capped.iter().copied().eq(0..1000)), (2000, true));
-}
-
-#[test]
 fn a_seal_line_and_a_redacted_one() {
     let line = |more: usize| {
         let line = SealLine { header: "\n".repeat(MAX_HEADER), proof: "\n".repeat(MAX_PROOF + more) }.write();
@@ -394,45 +355,6 @@ fn a_quorum_of_witnesses() {
     maker.add(&[b"{}"], &Facts { receipts, ..facts(BatchKind::Events, 2) });
     let report = check(&trust(&one), &maker.finish().bytes(), Verdict::Verified, &[""]);
     assert_eq!(report.witnessed, Some(2));
-}
-
-#[test]
-fn which_batches_are_missing() {
-    let log = log(ORIGIN, 1);
-    let missing = |trust: &Trust, batches: &[usize]| {
-        let mut verifier = Verifier::new(trust.clone());
-        for batch in batches {
-            verifier.read(log.batches[*batch].as_slice()).unwrap();
-        }
-        verifier.finish().missing.iter().copied().collect::<Vec<_>>()
-    };
-    assert_eq!(missing(&log.trust(), &[0, 3, 5]), [(1, 2), (4, 4)]);
-    assert_eq!(missing(&log.trust(), &[2, 3, 4, 5]), [(0, 1)]);
-    // before the time that is asked about, or behind the batch that the input is known to begin with
-    let since = Trust { since: Some(facts(BatchKind::Events, 4).wall.1), ..log.trust() };
-    assert_eq!(missing(&since, &[0, 2, 3, 4, 5]), []);
-    assert_eq!(missing(&Trust { from: Some(4), ..log.trust() }, &[2, 3, 4, 5]), []);
-    // a batch that was changed is there
-    let mut batches = log.batches.clone();
-    batches[2][3] ^= 1;
-    let report = check(&log.trust(), &batches.concat(), TAMPERED, &["batch 2"]);
-    assert_eq!((report.missing.count(), report.batches), (0, 5));
-}
-
-#[test]
-fn which_batches_are_without_their_lines() {
-    let log = log(ORIGIN, 1);
-    let seal = |batch: usize| log.batches[batch].split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
-    let absent = |bytes: &[&[u8]]| {
-        let report = verify(log.trust(), &bytes.concat());
-        (report.absent, report.absent_ranges.iter().copied().collect::<Vec<_>>())
-    };
-    let whole = |batch: usize| log.batches[batch].as_slice();
-    // the heartbeat among them has no lines to be missed
-    let all: Vec<_> = (1..6).map(seal).collect();
-    assert_eq!(absent(&[&[whole(0)], &all[..]].concat()), (4, vec![(1, 5)]));
-    assert_eq!(absent(&[whole(0), seal(1), seal(3)]), (2, vec![(1, 1), (3, 3)]));
-    assert_eq!(absent(&[whole(0), seal(1), whole(2), seal(3)]), (2, vec![(1, 1), (3, 3)]));
 }
 
 /// A reader that is interrupted before each piece.

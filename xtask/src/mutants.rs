@@ -16,8 +16,16 @@ const LEFT_OUT: &[&str] = &["seal/src/cli/**", "seal/src/cli.rs", "seal/src/bin/
 /// How long the tests may take with a mutant, in seconds; together they take some.
 const PATIENCE: &str = "60";
 /// The tests that are quick and catch most; what is left also meets the one that flips every byte of a log.
-const QUICK: &[&str] =
-    &["--lib", "--test=attack", "--test=vectors", "--test=parse", "--test=prove", "--test=recover", "--test=limits"];
+const QUICK: &[&str] = &[
+    "--lib",
+    "--test=attack",
+    "--test=vectors",
+    "--test=parse",
+    "--test=prove",
+    "--test=recover",
+    "--test=limits",
+    "--test=report",
+];
 const SLOW: &[&str] = &["--test=tamper"];
 
 /// What the command line asked for.
