@@ -8,6 +8,7 @@ use std::io::Read as _;
 use common::{INCOMPLETE, Log, Maker, ORIGIN, TAMPERED, check, facts, log, vector, verify};
 use seal::line::SealLine;
 use seal::proof::Checkpoint;
+use seal::revocation::Revocation;
 use seal::verify::What;
 use seal::{Account, Batch, BatchKind, Cpu, HostKey, Lines, Sealer, State, Trust, Verdict};
 
@@ -33,6 +34,16 @@ fn a_wrong_key_is_named() {
     let (ours, other) = (log(ORIGIN, 1), log(ORIGIN, 9));
     let report = check(&other.trust(), &ours.bytes(), TAMPERED, &["batch 0, line 2: the host signature"]);
     assert_eq!(report.batches, 0);
+}
+
+#[test]
+fn a_stolen_key_signs_up_to_where_it_was_revoked() {
+    let log = log(ORIGIN, 1);
+    for (after, verdict, what) in [(5, Verdict::Verified, ""), (4, TAMPERED, "batch 5, line 13: ")] {
+        let revoked = Revocation { hostkey: log.key.clone(), after, time: 0 };
+        let trust = Trust { revoked: vec![revoked], ..log.trust() };
+        check(&trust, &log.bytes(), verdict, &[what]);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use seal::note::{MAX_SIGNATURES, Note, NoteError};
 use seal::proof::{Checkpoint, MAX_PROOF, Proof, ProofError};
 use seal::quorum::{MAX_POLICY, Policy};
 use seal::state::MAX_ORIGIN;
-use seal::verify::{Stand, Verifier};
+use seal::verify::{Stand, Verifier, identify};
 use seal::{Batch, BatchKind, Cpu, Facts, Header, HostKey, Lines, MAX_LINE, Seed, State, Trust, Verdict, text, tree};
 
 fn batches() -> Vec<Batch> {
@@ -273,8 +273,25 @@ fn where_a_verifier_stands() {
     let last = batches().swap_remove(2);
     let behind = Stand::behind(last, log.key.clone());
     assert_eq!((behind.expected(), behind.host(), behind.log()), (Some(3), Some(&log.key), stand.log()));
-    for stand in [stand, behind] {
+    // a copy of what it read before, another one of it, and what cannot follow
+    let copy = log.batches[2].as_slice();
+    for (identity, verdict) in [(identify(&batches().swap_remove(2)), Verdict::Verified), ([0; 32], TAMPERED)] {
         let mut verifier = Verifier::resume(log.trust(), &stand);
+        verifier.remember(2, identity);
+        verifier.read(copy).unwrap();
+        assert_eq!(verifier.report().verdict(), verdict, "{:?}", verifier.report().findings);
+    }
+    let mut verifier = Verifier::resume(log.trust(), &Stand::behind(batches().swap_remove(5), log.key.clone()));
+    let mut maker = Maker::new(ORIGIN, 1);
+    (1..6).for_each(|n| maker.add(&[b"{}"], &facts(BatchKind::Start, n)));
+    maker.add(&[b"{}"], &facts(BatchKind::Events, 6));
+    verifier.read(maker.finish().batches[6].as_slice()).unwrap();
+    let found: Vec<_> = verifier.report().findings.iter().map(ToString::to_string).collect();
+    assert!(found.iter().any(|found| found.contains("`kind` does not continue")), "{found:?}");
+
+    let keyless = Trust::default();
+    for (stand, trust) in [(&stand, log.trust()), (&behind, log.trust()), (&behind, keyless)] {
+        let mut verifier = Verifier::resume(trust, stand);
         verifier.read(log.batches[3..].concat().as_slice()).unwrap();
         let report = verifier.finish();
         assert_eq!((report.verdict(), report.batches), (Verdict::Verified, 3), "{:?}", report.findings);

@@ -1,5 +1,4 @@
 //! What the verifier's report tells of a log.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
