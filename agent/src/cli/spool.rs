@@ -144,18 +144,19 @@ fn show(out: &mut impl Write, shown: &Shown) -> io::Result<()> {
         writeln!(out, "sink {}: delivered {delivered}, {} behind", sink.name, sink.behind)?;
     }
     for RefusedBy { sink, batch, again, answer } in &shown.refused {
-        let (again, answer) =
-            (if *again { ", to be offered again" } else { "" }, answer.lines().collect::<Vec<_>>().join(" "));
-        writeln!(
-            out,
-            "{}",
-            paint.text(Colour::Yellow, format!("sink {sink}: batch {batch} was refused{again}: {answer}"))
-        )?;
+        let again = if *again { ", to be offered again" } else { "" };
+        let text = format!("sink {sink}: batch {batch} was refused{again}: {}", harmless(answer));
+        writeln!(out, "{}", paint.text(Colour::Yellow, text))?;
     }
     for file in quarantine {
         writeln!(out, "{}", paint.text(Colour::Yellow, format!("quarantine/{}  {} bytes", file.name, file.bytes)))?;
     }
     Ok(())
+}
+
+/// The beginning of what a stranger said, without what a terminal would obey.
+fn harmless(answer: &str) -> String {
+    answer.trim_end().chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 fn verify(config: &Config, json: bool) -> ExitCode {

@@ -78,9 +78,9 @@ fn what_was_refused_is_shown_and_marked() {
     fs::write(host.path("state/spool/cursors/web"), "9\n").unwrap();
     for number in [3, 7] {
         fs::write(quarantine.join(format!("{number}.ndjson")), "{}\n").unwrap();
-        fs::write(quarantine.join(format!("{number}.answer")), "422\nno such field\n").unwrap();
+        fs::write(quarantine.join(format!("{number}.answer")), "422\nno such \u{1b}[31mfield\n").unwrap();
     }
-    check(&spool(&host, "ls"), 0, &["sink web: batch 3 was refused: 422 no such field"]);
+    check(&spool(&host, "ls"), 0, &["sink web: batch 3 was refused: 422 no such  [31mfield"]);
     check(&spool(&host, "retry web 4"), 3, &["sink web refused no batch 4; in quarantine: 3, 7"]);
     check(&spool(&host, "retry www"), 0, &["0 batches"]);
     check(&spool(&host, "retry web 7"), 0, &["1 batches will be offered again: reload the agent"]);
