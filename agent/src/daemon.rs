@@ -364,9 +364,9 @@ pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> 
 /// Keeps agents of this configuration from starting, and fails when one runs.
 fn alone(config: &Config) -> Result<Option<impl Drop>, DaemonError> {
     match Keys::hold(&config.state_dir) {
-        Err(error @ KeysError::InUse(_)) => Err(LogError::Keys(error).into()),
         // without keys there is no agent
-        other => Ok(other.ok()),
+        Err(KeysError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        held => Ok(Some(held.map_err(LogError::Keys)?)),
     }
 }
 

@@ -88,8 +88,8 @@ fn metrics() -> String {
          `/metrics` of the socket `metrics.sock` in `runtime_dir` and, if `metrics.listen` is set, of an address of this \
          host. Counters begin at zero when the agent starts.\n\n```console\n$ curl -s --unix-socket \
          /run/sigtrail/metrics.sock http://localhost/metrics\n```\n\nNothing disappears: `sigtrail_kernel_seen_events_total` \
-         of a hook is the sum of its `sigtrail_kernel_events_total`, and `sigtrail_received_events_total` that of \
-         `sigtrail_events_total`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
+         of a hook is the sum of its `sigtrail_kernel_events_total`, and `sigtrail_received_events_total` comes to the sum of \
+         those that were `sent`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
     )
 }
 

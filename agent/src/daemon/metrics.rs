@@ -60,7 +60,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "events",
         &["fate"],
-        "What became of them: `kept` (a record in the log), `merged` (told by a summary), `dropped` by the policy",
+        "What became of them: `kept` (a record in the log), `merged` (told by a summary), `dropped` (the rest: by the \
+         policy, or because it made no line, which is lost, too)",
         |it| {
             let total = it.pipeline.total;
             let dropped = total.received.saturating_sub(total.kept + total.merged);

@@ -107,7 +107,7 @@ impl Delivery {
         };
         tracing::warn!(sink = self.sink.name(), batch = batch.number, status, "refused once more");
         let back = move || {
-            fs::write(next.answer(&quarantine), format!("{status}\n{answer}\n"))?;
+            disk::replace(&quarantine, &format!("{}.answer", next.batch), format!("{status}\n{answer}\n").as_bytes())?;
             next.mark(&quarantine, false)
         };
         self.settled(back).await

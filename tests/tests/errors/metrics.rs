@@ -57,6 +57,13 @@ fn a_sink_that_is_down_is_seen_and_no_event_disappears() {
     assert!((1..=sealed).contains(&seen["sigtrail_sink_oldest_timestamp_seconds{sink=\"web\"}"]), "{seen:?}");
     assert!(!seen.contains_key("sigtrail_sink_success_timestamp_seconds{sink=\"web\"}"));
 
+    // what the kernel half sent is what the agent received, once the rings are empty
+    until("all that was sent", || {
+        let seen = metrics(&host);
+        let sent =
+            seen.iter().filter(|(name, _)| name.ends_with("fate=\"sent\"}")).map(|(_, count)| count).sum::<u64>();
+        (sent > 0 && sent == seen["sigtrail_received_events_total"]).then_some(())
+    });
     let sum =
         |prefix: &str| seen.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, value)| value).sum::<u64>();
     assert_eq!(sum("sigtrail_events_total{"), seen["sigtrail_received_events_total"]);
