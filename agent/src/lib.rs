@@ -24,3 +24,4 @@ pub mod sealed;
 pub mod sink;
 pub mod source;
 pub mod spool;
+pub mod view;

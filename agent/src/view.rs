@@ -1,0 +1,94 @@
+//! Views: what a record looks like to a system that takes events apart, as a search index does.
+//!
+//! A view is made of the line of the sealed batch and of nothing else, so that a search hit and the evidence say the
+//! same. Each carries `sigtrail.{origin,batch,index}`: with these `sigtrail prove` finds the line in the archive.
+
+use serde_json::{Map, Value, json};
+
+use crate::sealed::{self, Batch};
+
+/// The words that a record is put into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Ours, as in docs/events.md.
+    Sigtrail,
+}
+
+/// A line of a sealed batch.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// The name of the log.
+    pub origin: &'a str,
+    /// The number of its batch.
+    pub batch: u64,
+    /// Its place in the batch, from 0.
+    pub index: u64,
+    /// The line as it was signed, without its LF.
+    pub line: &'a str,
+    /// The same, parsed.
+    pub fields: Map<String, Value>,
+}
+
+/// A batch that holds something else than lines of JSON objects and a seal. The agent never makes one.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} of batch {batch} is not a record")]
+pub struct NotARecord {
+    batch: u64,
+    line: u64,
+}
+
+/// The events of a batch, in order; the seal line is none of them.
+pub fn events<'a>(origin: &'a str, batch: &'a Batch) -> impl Iterator<Item = Result<Event<'a>, NotARecord>> + use<'a> {
+    let number = batch.number;
+    let lines = batch.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !sealed::is_seal(line));
+    lines.zip(0..).map(move |(line, index)| {
+        let wrong = NotARecord { batch: number, line: index + 1 };
+        let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else { return Err(wrong) };
+        let Ok(fields) = serde_json::from_str(line) else { return Err(wrong) };
+        Ok(Event { origin, batch: number, index, line, fields })
+    })
+}
+
+impl Event<'_> {
+    /// Its name in every index: stays the same however often it is sent.
+    pub fn id(&self) -> String {
+        format!("{}:{}:{}", self.origin, self.batch, self.index)
+    }
+
+    /// Where the evidence is.
+    pub fn place(&self) -> Value {
+        json!({"origin": self.origin, "batch": self.batch, "index": self.index})
+    }
+
+    /// The event in the words of `view`.
+    pub fn render(self, view: View) -> Value {
+        match view {
+            View::Sigtrail => {
+                let place = self.place();
+                let mut fields = self.fields;
+                fields.insert("sigtrail".to_owned(), place);
+                Value::Object(fields)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn an_event_knows_where_its_evidence_is() {
+        let bytes = Bytes::from_static(
+            b"{\"kind\":\"exec\"}\n{\"kind\":\"exit\"}\n{\"sigtrail\":\"seal/v1\",\"header\":\"\"}\n",
+        );
+        let batch = Batch { number: 7, bytes, frame: Bytes::new() };
+        let events: Vec<_> = events("a.example/sigtrail", &batch).collect::<Result<_, _>>().expect("records");
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1].id(), "a.example/sigtrail:7:1");
+        let place = json!({"origin": "a.example/sigtrail", "batch": 7, "index": 1});
+        assert_eq!(events[1].clone().render(View::Sigtrail), json!({"kind": "exit", "sigtrail": place}));
+    }
+}
