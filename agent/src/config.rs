@@ -120,7 +120,8 @@ settings! {
     pub struct Kernel {
         /// Size of the ring buffer of files and network; a power of two. That of everything else has half of it.
         ring_bytes: Size [Size(8 << 20)],
-        /// Events that may wait in memory when more come than can be worked on, in bytes.
+        /// Events that may wait in memory when more come than can be worked on, in bytes. When those of files and network
+        /// take half of it, or keep the agent at work for half a second without an end, they are summarised.
         backlog_bytes: Size [Size(32 << 20)],
         /// An event wakes the reader, which then takes what comes in 8 ms together. It looks into the ring buffers at
         /// least this often, in milliseconds; 1 to 1000.

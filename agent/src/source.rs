@@ -12,6 +12,7 @@ pub mod object;
 pub mod offsets;
 pub mod own;
 pub mod pin;
+mod pressure;
 mod refusal;
 pub mod replay;
 mod speech;

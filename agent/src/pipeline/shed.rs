@@ -1,8 +1,8 @@
 //! What becomes of a flood: files and connections that are only kept are counted in place of told one by one.
 //!
-//! When more bulk events wait than half of what may wait, or a control group makes more than its budget, events are
-//! merged: one `summary` a batch for each process, kind, rule, and success or failure. Never merged are events of the
-//! critical lane, alerts, what was denied, and what the caller's memory names otherwise. The policy has judged each of them before.
+//! When more bulk events come than can be worked on, or a control group makes more than its budget, events are merged:
+//! one `summary` a batch for each process, kind, rule, and success or failure. Never merged are events of the critical
+//! lane, alerts, what was denied, and what the caller's memory names otherwise. The policy has judged each of them before.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,7 @@ struct Group {
 /// The events that are merged since the last seal.
 #[derive(Debug, Default)]
 pub struct Shed {
-    /// Set while too many bulk events wait.
+    /// Set while more bulk events come than can be worked on.
     pressed: Arc<AtomicBool>,
     /// Bulk events a second of one control group that are told; 0 for any number.
     budget: u32,
@@ -64,7 +64,7 @@ pub struct Shed {
 }
 
 impl Shed {
-    /// `pressed` is set while too many bulk events wait; `budget`: bulk events a second of one control group that are
+    /// `pressed` is set while more bulk events come than can be worked on; `budget`: bulk events a second of one control group that are
     /// told one by one, 0 for any number.
     pub fn new(pressed: Arc<AtomicBool>, budget: u32) -> Self {
         Self { pressed, budget, ..Self::default() }

@@ -21,6 +21,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::{
     backlog::Backlog,
     journal::{self, Base, Events, Found, Journal},
+    pressure::Pressure,
 };
 use crate::clock::Now;
 
@@ -95,7 +96,8 @@ pub struct Lanes {
     /// When the rings were last about to be emptied. All that happened before was taken; what happened since waits for
     /// the next time, for the ring that was read first may hold an event that was before it.
     horizon: u64,
-    /// Set while the bulk lane is pressed.
+    /// Whether more bulk events come than can be worked on, and where the pipeline sees it.
+    pressure: Pressure,
     pressed: Arc<AtomicBool>,
     /// Tells wake-ups of the kernel half, not that something waits: edge-triggered.
     epoll: Epoll,
@@ -119,7 +121,15 @@ impl Lanes {
         for lane in &lanes {
             epoll.add(&lane.ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
         }
-        Ok(Self { both: lanes, horizon: 0, pressed: Arc::default(), epoll, found: Cell::default(), journal: None })
+        Ok(Self {
+            both: lanes,
+            horizon: 0,
+            pressure: Pressure::default(),
+            pressed: Arc::default(),
+            epoll,
+            found: Cell::default(),
+            journal: None,
+        })
     }
 
     /// Keeps a journal from now on. `found`: what an earlier one says comes before what is in the rings.
@@ -164,9 +174,13 @@ impl Lanes {
     /// until `each` breaks. Returns whether there are no more.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
         let mut left = 0;
+        self.pressure.pause();
         loop {
             if left == 0 {
                 self.fill();
+                let [_, bulk] = &self.both;
+                let pressed = self.pressure.look(self.horizon, bulk.time(), bulk.backlog.fullness());
+                self.pressed.store(pressed, Ordering::Relaxed);
                 left = TURN;
             }
             left -= 1;
@@ -199,17 +213,9 @@ impl Lanes {
         if taken(&self.both) > before {
             self.found.set(Some(Instant::now()));
         }
-        let [_, bulk] = &self.both;
-        let waiting = bulk.backlog.fullness();
-        // on above half of the room, off below a quarter: not to and fro
-        if waiting > 0.5 {
-            self.pressed.store(true, Ordering::Relaxed);
-        } else if waiting < 0.25 {
-            self.pressed.store(false, Ordering::Relaxed);
-        }
     }
 
-    /// Set while more than about half of the bulk events that may wait are waiting.
+    /// Set while more bulk events come than can be worked on.
     pub fn pressed(&self) -> Arc<AtomicBool> {
         self.pressed.clone()
     }
