@@ -392,8 +392,11 @@ fn who_is_meant() {
         let mut inner = Actor::start_by(Command::new("unshare").args(["-f", "-p", "sh", "-c", line]).arg(&it.program));
         let caller = only_child(inner.pid());
         let second = only_child(caller);
-        let known = target(second);
-        assert_eq!(known["target_comm"], "sleep");
+        // it was a copy of the shell before
+        let known = until("the second process to be sleep", || {
+            let known = target(second);
+            (known["target_comm"] == "sleep").then_some(known)
+        });
         assert_eq!(inner.call(libc::SYS_kill, args![2, 18]).ret, 0);
         told(family, &mut it, caller, known.clone());
         assert_eq!(inner.call(libc::SYS_kill, args![2, 9]).ret, 0);
