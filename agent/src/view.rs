@@ -1,17 +1,35 @@
 //! Views: what a record looks like to a system that takes events apart, as a search index does.
 //!
 //! A view is made of the line of the sealed batch and of nothing else, so that a search hit and the evidence say the
-//! same. Each carries `sigtrail.{origin,batch,index}`: with these `sigtrail prove` finds the line in the archive.
+//! same. Each carries `origin`, `batch` and `index`, below `sigtrail` or (OCSF) `unmapped`: with these `sigtrail prove`
+//! finds the line in the archive. docs/mapping.md says which kind becomes what.
+
+mod ecs;
+mod fields;
+mod ocsf;
+mod parts;
+pub mod table;
 
 use serde_json::{Map, Value, json};
 
 use crate::sealed::{self, Batch};
+pub use ecs::VERSION as ECS;
+use fields::Fields;
+pub use ocsf::VERSION as OCSF;
+use parts::{Record, Times};
+
+/// The kind of records that stand for many.
+const SUMMARY: &str = "summary";
 
 /// The words that a record is put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// Ours, as in docs/events.md.
     Sigtrail,
+    /// The Elastic Common Schema.
+    Ecs,
+    /// The Open Cybersecurity Schema Framework.
+    Ocsf,
 }
 
 /// A line of a sealed batch.
@@ -69,7 +87,31 @@ impl Event<'_> {
                 fields.insert("sigtrail".to_owned(), place);
                 Value::Object(fields)
             }
+            View::Ecs => self.dissect(ecs::view),
+            View::Ocsf => self.dissect(ocsf::view),
         }
+    }
+
+    /// Hands the record to a schema. A summary is what its sample is, with the summary beside it.
+    fn dissect(mut self, view: fn(Record<'_>) -> Value) -> Value {
+        let id = self.id();
+        let Value::Object(place) = self.place() else { return Value::Null };
+        let mut times = None;
+        let stands_for = |fields: &Map<String, Value>| {
+            fields.get("kind").is_some_and(|kind| kind == SUMMARY)
+                && fields.get("sample").is_some_and(|sample| sample.get("kind").is_some_and(Value::is_string))
+        };
+        if stands_for(&self.fields)
+            && let Some(Value::Object(sample)) = self.fields.remove("sample")
+        {
+            let mut summary = Fields(std::mem::replace(&mut self.fields, sample));
+            summary.take("kind");
+            let [first, last] = ["time", "last"].map(|name| summary.text(name));
+            times = Some(Times { count: summary.number("count"), first, last });
+            self.fields.insert(SUMMARY.to_owned(), Value::Object(summary.0));
+        }
+        let kind = self.fields.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        view(Record { fields: Fields(self.fields), kind: &kind, place, id, origin: self.origin, times })
     }
 }
 
