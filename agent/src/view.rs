@@ -106,20 +106,126 @@ impl Event<'_> {
         {
             let mut summary = Fields(std::mem::replace(&mut self.fields, sample));
             summary.take("kind");
-            let [first, last] = ["time", "last"].map(|name| summary.text(name));
+            let [first, last] = ["time", "last"].map(|name| summary.time(name));
             times = Some(Times { count: summary.number("count"), first, last });
             self.fields.insert(SUMMARY.to_owned(), Value::Object(summary.0));
+        }
+        if let Some(time) = enrolled(&self.fields).map(Value::from) {
+            self.fields.insert("time".to_owned(), time);
         }
         let kind = self.fields.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
         view(Record { fields: Fields(self.fields), kind: &kind, place, id, origin: self.origin, times })
     }
 }
 
+/// When a host was enrolled, which only the note in that record says.
+fn enrolled(fields: &Map<String, Value>) -> Option<String> {
+    let note = fields.get("note").filter(|_| !fields.contains_key("time"))?.as_str()?;
+    note.lines().find_map(|line| line.strip_prefix("time ")).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Any JSON, of words that records have and of others.
+    fn anything() -> impl Strategy<Value = Value> {
+        const WORDS: &[&str] = &[
+            "exec",
+            "open",
+            "connect",
+            "summary",
+            "agent.start",
+            "/tmp/a b",
+            "inet",
+            "127.0.0.1",
+            "PTRACE_ATTACH",
+            "100755",
+            "2026-05-28T20:26:40Z",
+            "-1",
+            "18446744073709551615",
+            "a-b",
+            "time x",
+            "",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            proptest::sample::select(WORDS).prop_map(Value::from),
+            "[A-Za-z0-9+/=]{0,8}".prop_map(|base64| json!({ "b64": base64 })),
+        ];
+        leaf.prop_recursive(3, 64, 8, |inside| {
+            prop_oneof![
+                proptest::collection::vec(inside.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((name(), inside), 0..8)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        const NAMES: &[&str] = &[
+            "kind",
+            "success",
+            "process",
+            "policy",
+            "verdict",
+            "peer",
+            "local",
+            "family",
+            "ip",
+            "port",
+            "path",
+            "id",
+            "pid",
+            "parent",
+            "sample",
+            "mode",
+            "argv",
+            "question",
+            "name",
+            "b64",
+            "call",
+            "time",
+            "note",
+            "child_pid",
+            "child_start",
+            "target_host_pid",
+            "target_start",
+            "ancestors",
+            "exe",
+            "container",
+            "length",
+            "errno",
+        ];
+        prop_oneof![4 => proptest::sample::select(NAMES).prop_map(str::to_owned), 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_has_a_view(
+            members in proptest::collection::vec((name(), anything()), 0..24),
+            kind in 0..table::ROWS.len() * 2,
+        ) {
+            let mut fields: Map<String, Value> = members.into_iter().collect();
+            if let Some(row) = table::ROWS.get(kind) {
+                fields.insert("kind".to_owned(), row.kind.into());
+            }
+            let event = Event { origin: "a.example", batch: 7, index: 1, line: "", fields };
+            for (view, own) in [(View::Ecs, "/sigtrail"), (View::Ocsf, "/unmapped")] {
+                let seen = event.clone().render(view);
+                prop_assert_eq!(seen.pointer(own).map(|own| &own["batch"]), Some(&json!(7)));
+            }
+        }
+    }
 
     #[test]
     fn an_event_knows_where_its_evidence_is() {

@@ -1,5 +1,9 @@
 //! `cargo xtask setup`: installs what the build and the tests need. Under a second when nothing is missing.
 
+mod foreign;
+
+pub use foreign::schemas;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -21,6 +25,8 @@ const LINKER: &str = "0.13.0";
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// A module of python3.
+    Module(&'static str),
 }
 
 /// What a verb is going to need.
@@ -52,6 +58,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "zstd", Sign::Program("zstd")),
     // tools/verify.py
     (Scope::Tests, "python3", Sign::Program("python3")),
+    // programs from PyPI, see `foreign`
+    (Scope::Tests, "python3-venv", Sign::Module("ensurepip")),
     (Scope::Tests, "age", Sign::Program("age")),
     (Scope::Tests, "e2fsprogs", Sign::File("/usr/sbin/mkfs.ext4")),
     (Scope::Tests, "jq", Sign::Program("jq")),
@@ -76,6 +84,7 @@ and then this command again";
 /// The verb.
 pub fn run(tree: &Tree, consent: Consent) -> Result<(), Error> {
     let toolchain = ensure(tree, Scope::Tests, consent)?;
+    schemas(tree)?;
     let core = if toolchain.compiler.build_std { "core from source" } else { "core as installed" };
     println!(
         "eBPF compiler  {} (LLVM {}, {core})",
@@ -129,6 +138,9 @@ fn absent(packages: &[(Scope, &'static str, Sign)], scope: Scope) -> Vec<&'stati
     let there = |sign: &Sign| match sign {
         Sign::Program(name) => command::program(name).is_some(),
         Sign::File(path) => Path::new(path).is_file(),
+        Sign::Module(name) => {
+            command::answer(Command::new("python3").args(["-c", &format!("import {name}")])).is_some()
+        }
     };
     packages.iter().filter(|(of, _, sign)| *of <= scope && !there(sign)).map(|(_, name, _)| *name).collect()
 }

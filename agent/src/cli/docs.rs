@@ -13,6 +13,7 @@ use crate::{
     config,
     daemon::metrics::{METRICS, Metric},
     record::{field, json::UNLIKE},
+    view,
 };
 
 /// Write reference pages.
@@ -31,6 +32,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
         ("event.schema.json", schema),
         ("configuration.md", configuration()),
         ("metrics.md", metrics()),
+        ("mapping.md", mapping()),
     ] {
         let path = args.out.join(name);
         fs::write(&path, text).map_err(failed("writing", &path))?;
@@ -90,6 +92,41 @@ fn metrics() -> String {
          /run/sigtrail/metrics.sock http://localhost/metrics\n```\n\nNothing disappears: `sigtrail_kernel_seen_events_total` \
          of a hook is the sum of its `sigtrail_kernel_events_total`, and `sigtrail_received_events_total` comes to the sum of \
          those that were `sent`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
+    )
+}
+
+fn mapping() -> String {
+    format!(
+        "{GENERATED}\n# Records in ECS and OCSF\n\nA sink may put each record into the words of the Elastic Common Schema \
+         (ECS {ecs}) or of the Open Cybersecurity Schema Framework (OCSF {ocsf}). One record becomes one event, made of the \
+         line that was sealed and of nothing else. The test `views` checks every kind against the published schemas.\n\n\
+         ## What is the same in both\n\n\
+         - **The evidence.** `origin`, `batch` and `index` say where the line is: with them `sigtrail prove` proves it. \
+         `event.id` (OCSF `metadata.uid`) is these three, joined: the same however often an event is sent.\n\
+         - **Nothing is lost.** What the schema has no field for is below `sigtrail` (OCSF `unmapped`), by the name that \
+         [events.md](events.md) has: what every record may have directly, what is the kind's own below its kind, as \
+         `sigtrail.bpf.command`; of `agent.lost` below `agent_lost`. A value that the schema wants in another form stays there, too.\n\
+         - **Nothing is made up.** A field that the record does not have is left out. A path is split into its parts, \
+         the arguments are joined to a command line, ids of children and targets are put together as `process.id` is.\n\
+         - **A name has one type.** Bytes that are no text are there in a form that can be read (`\\xff`) and exactly, \
+         as Base64 in a field with `_b64` behind its name. A number in place of a name is text.\n\
+         - **A summary** is what its sample is, and has a member `summary` (`count`, `of`, `time`, `last`).\n\
+         - **`host.id`, `device.uid`** are the origin: a record does not name the host otherwise.\n\
+         - **Sequence numbers** (`event.sequence`, `metadata.sequence`) are those of one CPU.\n\n\
+         ## ECS\n\n`event.action` has the names for which the rules of Elastic ask. An alert of the policy is `event.kind: \
+         alert` with `rule.id`. `process` is who did it; of a fork it is the child. `user.id` is who logged in (`auid`), or \
+         else whose process it is; `user.effective` is with whose rights. `file.path` of a rename or link is the new name, \
+         the old one is `sigtrail.rename.path`. `sigtrail` is the one object that is not of ECS.\n\n\
+         ## OCSF\n\nAn alert stays one event of the class of what happened, with the profile `security_control`: `is_alert`, \
+         `disposition_id` 19 (Alert), `policy.uid` is the rule. A Detection Finding would be a second event for one record. \
+         Its severity is 99 with `severity: alert`, for the level of the rule is not in the record. An event that lacks what \
+         its class requires, as a file without a name, is a Base Event (0, activity 99) whose `activity_name` is the kind. \
+         `time` is in milliseconds, `time_dt` is exact. `device.type_id` is 0: what sort of machine it is, nobody said.\n\n\
+         ## Kinds\n\nThe first row of a kind whose condition is true holds.\n\n\
+         | kind | when | ECS category / type / `action` | OCSF class / activity |\n|---|---|---|---|\n{rows}",
+        ecs = view::ECS,
+        ocsf = view::OCSF,
+        rows = view::table::markdown(),
     )
 }
 

@@ -22,15 +22,16 @@ enum How {
     Id,
     Ip,
     Port,
+    Time,
 }
 
-use How::{Id, Ip, Number, Port, Text, Texts};
+use How::{Id, Ip, Number, Port, Text, Texts, Time};
 
 /// Where a field of the record goes: `(view, record, how)`.
 type Places = &'static [(&'static str, &'static str, How)];
 
 const EVERY: Places = &[
-    ("@timestamp", "time", Text),
+    ("@timestamp", "time", Time),
     ("event.code", "kind", Text),
     ("event.sequence", "seq", Number),
     ("error.code", "errno", Text),
@@ -119,8 +120,10 @@ pub(super) fn view(record: Record<'_>) -> Value {
     view.put("agent.type", Some("sigtrail"));
     view.put("host.id", Some(origin));
     view.put("host.os.type", Some("linux"));
-    view.put("event.start", times.as_ref().and_then(|times| times.first.clone()));
-    view.put("event.end", times.and_then(|times| times.last));
+    if let Some(times) = times {
+        view.put("event.start", times.first.map(|time| time.to_string()));
+        view.put("event.end", times.last.map(|time| time.to_string()));
+    }
     event(row, &mut fields, &mut view);
     who(&fields, &mut view);
     about(row, &mut fields, &mut view);
@@ -173,7 +176,7 @@ fn about(row: &Row, fields: &mut Fields, view: &mut Object) {
             if fields.get("signal").is_none() {
                 view.put("process.exit_code", fields.take_number("code"));
             }
-            view.put("process.end", fields.text("time"));
+            view.put("process.end", fields.time("time").map(|time| time.to_string()));
         }
         About::File => file(row, done, fields, view),
         About::Made => {
@@ -233,8 +236,10 @@ fn file(row: &Row, done: bool, fields: &mut Fields, view: &mut Object) {
 
 fn network(places: Places, direction: &str, row: &Row, fields: &mut Fields, view: &mut Object) {
     let family = fields.text("peer.family").or_else(|| fields.text("local.family"));
-    view.put("network.type", family.as_deref().and_then(parts::ip_version).map(|version| format!("ipv{version}")));
-    view.put("network.direction", (row.about != About::Here).then_some(direction));
+    if let Some(version) = family.as_deref().and_then(parts::ip_version) {
+        view.put("network.type", Some(format!("ipv{version}")));
+        view.put("network.direction", (row.about != About::Here).then_some(direction));
+    }
     move_all(places, fields, view);
     for end in ["source", "destination"] {
         let ip = view.get(&format!("{end}.ip")).cloned();
@@ -308,6 +313,7 @@ fn move_all(places: Places, fields: &mut Fields, view: &mut Object) {
             Id => fields.take_id(from).map(Value::from),
             Ip => fields.take_ip(from).map(Value::from),
             Port => fields.take_port(from).map(Value::from),
+            Time => fields.take_time(from).map(Value::from),
         };
         view.put(to, value);
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use base64ct::{Base64, Encoding as _};
 use common::{Field, Header, Kind, Record as _, Type};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::record::field::{CONTEXT, DERIVED};
@@ -104,6 +105,17 @@ impl Fields {
         self.take_text(path)
     }
 
+    /// A time as RFC 3339 has it.
+    pub fn time(&self, path: &str) -> Option<Timestamp> {
+        self.get(path)?.as_str()?.parse().ok()
+    }
+
+    /// The same as it is written, taken.
+    pub fn take_time(&mut self, path: &str) -> Option<String> {
+        self.time(path)?;
+        self.take_text(path)
+    }
+
     /// A number that can be a port, taken.
     pub fn take_port(&mut self, path: &str) -> Option<i64> {
         u16::try_from(self.number(path)?).ok()?;
@@ -116,8 +128,8 @@ impl Fields {
     }
 
     /// What nobody took, in a shape in which a name has one type, as search indexes need it: what every record may have
-    /// by its name, what is the kind's own below the name of the kind. A number in place of a name is text, and bytes
-    /// that are no text are below the name with `_b64` behind.
+    /// by its name, what is the kind's own below the name of the kind. A number in place of a name is text, one that is
+    /// text for its size is a number, and bytes that are no text are below the name with `_b64` behind.
     pub fn rest(self, kind: &str) -> Map<String, Value> {
         let declared = Kind::from_name(kind).map_or(&[][..], Kind::fields);
         let (mut own, mut rest) = (Map::new(), Map::new());
@@ -154,6 +166,9 @@ fn even(name: String, value: Value, field: Option<&Field>, into: &mut Map<String
     match value {
         Value::Number(number) if field.is_some_and(|field| matches!(field.ty, Type::Name(_))) => {
             into.insert(name, number.to_string().into());
+        }
+        Value::String(_) if field.is_some_and(|field| matches!(field.ty, Type::Int)) => {
+            into.insert(name, whole(&value).map_or(value, Value::from));
         }
         Value::Array(items) if items.iter().any(|item| bytes(item).is_some()) => {
             let exact = items.iter().map(|item| match item {
@@ -278,8 +293,11 @@ mod tests {
 
     #[test]
     fn a_name_has_one_type() {
-        let rest = fields(json!({"call": 999, "signal": 10000, "ret": 0})).rest("kill");
-        assert_eq!(Value::Object(rest), json!({"call": "999", "kill": {"signal": "10000"}, "ret": 0}));
+        let rest = fields(json!({"call": 999, "signal": 10000, "ret": "9007199254740993"})).rest("kill");
+        assert_eq!(
+            Value::Object(rest),
+            json!({"call": "999", "kill": {"signal": "10000"}, "ret": 9_007_199_254_740_993_i64})
+        );
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub(super) fn view(record: Record<'_>) -> Value {
     time(&mut fields, &mut view);
     if let Some(times) = times {
         view.put("count", times.count);
-        view.put("start_time", times.first.as_deref().and_then(milliseconds));
-        view.put("end_time", times.last.as_deref().and_then(milliseconds));
+        view.put("start_time", times.first.map(Timestamp::as_millisecond));
+        view.put("end_time", times.last.map(Timestamp::as_millisecond));
     }
     view.put("metadata.version", Some(VERSION));
     view.put("metadata.product.name", Some("sigtrail"));
@@ -117,15 +117,8 @@ fn classify(class: &Class, row: &Row, kind: &str, view: &mut Object) {
 }
 
 fn time(fields: &mut Fields, view: &mut Object) {
-    let Some(text) = fields.text("time") else { return };
-    let Some(time) = milliseconds(&text) else { return };
-    view.put("time", Some(time));
-    view.put("time_dt", fields.take_text("time"));
-}
-
-/// Milliseconds since 1970, of a time as RFC 3339 has it.
-fn milliseconds(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+    view.put("time", fields.time("time").map(Timestamp::as_millisecond));
+    view.put("time_dt", fields.take_time("time"));
 }
 
 /// Whether the record has what its class requires.
@@ -207,6 +200,6 @@ fn myself(row: &Row, fields: &mut Fields, view: &mut Object) {
         if view.get("status_detail").is_none() {
             view.put("exit_code", fields.take_number("code"));
         }
-        view.put("process.terminated_time", fields.text("time").as_deref().and_then(milliseconds));
+        view.put("process.terminated_time", fields.time("time").map(Timestamp::as_millisecond));
     }
 }

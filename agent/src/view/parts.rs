@@ -1,5 +1,6 @@
 //! What both schemas ask of a record.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
@@ -25,9 +26,9 @@ pub(super) struct Times {
     /// How many events.
     pub count: Option<i64>,
     /// When the first happened.
-    pub first: Option<String>,
+    pub first: Option<Timestamp>,
     /// When the last happened.
-    pub last: Option<String>,
+    pub last: Option<Timestamp>,
 }
 
 /// Whether the call succeeded.

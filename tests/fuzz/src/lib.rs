@@ -20,11 +20,23 @@ use seal::{
     revocation::{Revocation, RevocationError},
     state,
 };
-use sigtrail::{config::Config, policy, spool};
+use sigtrail::{
+    config::Config,
+    policy, spool,
+    view::{self, View},
+};
 
 /// A log with all lines that the format has, and one with the fewest.
 const LOGS: [&[u8]; 2] =
     [include_bytes!("../../vectors/cases/every-line.ndjson"), include_bytes!("../../vectors/log.ndjson")];
+/// Records of which each view makes another use.
+const RECORDS: &[&str] = &[
+    include_str!("../../golden/exec.ndjson"),
+    include_str!("../../golden/chmod.ndjson"),
+    include_str!("../../golden/connect.ndjson"),
+    include_str!("../../golden/dns.ndjson"),
+    include_str!("../../golden/kill.ndjson"),
+];
 /// The most that a receiver unpacks here.
 const MAX_BODY: usize = 1 << 20;
 
@@ -64,11 +76,24 @@ pub const TARGETS: &[Target] = &[
     Target { name: "body_gzip", takes: |bytes| unpacks(bytes, "gzip"), seeds: || vec![GZIP.to_vec()] },
     Target { name: "config", takes: config, seeds: || vec![sigtrail::config::example().into_bytes(), b"{}".to_vec()] },
     Target { name: "policy", takes: rules, seeds: || vec![policy::Policy::default_text().into()] },
+    Target { name: "view", takes: viewed, seeds: || RECORDS.iter().map(|record| record.as_bytes().to_vec()).collect() },
 ];
 
 /// The target of a name.
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
+}
+
+/// Lines, of which all that are objects have a view in each schema, with the place of their evidence.
+fn viewed(bytes: &[u8]) -> bool {
+    let batch = sigtrail::sealed::Batch { number: 7, bytes: bytes.to_vec().into(), frame: Vec::new().into() };
+    view::events("a.example/sigtrail", &batch).fold(!bytes.is_empty(), |taken, event| {
+        let Ok(event) = event else { return false };
+        for (view, own) in [(View::Ecs, "sigtrail"), (View::Ocsf, "unmapped")] {
+            assert_eq!(event.clone().render(view)[own]["index"], event.index);
+        }
+        taken
+    })
 }
 
 fn header(bytes: &[u8]) -> bool {
