@@ -171,7 +171,7 @@ fn about(row: &Row, fields: &mut Fields, view: &mut Object) {
     move_all(SELF, fields, view);
     match row.about {
         About::Program if done => program(fields, view),
-        About::Program => view.put("file.path", fields.take_text("path")),
+        About::Program | About::Driver => view.put("file.path", fields.take_text("path")),
         About::End => {
             if fields.get("signal").is_none() {
                 view.put("process.exit_code", fields.take_number("code"));
@@ -195,17 +195,16 @@ fn about(row: &Row, fields: &mut Fields, view: &mut Object) {
             }
         }
         About::In => network(PEER_TO_LOCAL, "ingress", row, fields, view),
-        About::Driver => view.put("file.path", fields.take_text("path")),
         About::Agent if row.kind.starts_with("agent.") => move_all(AGENT, fields, view),
         About::Child | About::Myself | About::Target | About::Kernel | About::Memory | About::Agent => {}
     }
 }
 
 fn program(fields: &mut Fields, view: &mut Object) {
-    if let Some(path) = fields.text("path") {
-        if view.text("process.executable").is_none_or(|exe| exe == path) {
-            view.put("process.executable", fields.take_text("path"));
-        }
+    if let Some(path) = fields.text("path")
+        && view.text("process.executable").is_none_or(|exe| exe == path)
+    {
+        view.put("process.executable", fields.take_text("path"));
     }
     view.put("process.command_line", fields.texts("argv").map(|args| args.join(" ")));
     move_all(PROGRAM, fields, view);

@@ -134,13 +134,10 @@ impl Fields {
         let declared = Kind::from_name(kind).map_or(&[][..], Kind::fields);
         let (mut own, mut rest) = (Map::new(), Map::new());
         for (name, value) in self.0 {
-            match common_field(&name) {
-                Some(field) => even(name, value, field, &mut rest),
-                None => {
-                    let field = declared.iter().find(|field| field.name == name);
-                    even(name, value, field, &mut own);
-                }
-            }
+            let of_every = common_field(&name);
+            let into = if of_every.is_some() || BESIDE.contains(&name.as_str()) { &mut rest } else { &mut own };
+            let field = of_every.or_else(|| declared.iter().find(|field| field.name == name));
+            even(name, value, field, into);
         }
         if !own.is_empty() {
             let below = if super::table::knows(kind) { kind.replace('.', "_") } else { "record".to_owned() };
@@ -150,11 +147,10 @@ impl Fields {
     }
 }
 
-/// Whether every record may have a field of the name, and what is declared of it.
-fn common_field(name: &str) -> Option<Option<&'static Field>> {
+/// The declaration of a field that every record may have.
+fn common_field(name: &str) -> Option<&'static Field> {
     let added = CONTEXT.iter().chain(DERIVED).map(|(field, _)| field).filter(|field| !field.name.contains('.'));
-    let declared = Header::FIELDS.iter().chain(added).find(|field| field.name == name);
-    if declared.is_some() { Some(declared) } else { BESIDE.contains(&name).then_some(None) }
+    Header::FIELDS.iter().chain(added).find(|field| field.name == name)
 }
 
 /// Puts a value where its name has one type.
@@ -212,8 +208,7 @@ fn readable(value: &Value) -> Option<String> {
     }
     let bytes = Base64::decode_vec(bytes(value)?).ok()?;
     Some(bytes.utf8_chunks().fold(String::new(), |text, chunk| {
-        let wrong: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
-        text + chunk.valid() + &wrong
+        chunk.invalid().iter().fold(text + chunk.valid(), |text, byte| text + &format!("\\x{byte:02x}"))
     }))
 }
 
@@ -298,6 +293,17 @@ mod tests {
             Value::Object(rest),
             json!({"call": "999", "kill": {"signal": "10000"}, "ret": 9_007_199_254_740_993_i64})
         );
+    }
+
+    /// What is the kind's own is beside what every record may have: the names must differ.
+    #[test]
+    fn no_kind_has_the_name_of_a_field() {
+        for row in super::super::table::ROWS {
+            let below = row.kind.replace('.', "_");
+            let place = ["origin", "batch", "index", "record"].contains(&below.as_str());
+            assert!(!place && common_field(&below).is_none(), "{below}");
+            assert!(!BESIDE.contains(&below.as_str()) || below == "summary", "{below}");
+        }
     }
 
     #[test]

@@ -74,8 +74,7 @@ fn every_event_is_as_the_types_say() {
 fn what_the_types_do_not_say_is_refused() {
     let exec = golden().into_iter().find(|fields| fields["kind"] == "exec").unwrap();
     let event = render(0, &exec, View::Ecs);
-    type Spoil = fn(&mut Value);
-    let cases: &[(&str, Spoil)] = &[
+    let cases: &[(&str, super::Spoil)] = &[
         ("", |_| {}),
         ("'\"pidd\"' does not exist", |event| event["process"]["pidd"] = json!(1)),
         ("'\"idd\"' does not exist", |event| event["process"]["parent"]["user"] = json!({"idd": "0"})),

@@ -16,6 +16,9 @@ const ORIGIN: &str = "audit.example.org/sigtrail/test/1";
 /// A record in place of its line.
 type Fields = Map<String, Value>;
 
+/// What makes an event wrong.
+type Spoil = fn(&mut Value);
+
 /// All records that are golden.
 fn golden() -> Vec<Fields> {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");

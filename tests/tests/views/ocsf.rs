@@ -59,8 +59,7 @@ fn every_event_is_as_its_class_says() {
 fn what_the_class_does_not_say_is_refused() {
     let exec = golden().into_iter().find(|fields| fields["kind"] == "exec").unwrap();
     let event = render(0, &exec, View::Ocsf);
-    type Spoil = fn(&mut Value);
-    let cases: &[(&str, Spoil)] = &[
+    let cases: &[(&str, super::Spoil)] = &[
         ("", |_| {}),
         ("Additional properties", |event| event["process"]["user"]["uidd"] = json!("0")),
         ("is not of type 'integer'", |event| event["process"]["pid"] = json!("1")),

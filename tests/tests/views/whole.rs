@@ -32,10 +32,10 @@ fn sorts() -> Vec<Fields> {
 fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(members) => {
-            members.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found))
+            members.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| leaves(item, &format!("{path}/{at}"), found))
+            items.iter().enumerate().for_each(|(at, item)| leaves(item, &format!("{path}/{at}"), found));
         }
         leaf => found.push((path.to_owned(), leaf.clone())),
     }
@@ -116,7 +116,7 @@ fn note(value: &Value, path: &str, types: &mut BTreeMap<String, BTreeSet<&'stati
         // an index has no lists: a list of texts is as good as one text
         Value::Array(items) => return items.iter().for_each(|item| note(item, path, types)),
         Value::Object(members) => {
-            members.iter().for_each(|(name, value)| note(value, &format!("{path}.{name}"), types))
+            members.iter().for_each(|(name, value)| note(value, &format!("{path}.{name}"), types));
         }
         _ => {}
     }
@@ -128,7 +128,6 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Null => "null",
         Value::Bool(_) => "flag",
         Value::Number(_) => "number",
-        // a number that would not fit is taken by an index all the same
         Value::String(_) => "text",
         Value::Array(_) => "list",
         Value::Object(_) => "object",
