@@ -234,6 +234,13 @@ settings! {
         encoding: Encoding [Encoding::Zstd],
         /// A file with a bearer token (RFC 6750); read again for every request.
         token_file: Option<PathBuf> [None],
+        /// A file with `name:password` for basic authentication (RFC 7617); read again for every request.
+        basic_file: Option<PathBuf> [None],
+        /// The proxy to use, `http` or `https`; null for the one in `HTTPS_PROXY` or `HTTP_PROXY`, less what `NO_PROXY`
+        /// names. Receivers with `https` are reached through a tunnel: the proxy does not see the log.
+        proxy: Option<String> [None],
+        /// A file with `name:password` for `proxy`. To a proxy with `http` it travels in the clear.
+        proxy_basic_file: Option<PathBuf> [None],
         /// A file with the certificates that are trusted, in PEM; null for those of the system.
         ca_file: Option<PathBuf> [None],
         /// A file with our certificate, in PEM; with `key_file`.
@@ -242,8 +249,15 @@ settings! {
         key_file: Option<PathBuf> [None],
         /// Further header fields. They are no place for secrets: this file is readable for more than the agent.
         headers: BTreeMap<String, String> [BTreeMap::new()],
+        /// A connection and its TLS handshake may take this long.
+        connect_timeout: Duration [Duration::from_secs(10)],
         /// A request may take this long.
         timeout: Duration [Duration::from_secs(30)],
+        /// A connection is kept this long without a request.
+        idle_timeout: Duration [Duration::from_secs(90)],
+        /// The receiver's host may leave bytes unacknowledged this long (TCP_USER_TIMEOUT), then the connection is given
+        /// up; half of it after the last word it is asked whether it is there (keepalive).
+        peer_timeout: Duration [Duration::from_secs(30)],
         /// A body may have this many bytes before it is packed.
         max_body_bytes: Size [Size(4 << 20)],
         /// A batch that waits longer than this for the sink is told in the log (`agent.sink`); 0s for any time.

@@ -1,9 +1,11 @@
 //! Support for the tests from outside.
 
 pub mod agent;
+pub mod fault;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod host;
 pub mod nginx;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod receiver;
+pub mod tinyproxy;
 pub mod vm;

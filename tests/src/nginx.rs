@@ -43,6 +43,8 @@ pub struct Options {
     pub port: u16,
     /// Bearer token that is needed: 401 without it.
     pub token: Option<String>,
+    /// Name and password that are needed, as `name:password`: 401 without them.
+    pub basic: Option<String>,
     /// Largest body: 413 above it.
     pub body_max: u64,
     /// Requests per second: 429 above it.
@@ -55,6 +57,12 @@ pub struct Options {
     pub no_zstd: bool,
     /// A client certificate is needed.
     pub mutual_tls: bool,
+    /// The certificate to show, by its name in [`ca`].
+    pub certificate: &'static str,
+    /// No TLS newer than 1.1.
+    pub old_tls: bool,
+    /// No TLS.
+    pub plain: bool,
 }
 
 impl Default for Options {
@@ -62,12 +70,16 @@ impl Default for Options {
         Self {
             port: 0,
             token: None,
+            basic: None,
             body_max: 16 << 20,
             rate: None,
             refuse: None,
             http2: false,
             no_zstd: false,
             mutual_tls: false,
+            certificate: "server",
+            old_tls: false,
+            plain: false,
         }
     }
 }
@@ -77,6 +89,7 @@ impl Default for Options {
 pub struct Nginx {
     dir: PathBuf,
     port: u16,
+    scheme: &'static str,
     child: Child,
 }
 
@@ -94,6 +107,10 @@ impl Nginx {
             if options.port == 0 { free_port().map_err(io("find a free port for", &dir))? } else { options.port };
         let written = dir.join("nginx.conf");
         fs::write(&written, configuration(&dir, &bodies, port, options)).map_err(io("write", &written))?;
+        if let Some((name, password)) = options.basic.as_deref().and_then(|pair| pair.split_once(':')) {
+            let users = dir.join("users");
+            fs::write(&users, format!("{name}:{{PLAIN}}{password}\n")).map_err(io("write", &users))?;
+        }
         let child = Command::new("nginx")
             .arg("-p")
             .arg(&dir)
@@ -106,14 +123,20 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::Missing)?;
-        let mut nginx = Self { dir, port, child };
+        let scheme = if options.plain { "http" } else { "https" };
+        let mut nginx = Self { dir, port, scheme, child };
         nginx.wait_until_it_listens()?;
         Ok(nginx)
     }
 
     /// Where to POST.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}/", self.port)
+        format!("{}://{}/", self.scheme, self.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// Its port on 127.0.0.1.
@@ -140,7 +163,14 @@ impl Nginx {
         found
     }
 
-    /// One line per request: `status batches encoding digest key`, `-` for what was not there.
+    /// The bodies that it said yes to, in that order: those of [`Nginx::bodies`] may be parts of one that broke off.
+    pub fn accepted(&self) -> Vec<PathBuf> {
+        let lines = self.requests();
+        let yes = lines.iter().filter(|line| line.starts_with("204 "));
+        yes.filter_map(|line| line.rsplit(' ').next()).filter(|path| *path != "-").map(PathBuf::from).collect()
+    }
+
+    /// One line per request: `status batches encoding digest key body`, `-` for what was not there.
     pub fn requests(&self) -> Vec<String> {
         fs::read_to_string(self.dir.join("access.log")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
@@ -154,8 +184,7 @@ impl Nginx {
 
     fn wait_until_it_listens(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + START_MAX;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        while TcpStream::connect(address).is_err() {
+        while TcpStream::connect(self.address()).is_err() {
             let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             if ended || Instant::now() > deadline {
                 let log = fs::read_to_string(self.dir.join("error.log")).unwrap_or_default();
@@ -213,6 +242,12 @@ fn configuration(dir: &Path, bodies: &Path, port: u16, options: &Options) -> Str
         .map_or(String::new(), |pattern| format!("if ($http_x_sigtrail_batch ~ \"{pattern}\") {{ return 422; }}"));
     let http2 = if options.http2 { "http2" } else { "" };
     let no_zstd = if options.no_zstd { "if ($http_content_encoding = zstd) { return 415; }" } else { "" };
+    let basic =
+        options.basic.as_ref().map_or(String::new(), |_| format!("auth_basic log; auth_basic_user_file {dir}/users;"));
+    let certificate = options.certificate;
+    let ssl = if options.plain { "" } else { "ssl" };
+    // OpenSSL speaks it at its lowest level only
+    let protocols = if options.old_tls { "ssl_protocols TLSv1.1; ssl_ciphers DEFAULT@SECLEVEL=0;" } else { "" };
     let verify = if options.mutual_tls { "ssl_verify_client on; ssl_client_certificate ca.pem;" } else { "" };
     format!(
         r"
@@ -222,15 +257,16 @@ worker_processes 1;
 pid {dir}/nginx.pid;
 events {{ worker_connections 128; }}
 http {{
-  log_format sent '$status $http_x_sigtrail_batch $http_content_encoding $http_content_digest $http_idempotency_key';
+  log_format sent '$status $http_x_sigtrail_batch $http_content_encoding $http_content_digest $http_idempotency_key $request_body_file';
   access_log {dir}/access.log sent;
   proxy_temp_path {dir}/temp-proxy; fastcgi_temp_path {dir}/temp-fastcgi;
   uwsgi_temp_path {dir}/temp-uwsgi; scgi_temp_path {dir}/temp-scgi;
   {zone}
   server {{
-    listen 127.0.0.1:{port} ssl {http2};
-    ssl_certificate {dir}/server.pem;
-    ssl_certificate_key {dir}/server.key;
+    listen 127.0.0.1:{port} {ssl} {http2};
+    ssl_certificate {dir}/{certificate}.pem;
+    ssl_certificate_key {dir}/{certificate}.key;
+    {protocols}
     {verify}
     client_max_body_size {body_max};
     client_body_in_file_only on;
@@ -238,6 +274,7 @@ http {{
     location / {{
       if (-f {dir}/busy) {{ add_header Retry-After 1 always; return 503; }}
       {token}
+      {basic}
       {refuse}
       {no_zstd}
       {rate}

@@ -50,6 +50,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     // libFuzzer
     (Scope::Tests, "g++", Sign::Program("c++")),
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
+    // without its service
+    (Scope::Tests, "tinyproxy-bin", Sign::Program("tinyproxy")),
     (Scope::Tests, "strace", Sign::Program("strace")),
     (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),
     (Scope::Tests, "bpftool", Sign::Program("bpftool")),

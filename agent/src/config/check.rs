@@ -105,9 +105,18 @@ impl HttpSink {
     /// What no setting can say alone.
     pub(super) fn check(&self, node: &Node, report: &mut Report) {
         let place = |key: &str| place_of(node, &[key]);
-        let rest = self.url.strip_prefix("https://").map(|rest| (true, rest));
-        let rest = rest.or_else(|| self.url.strip_prefix("http://").map(|rest| (false, rest)));
-        let host = rest.map(|(secure, rest)| (secure, rest.split(['/', '?', '#']).next().unwrap_or_default()));
+        let credential = ["token_file", "basic_file"].into_iter().zip([&self.token_file, &self.basic_file]);
+        let credential: Vec<&str> = credential.filter_map(|(key, file)| file.as_ref().map(|_| key)).collect();
+        if let [_, second] = credential[..] {
+            report.add(place(second), "token_file and basic_file exclude each other");
+        }
+        self.check_proxy(node, report);
+        let host = authority(&self.url);
+        if let (Some((false, host)), Some(key)) = (host, credential.first())
+            && !is_loopback(host)
+        {
+            report.hint(place(key), format!("{key} is a secret and the url is not encrypted"), "write \"https://\"");
+        }
         match host {
             _ if self.url.bytes().any(|it| it.is_ascii_whitespace() || it.is_ascii_control()) => {
                 report.add(place("url"), "the url has blanks");
@@ -116,7 +125,7 @@ impl HttpSink {
             Some((_, "")) => report.add(place("url"), "the url names no host"),
             // the url is printed in messages, so it may hold no password
             Some((_, host)) if host.contains('@') => {
-                report.hint(place("url"), "the url holds a name or a password", "use token_file");
+                report.hint(place("url"), "the url holds a name or a password", "use basic_file");
             }
             Some((false, host)) if !is_loopback(host) && !self.allow_plain => {
                 let what = "the url is not encrypted and leaves this host";
@@ -132,16 +141,51 @@ impl HttpSink {
             let key = if self.cert_file.is_some() { "cert_file" } else { "key_file" };
             report.add(place(key), "cert_file and key_file need each other");
         }
-        if self.timeout.is_zero() {
-            report.add(place("timeout"), "timeout is zero");
+        for (key, time) in [
+            ("connect_timeout", self.connect_timeout),
+            ("timeout", self.timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("peer_timeout", self.peer_timeout),
+        ] {
+            if time.is_zero() {
+                report.add(place(key), format!("{key} is zero"));
+            }
         }
         if self.max_body_bytes.0 == 0 {
             report.add(place("max_body_bytes"), "max_body_bytes is zero");
         }
         for name in self.headers.keys().filter(|name| name.eq_ignore_ascii_case("authorization")) {
-            report.hint(place("headers"), format!("{name} is a secret and does not belong here"), "use token_file");
+            report.hint(
+                place("headers"),
+                format!("{name} is a secret and does not belong here"),
+                "use token_file or basic_file",
+            );
         }
     }
+
+    fn check_proxy(&self, node: &Node, report: &mut Report) {
+        let place = |key: &str| place_of(node, &[key]);
+        let Some(proxy) = &self.proxy else {
+            if self.proxy_basic_file.is_some() {
+                report.add(place("proxy_basic_file"), "proxy_basic_file needs proxy");
+            }
+            return;
+        };
+        match authority(proxy) {
+            Some((_, host)) if host.contains('@') => {
+                report.hint(place("proxy"), "the proxy holds a name or a password", "use proxy_basic_file");
+            }
+            Some((_, host)) if !host.is_empty() && !host.contains(char::is_whitespace) => {}
+            _ => report.hint(place("proxy"), "the proxy is no url that we speak", "write \"http://host:port\""),
+        }
+    }
+}
+
+/// Host and port of a url, as written, and whether it is encrypted.
+fn authority(url: &str) -> Option<(bool, &str)> {
+    let rest = url.strip_prefix("https://").map(|rest| (true, rest));
+    let (secure, rest) = rest.or_else(|| url.strip_prefix("http://").map(|rest| (false, rest)))?;
+    Some((secure, rest.split(['/', '?', '#']).next().unwrap_or_default()))
 }
 
 /// The place of a setting, or of the nearest section that was written.

@@ -106,6 +106,9 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 url: http.url.clone(),
                 headers: headers.collect(),
                 token_file: http.token_file.clone(),
+                basic_file: http.basic_file.clone(),
+                proxy: http.proxy.clone(),
+                proxy_basic_file: http.proxy_basic_file.clone(),
                 ca_file: http.ca_file.clone(),
                 client_cert_file: http.cert_file.clone(),
                 client_key_file: http.key_file.clone(),
@@ -115,8 +118,10 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                     config::Encoding::Identity => sink::http::Encoding::Identity,
                 },
                 max_body_bytes: http.max_body_bytes.0 as usize,
-                request_seconds: http.timeout.as_secs(),
-                ..HttpConfig::default()
+                connect_timeout: http.connect_timeout,
+                timeout: http.timeout,
+                idle_timeout: http.idle_timeout,
+                peer_timeout: http.peer_timeout,
             };
             let made = sink::HttpSink::new(http.name.clone(), settings, origin);
             made.map(|sink| Sink::Http(Box::new(sink)))

@@ -5,9 +5,11 @@
 mod answer;
 mod body;
 mod client;
+mod credential;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -23,19 +25,19 @@ pub use body::Encoding;
 const BATCHES_MAX: usize = 1000;
 /// How much of an answer is read: enough for its reason, never what a stranger likes to send.
 const ANSWER_MAX: usize = 4096;
-/// Largest token.
-const TOKEN_MAX: usize = 8192;
 
 /// An HTTP sink as it is written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Where to POST: `https://…`, or `http://…` (with a token only to this host itself).
+    /// Where to POST: `https://…`, or `http://…` (with a credential only to this host itself).
     pub url: String,
     /// More headers for every request. Their values are treated as secrets.
     pub headers: BTreeMap<String, Secret>,
     /// File with a bearer token; read for every request, so it can be replaced at any time.
     pub token_file: Option<PathBuf>,
+    /// File with `name:password` for basic authentication; read for every request, too.
+    pub basic_file: Option<PathBuf>,
     /// PEM file with the certificates to trust. Default: those of the system.
     pub ca_file: Option<PathBuf>,
     /// PEM file with the client certificate and its chain; read anew when it changes.
@@ -44,14 +46,21 @@ pub struct HttpConfig {
     pub client_key_file: Option<PathBuf>,
     /// Proxy to use. Default: the one in `HTTPS_PROXY` or `HTTP_PROXY`, less what `NO_PROXY` names.
     pub proxy: Option<String>,
+    /// File with `name:password` for `proxy`; read anew when it changes.
+    pub proxy_basic_file: Option<PathBuf>,
     /// Compression of the body: `zstd`, `gzip` or `identity`. A receiver that answers 415 gets the next one.
     pub encoding: Encoding,
     /// Most bytes in one body before compression; a single batch may have more.
     pub max_body_bytes: usize,
-    /// Seconds for the connection and the TLS handshake.
-    pub connect_seconds: u64,
-    /// Seconds for a whole request.
-    pub request_seconds: u64,
+    /// Longest time for a connection with its TLS handshake.
+    pub connect_timeout: Duration,
+    /// Longest time for a whole request.
+    pub timeout: Duration,
+    /// Longest time that a connection is kept without a request.
+    pub idle_timeout: Duration,
+    /// Longest time that the other end may leave bytes unacknowledged (TCP_USER_TIMEOUT); a connection that is silent
+    /// for half of it is asked whether it is alive (keepalive).
+    pub peer_timeout: Duration,
 }
 
 impl Default for HttpConfig {
@@ -60,14 +69,18 @@ impl Default for HttpConfig {
             url: String::new(),
             headers: BTreeMap::new(),
             token_file: None,
+            basic_file: None,
             ca_file: None,
             client_cert_file: None,
             client_key_file: None,
             proxy: None,
+            proxy_basic_file: None,
             encoding: Encoding::Zstd,
             max_body_bytes: 1 << 20,
-            connect_seconds: 10,
-            request_seconds: 30,
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(90),
+            peer_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -89,9 +102,15 @@ pub enum HttpError {
     /// Not a URL this sink can use.
     #[error("`url` must be https:// or http:// with a host and without user and password")]
     Url,
-    /// A token would travel in the clear.
-    #[error("a token goes to https:// or to this host only")]
-    PlainToken,
+    /// A credential would travel in the clear.
+    #[error("a token or a password goes to https:// or to this host only")]
+    PlainCredential,
+    /// Not a proxy this sink can use.
+    #[error("`proxy` must be http:// or https:// with a host and without user and password")]
+    Proxy,
+    /// Two ways to say who we are.
+    #[error("`token_file` and `basic_file` exclude each other")]
+    TwoCredentials,
     /// Not a header.
     #[error("`{0}` cannot be a header, or its value cannot")]
     Header(String),
@@ -192,8 +211,8 @@ impl HttpSink {
         let body = body::build(parts, self.encoding).await?;
         let client = client::current(&mut self.client, &self.config).await?;
         let mut request = client.post(self.url.clone()).headers(self.headers.clone());
-        if let Some(token) = self.token().await? {
-            request = request.header("authorization", token);
+        if let Some(credential) = credential::authorization(&self.config).await? {
+            request = request.header("authorization", credential);
         }
         if self.encoding != Encoding::Identity {
             request = request.header("content-encoding", self.encoding.token());
@@ -205,28 +224,12 @@ impl HttpSink {
             .body(body.bytes);
         let meaning = match request.send().await {
             Ok(response) => answer::read(response, &key, &self.origin).await,
-            Err(error) => Meaning::Outcome(Outcome::Retry { after: None, why: client::explain(error) }),
+            Err(error) => Meaning::Outcome(client::failure(error)),
         };
         // After trouble, certificates are read anew: they may be what was wrong.
         if !matches!(meaning, Meaning::Outcome(Outcome::Delivered { .. } | Outcome::TooLarge { .. })) {
             self.client = None;
         }
         Ok(meaning)
-    }
-
-    /// The `Authorization` header, from the token file as it is now.
-    async fn token(&self) -> Result<Option<HeaderValue>, HttpError> {
-        let Some(path) = &self.config.token_file else {
-            return Ok(None);
-        };
-        let wrong = |why: String| HttpError::File { path: path.clone(), why };
-        let text = tokio::fs::read_to_string(path).await.map_err(|error| wrong(error.to_string()))?;
-        let token = text.trim_end();
-        if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(wrong(format!("a token is 1 to {TOKEN_MAX} visible ASCII characters")));
-        }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| wrong(error.to_string()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 }

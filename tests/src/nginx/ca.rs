@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 use super::Error;
 
-/// Writes `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key` into `dir`; the server is 127.0.0.1.
+/// Writes `ca.pem` and, each with its key, `server.pem` (127.0.0.1), `client.pem`, `expired.pem` (a server's, of long ago)
+/// and `other.pem` (that of another server) into `dir`.
 pub fn write(dir: &Path) -> Result<(), Error> {
     let mut root = CertificateParams::new(Vec::new())?;
     root.distinguished_name.push(DnType::CommonName, "test authority");
@@ -15,9 +18,13 @@ pub fn write(dir: &Path) -> Result<(), Error> {
     root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
     save(dir, "ca.pem", &root.pem())?;
-    for (name, names) in [("server", vec!["127.0.0.1".to_owned(), "localhost".to_owned()]), ("client", Vec::new())] {
+    let here: &[&str] = &["127.0.0.1", "localhost"];
+    for (name, names) in [("server", here), ("client", &[]), ("expired", here), ("other", &["other.example"])] {
         let key = KeyPair::generate()?;
-        let mut leaf = CertificateParams::new(names)?;
+        let mut leaf = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
+        if name == "expired" {
+            (leaf.not_before, leaf.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        }
         leaf.distinguished_name.push(DnType::CommonName, name);
         let leaf = leaf.signed_by(&key, &root)?;
         save(dir, &format!("{name}.pem"), &leaf.pem())?;

@@ -270,9 +270,11 @@ async fn a_receiver_that_says_nothing_stops_no_one_else() {
     let mut host = Host::new();
     let nginx = host.nginx(&nginx::Options::default());
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let sink = |name: &str, scheme: &str, connect_seconds, request_seconds| {
+    let secs = Duration::from_secs;
+    let sink = |name: &str, scheme: &str, connect, request| {
         let url = format!("{scheme}://{}/", silent.local_addr().unwrap());
-        let config = HttpConfig { url, connect_seconds, request_seconds, ..HttpConfig::default() };
+        let config =
+            HttpConfig { url, connect_timeout: secs(connect), timeout: secs(request), ..HttpConfig::default() };
         Sink::Http(Box::new(HttpSink::new(name.to_owned(), config, ORIGIN).unwrap()))
     };
     let deaf = host.deliver(sink("deaf", "http", 30, 1));

@@ -4,6 +4,7 @@
 mod file;
 mod full;
 mod http;
+mod proxy;
 
 use std::fs;
 use std::io::Read as _;

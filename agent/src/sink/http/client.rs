@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{HttpConfig, HttpError};
+use super::{HttpConfig, HttpError, Outcome, credential};
 
 /// A client, and the state of the files it was made of.
 #[derive(Debug)]
@@ -31,8 +31,19 @@ pub(super) fn check(config: &HttpConfig) -> Result<Url, HttpError> {
     if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !plain {
         return Err(HttpError::Url);
     }
-    if url.scheme() == "http" && config.token_file.is_some() && !is_loopback(&url) {
-        return Err(HttpError::PlainToken);
+    let credential = config.token_file.is_some() || config.basic_file.is_some();
+    if url.scheme() == "http" && credential && !is_loopback(&url) {
+        return Err(HttpError::PlainCredential);
+    }
+    if config.token_file.is_some() && config.basic_file.is_some() {
+        return Err(HttpError::TwoCredentials);
+    }
+    if let Some(proxy) = &config.proxy {
+        let proxy = Url::parse(proxy).map_err(|_| HttpError::Proxy)?;
+        let plain = proxy.username().is_empty() && proxy.password().is_none();
+        if !matches!(proxy.scheme(), "https" | "http") || !proxy.has_host() || !plain {
+            return Err(HttpError::Proxy);
+        }
     }
     if config.client_cert_file.is_some() != config.client_key_file.is_some() {
         return Err(HttpError::HalfIdentity);
@@ -52,6 +63,14 @@ pub(super) async fn current(kept: &mut Option<Client>, config: &HttpConfig) -> R
     Ok(kept.insert(Client { client, files }).client.clone())
 }
 
+/// What a request without an answer means.
+pub(super) fn failure(error: reqwest::Error) -> Outcome {
+    let why = explain(error);
+    // A proxy's 407 to CONNECT: the client's type for it is private.
+    let slow = why.contains("proxy authorization required");
+    if slow { Outcome::Slow { why } } else { Outcome::Retry { after: None, why } }
+}
+
 /// What went wrong with a request, in one line, without the URL.
 pub(super) fn explain(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -69,7 +88,8 @@ pub(super) fn explain(error: reqwest::Error) -> String {
 
 async fn marks(config: &HttpConfig) -> Vec<Option<Mark>> {
     let mut marks = Vec::new();
-    for path in [&config.ca_file, &config.client_cert_file, &config.client_key_file].into_iter().flatten() {
+    let files = [&config.ca_file, &config.client_cert_file, &config.client_key_file, &config.proxy_basic_file];
+    for path in files.into_iter().flatten() {
         let about = tokio::fs::metadata(path).await.ok();
         marks.push(about.map(|about| (about.dev(), about.ino(), about.size(), about.ctime(), about.ctime_nsec())));
     }
@@ -79,18 +99,25 @@ async fn marks(config: &HttpConfig) -> Vec<Option<Mark>> {
 fn build(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
     let broken = |error: reqwest::Error| HttpError::Client(explain(error));
     let url = check(config)?;
+    // the kernel counts in seconds
+    let keepalive = (config.peer_timeout / 2).max(Duration::from_secs(1));
     let mut client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(config)?)
         .user_agent(concat!("sigtrail/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(config.connect_seconds))
-        .timeout(Duration::from_secs(config.request_seconds))
-        .pool_idle_timeout(Duration::from_secs(90))
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        .pool_idle_timeout(config.idle_timeout)
         .pool_max_idle_per_host(1)
-        .tcp_keepalive(Duration::from_secs(15))
-        .tcp_user_timeout(Duration::from_secs(30));
+        .tcp_keepalive(keepalive)
+        .tcp_keepalive_interval(keepalive)
+        .tcp_user_timeout(config.peer_timeout);
     if let Some(proxy) = &config.proxy {
-        client = client.proxy(Proxy::all(proxy).map_err(broken)?);
+        let mut proxy = Proxy::all(proxy).map_err(broken)?;
+        if let Some(path) = &config.proxy_basic_file {
+            proxy = proxy.custom_http_auth(credential::basic(path)?);
+        }
+        client = client.proxy(proxy);
     } else if is_loopback(&url) {
         client = client.no_proxy();
     }
