@@ -64,6 +64,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "python3-venv", Sign::Module("ensurepip")),
     (Scope::Tests, "age", Sign::Program("age")),
     (Scope::Tests, "e2fsprogs", Sign::File("/usr/sbin/mkfs.ext4")),
+    (Scope::Tests, "iproute2", Sign::File("/usr/sbin/tc")),
     (Scope::Tests, "jq", Sign::Program("jq")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),

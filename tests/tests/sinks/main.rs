@@ -1,8 +1,10 @@
 //! From the spool to real receivers: nginx with TLS, files, a full disk.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod fault;
 mod file;
 mod full;
+mod history;
 mod http;
 mod proxy;
 
@@ -75,9 +77,13 @@ impl Host {
     }
 
     fn http(nginx: &Nginx, change: impl FnOnce(&mut HttpConfig)) -> Sink {
+        Self::http_named("http", nginx, change)
+    }
+
+    fn http_named(name: &str, nginx: &Nginx, change: impl FnOnce(&mut HttpConfig)) -> Sink {
         let mut config = HttpConfig { url: nginx.url(), ca_file: Some(nginx.ca_file()), ..HttpConfig::default() };
         change(&mut config);
-        Sink::Http(Box::new(HttpSink::new("http".to_owned(), config, ORIGIN).unwrap()))
+        Sink::Http(Box::new(HttpSink::new(name.to_owned(), config, ORIGIN).unwrap()))
     }
 
     fn nginx(&self, options: &nginx::Options) -> Nginx {
