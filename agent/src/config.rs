@@ -214,6 +214,12 @@ settings! {
         recipients: Vec<String> [Vec::new()],
         /// Number of closed files that are kept; null for all. Of the others, the seals are kept.
         keep_files: Option<u32> [None],
+        /// Bytes of closed files that are kept; null for all. Of the others, the seals are kept.
+        keep_bytes: Option<Size> [None],
+        /// How long closed files are kept after their last event; null for ever. Of the others, the seals are kept.
+        keep_age: Option<Duration> [None],
+        /// Bytes that stay free on the file system: when there are fewer, the oldest closed files go, but for their seals.
+        min_free: Size [Size(0)],
         /// A batch that waits longer than this for the sink is told in the log (`agent.sink`); 0s for any time.
         max_lag: Duration [Duration::from_hours(1)],
         /// Whether the spool waits for this sink before it gives up events.

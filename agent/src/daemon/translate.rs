@@ -97,7 +97,9 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 group: file.group.clone(),
                 recipients: file.recipients.clone(),
                 keep_files: file.keep_files.map(|files| files as usize),
-                keep_bytes: None,
+                keep_bytes: file.keep_bytes.map(|bytes| bytes.0),
+                keep_age: file.keep_age,
+                min_free: file.min_free.0,
             },
         )))),
         config::Sink::Http(http) => {

@@ -9,12 +9,13 @@ mod twin;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Limit, Outcome};
-use crate::sealed::Batch;
+use crate::{disk, sealed::Batch};
 pub use keep::recipient;
 use writer::Writer;
 
@@ -46,6 +47,10 @@ pub struct FileConfig {
     pub keep_files: Option<usize>,
     /// Keep at most this many bytes of rotated files. Default: all.
     pub keep_bytes: Option<u64>,
+    /// Keep rotated files at most this long after their last line was written. Default: for ever.
+    pub keep_age: Option<Duration>,
+    /// Remove rotated files while fewer bytes than these are free on the file system.
+    pub min_free: u64,
 }
 
 impl Default for FileConfig {
@@ -60,6 +65,8 @@ impl Default for FileConfig {
             recipients: Vec::new(),
             keep_files: None,
             keep_bytes: None,
+            keep_age: None,
+            min_free: 0,
         }
     }
 }
@@ -92,6 +99,10 @@ impl FileError {
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_full(source))
     }
 }
 
@@ -148,9 +159,18 @@ impl FileSink {
             let done = writer.append(&batches)?;
             Ok::<_, FileError>((writer, done))
         };
-        let (writer, done) = spawn_blocking(work).await??;
+        let (writer, done) = match spawn_blocking(work).await? {
+            Ok(done) => done,
+            Err(error) => {
+                // there may be something that is not to be kept
+                if error.is_full() {
+                    self.tidy();
+                }
+                return Err(error);
+            }
+        };
         self.writer = Some(writer);
-        self.untidy |= done.rotated || opened;
+        self.untidy |= done.rotated || done.short || opened;
         if self.untidy {
             self.tidy();
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sigtrail::sink::FileConfig;
-use sigtrail::spool::{Next, Spool, SpoolError};
+use sigtrail::spool::{Appended, Next, Spool, SpoolError};
 
 use crate::{Host, batch, batches, file_sink, files, options, text};
 
@@ -25,7 +25,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let done = Command::new("umount").arg(&self.0).status();
+        // lazy: a sink that is gone may still tidy up
+        let done = Command::new("umount").arg("--lazy").arg(&self.0).status();
         assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
@@ -120,4 +121,43 @@ async fn a_full_disk_costs_the_oldest_and_says_which() {
         running.task.abort();
         assert!(running.task.await.is_err());
     }
+}
+
+/// A disk that another fills: the sink gives its oldest files away in time, and then waits; no other sink does.
+#[tokio::test]
+async fn a_sink_makes_room_for_itself_and_stops_no_other() {
+    let mut host = Host::new();
+    let disk = SmallDisk::mount(host.path("disk"), "1m");
+    let config = FileConfig {
+        dir: disk.0.join("log"),
+        rotate_bytes: 64 << 10,
+        compress: false,
+        min_free: 512 << 10,
+        ..FileConfig::default()
+    };
+    let small = host.deliver(file_sink("small", config));
+    let other = host.deliver(file_sink("other", files(&host)));
+    // three times what the disk has, of which few bytes are seals
+    let large = |number: u64| [b"{\"type\":\"exec\"}\n".repeat(1000), batch(number)].concat();
+    let last = 3 * (1 << 20) / large(0).len() as u64;
+    for number in 0..=last {
+        assert_eq!(host.spool.append(number, &large(number)).unwrap(), Appended::default());
+        host.head.send_replace(Some(number));
+        small.delivered(number).await;
+    }
+    let report = other.delivered(last).await;
+    assert_eq!((report.retries, report.trouble), (0, None));
+    let log = fs::read_dir(disk.0.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let seals = log.iter().filter(|path| path.extension().is_some_and(|end| end == "seals")).count();
+    assert!(seals > 20, "{seals}");
+
+    // nothing more to give: it waits, and goes on where it was
+    fill(&disk.0.join("other"));
+    host.append(last + 1..last + 40);
+    other.delivered(last + 39).await;
+    small.trouble("No space left").await;
+    fs::remove_file(disk.0.join("other")).unwrap();
+    small.delivered(last + 39).await;
+    let all: Vec<u8> = (0..=last).flat_map(large).chain(batches(last + 1..last + 40)).collect();
+    assert!(fs::read(host.path("log/audit.ndjson")).unwrap() == all);
 }

@@ -1,8 +1,9 @@
 //! Rotated files: their names, compression, encryption, and how many are kept.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{FileConfig, FileError, keep, writer};
 use crate::disk;
@@ -41,6 +42,13 @@ pub(super) fn tidy(config: &FileConfig) -> Result<(), FileError> {
     for path in drafts.filter(|path| !path.display().to_string().ends_with(".redact.tmp")) {
         disk::remove_if_there(&path).map_err(FileError::io("remove", &path))?;
     }
+    // what is too much goes also when there is no room for a copy
+    let packed = pack(config);
+    retain(config)?;
+    packed
+}
+
+fn pack(config: &FileConfig) -> Result<(), FileError> {
     if config.compress {
         for path in list(&config.dir, ".ndjson")? {
             compress(&path, config)?;
@@ -51,7 +59,13 @@ pub(super) fn tidy(config: &FileConfig) -> Result<(), FileError> {
             keep::encrypt(&path, config)?;
         }
     }
-    retain(config)
+    Ok(())
+}
+
+/// Whether less is free than is wanted.
+pub(super) fn is_short(config: &FileConfig) -> Result<bool, FileError> {
+    let space = || disk::space(&config.dir).map_err(FileError::io("ask for the space of", &config.dir));
+    Ok(config.min_free > 0 && space()?.free < config.min_free)
 }
 
 /// Rotated files whose name ends so, oldest first.
@@ -78,6 +92,7 @@ fn compress(path: &Path, config: &FileConfig) -> Result<(), FileError> {
     let packed = disk::create_new(&draft, 0o600).map_err(FileError::io("create", &draft))?;
     writer::own(&packed, config)?;
     zstd::stream::copy_encode(&mut plain, &packed, LEVEL).map_err(FileError::io("compress", path))?;
+    keep_time(path, &packed).map_err(FileError::io("set the time of", &draft))?;
     packed.sync_all().map_err(FileError::io("make durable", &draft))?;
     let plain = disk::open_read(path).map_err(FileError::io("read", path))?;
     let unpacked = disk::open_read(&draft).and_then(zstd::stream::read::Decoder::new);
@@ -90,6 +105,11 @@ fn compress(path: &Path, config: &FileConfig) -> Result<(), FileError> {
     fs::rename(&draft, &done).map_err(FileError::io("rename", &draft))?;
     disk::sync_dir(&config.dir).map_err(FileError::io("make durable the names in", &config.dir))?;
     disk::remove_if_there(path).map_err(FileError::io("remove", path))
+}
+
+/// A copy is as old as what it is of.
+pub(super) fn keep_time(of: &Path, copy: &File) -> io::Result<()> {
+    copy.set_modified(fs::symlink_metadata(of)?.modified()?)
 }
 
 /// Whether both give the same bytes.
@@ -111,12 +131,15 @@ fn are_equal(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
 fn retain(config: &FileConfig) -> Result<(), FileError> {
     let mut files = EVENTS.map(|end| list(&config.dir, end)).into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     files.sort_unstable();
-    let sizes: Vec<u64> = files.iter().map(|path| fs::symlink_metadata(path).map_or(0, |about| about.len())).collect();
-    let (mut count, mut bytes) = (files.len(), sizes.iter().sum::<u64>());
-    for (path, size) in files.iter().zip(sizes) {
+    let about = files.iter().filter_map(|path| Some((path, fs::symlink_metadata(path).ok()?))).collect::<Vec<_>>();
+    let (mut count, mut bytes) = (about.len(), about.iter().map(|(_, about)| about.len()).sum::<u64>());
+    let now = SystemTime::now();
+    for (path, about) in about {
+        let age = about.modified().ok().and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
         let many = config.keep_files.is_some_and(|most| count > most);
         let large = config.keep_bytes.is_some_and(|most| bytes > most);
-        if !many && !large {
+        let old = config.keep_age.is_some_and(|most| age > most);
+        if !many && !large && !old && !is_short(config)? {
             break;
         }
         // an encrypted one had its seals written before it was encrypted
@@ -126,7 +149,7 @@ fn retain(config: &FileConfig) -> Result<(), FileError> {
         tracing::info!(path = %path.display(), "removed a rotated file but for its seals: more are not to be kept");
         disk::remove_if_there(path).map_err(FileError::io("remove", path))?;
         count -= 1;
-        bytes -= size;
+        bytes -= about.len();
     }
     Ok(())
 }

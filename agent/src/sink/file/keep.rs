@@ -73,7 +73,11 @@ pub(super) fn encrypt(path: &Path, config: &FileConfig) -> Result<(), FileError>
         // nobody here can decrypt it: what is on the disk must be what was encrypted
         let mut back = Summed { file: io::sink(), checksum: &mut 0 };
         io::copy(&mut rewound(file)?, &mut back)?;
-        if *back.checksum == checksum { Ok(()) } else { Err(io::Error::other("read back, it differs")) }
+        if *back.checksum == checksum {
+            archive::keep_time(path, file)
+        } else {
+            Err(io::Error::other("read back, it differs"))
+        }
     })?;
     disk::remove_if_there(path).map_err(FileError::io("remove", path))
 }

@@ -39,6 +39,8 @@ pub(super) struct Writer {
 pub(super) struct Done {
     pub(super) note: Option<String>,
     pub(super) rotated: bool,
+    /// Less is free on the file system than is wanted.
+    pub(super) short: bool,
 }
 
 impl Writer {
@@ -111,7 +113,8 @@ impl Writer {
             self.first = self.first.or(Some(from.number));
             self.last = Some(to.number);
         }
-        Ok(Done { note: self.note.take(), rotated })
+        let short = archive::is_short(&self.config)?;
+        Ok(Done { note: self.note.take(), rotated, short })
     }
 
     fn write(&mut self, batches: &[&Batch]) -> Result<(), FileError> {
