@@ -24,6 +24,12 @@ pub fn open_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(O_NOFOLLOW).open(path)
 }
 
+/// Opens `path` for reading, and for writing at its end only; a symbolic link is an error (`ELOOP`). When another cuts the
+/// file, what is written next leaves no hole before it.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).custom_flags(O_NOFOLLOW).open(path)
+}
+
 /// Tells other programs that the file is being written, until it is closed: a shared lock (flock(2)). An error of kind
 /// `WouldBlock`: another program works on the file. A file system without locks is as good.
 pub fn hold(file: &File) -> io::Result<()> {

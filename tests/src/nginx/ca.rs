@@ -9,7 +9,7 @@ use rcgen::{
 
 use super::Error;
 
-/// Writes `ca.pem` and, each with its key, `server.pem` (127.0.0.1), `client.pem`, `expired.pem` (a server's, of long ago)
+/// Writes `ca.pem` and, each with its key, `server.pem` (127.0.0.1), `client.pem`, `client-2.pem`, `expired.pem` (a server's, of long ago)
 /// and `other.pem` (that of another server) into `dir`.
 pub fn write(dir: &Path) -> Result<(), Error> {
     let mut root = CertificateParams::new(Vec::new())?;
@@ -19,7 +19,9 @@ pub fn write(dir: &Path) -> Result<(), Error> {
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
     save(dir, "ca.pem", &root.pem())?;
     let here: &[&str] = &["127.0.0.1", "localhost"];
-    for (name, names) in [("server", here), ("client", &[]), ("expired", here), ("other", &["other.example"])] {
+    for (name, names) in
+        [("server", here), ("client", &[]), ("client-2", &[]), ("expired", here), ("other", &["other.example"])]
+    {
         let key = KeyPair::generate()?;
         let mut leaf = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
         if name == "expired" {

@@ -7,6 +7,7 @@ mod full;
 mod history;
 mod http;
 mod proxy;
+mod reload;
 
 use std::fs;
 use std::io::Read as _;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufRead as _, BufReader};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -47,9 +47,10 @@ impl Writer {
     pub(super) fn open(config: FileConfig) -> Result<Self, FileError> {
         disk::make_dir(&config.dir, 0o750).map_err(FileError::io("make", &config.dir))?;
         let path = config.dir.join(ACTIVE);
-        let (file, created) = match disk::open_write(&path) {
+        let (file, created) = match disk::open_append(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (disk::create_new(&path, 0o600).map_err(FileError::io("create", &path))?, true)
+                let made = disk::create_new(&path, 0o600).and_then(|_| disk::open_append(&path));
+                (made.map_err(FileError::io("create", &path))?, true)
             }
             other => (other.map_err(FileError::io("open", &path))?, false),
         };
@@ -120,21 +121,33 @@ impl Writer {
     fn write(&mut self, batches: &[&Batch]) -> Result<(), FileError> {
         let mut end = self.len;
         for batch in batches {
-            if let Err(source) = self.file.write_all_at(&batch.bytes, end) {
-                self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
+            if let Err(source) = self.file.write_all(&batch.bytes) {
+                self.cut_back()?;
                 return Err(FileError::Io { doing: "append to", path: self.path.clone(), source });
             }
             end += batch.bytes.len() as u64;
         }
         if let Err(source) = self.file.sync_data() {
             // Never fsync this file again: what it has is closed, the batches come again into a new file.
-            self.file.set_len(self.len).map_err(FileError::io("cut a part of a batch off", &self.path))?;
+            self.cut_back()?;
             self.set_aside()?;
             return Err(FileError::Io { doing: "make durable", path: self.path.clone(), source });
+        }
+        let now = self.file.metadata().map_err(FileError::io("look at", &self.path))?.len();
+        if now != end {
+            // What was appended is where the file ended then: opened anew, it is found there.
+            let source = io::Error::other(format!("{end} bytes expected, {now} found: another cut it, or wrote to it"));
+            return Err(FileError::Io { doing: "append to", path: self.path.clone(), source });
         }
         self.len = end;
         self.twin = self.twin.take().and_then(|twin| twin.follow(batches));
         Ok(())
+    }
+
+    /// Removes what was appended, from a file that another may have cut.
+    fn cut_back(&self) -> Result<(), FileError> {
+        let cut = || self.file.set_len(self.file.metadata()?.len().min(self.len));
+        cut().map_err(FileError::io("cut a part of a batch off", &self.path))
     }
 
     /// Notices what others did to the file: moved it (logrotate `create`), or cut it (`copytruncate`).
