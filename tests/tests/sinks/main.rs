@@ -6,6 +6,7 @@ mod file;
 mod full;
 mod history;
 mod http;
+mod memory;
 mod proxy;
 mod reload;
 
