@@ -15,7 +15,7 @@ use tests::{
 };
 
 /// An enrolled host whose agent delivers to a receiver that knows its key.
-fn pair(options: &[&str]) -> (Host, Receiver) {
+pub fn pair(options: &[&str]) -> (Host, Receiver) {
     let host = Host::new("");
     let made = run(&mut host.command("enroll"));
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -27,7 +27,7 @@ fn pair(options: &[&str]) -> (Host, Receiver) {
 }
 
 /// Waits until the receiver has cosigned at least so many batches.
-fn cosigned(receiver: &Receiver, size: u64) -> Note {
+pub fn cosigned(receiver: &Receiver, size: u64) -> Note {
     until("a cosignature", || {
         let text = fs::read_to_string(receiver.log("hosts").join("cosigned")).ok()?;
         let note = Note::parse(&text).unwrap();
@@ -36,7 +36,7 @@ fn cosigned(receiver: &Receiver, size: u64) -> Note {
     })
 }
 
-fn head(host: &Host) -> u64 {
+pub fn head(host: &Host) -> u64 {
     host.batches().last().map_or(0, |batch| batch.header.batch + 1)
 }
 

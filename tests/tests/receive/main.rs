@@ -3,4 +3,5 @@
 
 mod agent;
 mod bodies;
+mod faults;
 mod made;
