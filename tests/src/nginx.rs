@@ -59,10 +59,19 @@ pub struct Options {
     pub mutual_tls: bool,
     /// The certificate to show, by its name in [`ca`].
     pub certificate: &'static str,
-    /// No TLS newer than 1.1.
-    pub old_tls: bool,
-    /// No TLS.
-    pub plain: bool,
+    /// What it speaks.
+    pub tls: Tls,
+}
+
+/// Which TLS a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// 1.2 and 1.3.
+    Modern,
+    /// None newer than 1.1.
+    Old,
+    /// None at all.
+    No,
 }
 
 impl Default for Options {
@@ -78,8 +87,7 @@ impl Default for Options {
             no_zstd: false,
             mutual_tls: false,
             certificate: "server",
-            old_tls: false,
-            plain: false,
+            tls: Tls::Modern,
         }
     }
 }
@@ -123,7 +131,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::Missing)?;
-        let scheme = if options.plain { "http" } else { "https" };
+        let scheme = if options.tls == Tls::No { "http" } else { "https" };
         let mut nginx = Self { dir, port, scheme, child };
         nginx.wait_until_it_listens()?;
         Ok(nginx)
@@ -245,9 +253,12 @@ fn configuration(dir: &Path, bodies: &Path, port: u16, options: &Options) -> Str
     let basic =
         options.basic.as_ref().map_or(String::new(), |_| format!("auth_basic log; auth_basic_user_file {dir}/users;"));
     let certificate = options.certificate;
-    let ssl = if options.plain { "" } else { "ssl" };
-    // OpenSSL speaks it at its lowest level only
-    let protocols = if options.old_tls { "ssl_protocols TLSv1.1; ssl_ciphers DEFAULT@SECLEVEL=0;" } else { "" };
+    let (ssl, protocols) = match options.tls {
+        Tls::Modern => ("ssl", ""),
+        // OpenSSL speaks it at its lowest level only
+        Tls::Old => ("ssl", "ssl_protocols TLSv1.1; ssl_ciphers DEFAULT@SECLEVEL=0;"),
+        Tls::No => ("", ""),
+    };
     let verify = if options.mutual_tls { "ssl_verify_client on; ssl_client_certificate ca.pem;" } else { "" };
     format!(
         r"

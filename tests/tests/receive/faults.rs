@@ -32,14 +32,14 @@ fn a_bad_way_costs_nothing_and_looks_like_no_attack() {
     println!("seed {seed}");
     let mut random = Rng::with_seed(seed);
     let (host, receiver) = pair(&[]);
-    let (hold, held) = oneshot::channel::<()>();
+    let (hold, end) = oneshot::channel::<()>();
     let (give, take) = mpsc::channel();
     let address = receiver.address();
     let way = thread::spawn(move || {
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             give.send(Proxy::start(address).await.unwrap()).unwrap();
             // ends when the other half is dropped
-            assert!(held.await.is_err());
+            assert!(end.await.is_err());
         });
     });
     let proxy = take.recv().unwrap();

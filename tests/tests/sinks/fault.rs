@@ -8,7 +8,7 @@ use sigtrail::deliver::Orders;
 use sigtrail::sealed::{is_seal, number_in};
 use sigtrail::sink::{HttpConfig, HttpSink, Sink};
 use tests::fault::{Fault, Proxy, Request};
-use tests::nginx::{self, Nginx};
+use tests::nginx::{self, Nginx, Tls};
 
 use crate::{Host, ORIGIN, Running, batch, batches, file_sink, files, text, unpack};
 
@@ -141,7 +141,8 @@ fn exactly(nginx: &Nginx, name: &str, last: u64) -> usize {
 async fn play(case: &Case, others: bool) {
     let name = case.name;
     let mut host = Host::new();
-    let nginx = host.nginx(&nginx::Options { plain: !case.tls, ..nginx::Options::default() });
+    let nginx =
+        host.nginx(&nginx::Options { tls: if case.tls { Tls::Modern } else { Tls::No }, ..nginx::Options::default() });
     let proxy = Proxy::start(nginx.address()).await.unwrap();
     let url = format!("{}://{}/", if case.tls { "https" } else { "http" }, proxy.address());
     let running = host.deliver(sink(url, |config| config.ca_file = Some(nginx.ca_file())));
@@ -215,8 +216,8 @@ async fn no_wrong_server_gets_a_batch() {
     let wrong = [
         ("a certificate that is over", nginx::Options { certificate: "expired", ..options() }, "certificate expired"),
         ("the certificate of another", nginx::Options { certificate: "other", ..options() }, "not valid for name"),
-        ("TLS 1.1 only", nginx::Options { old_tls: true, ..options() }, "ProtocolVersion"),
-        ("no TLS at all", nginx::Options { plain: true, ..options() }, "InvalidContentType"),
+        ("TLS 1.1 only", nginx::Options { tls: Tls::Old, ..options() }, "ProtocolVersion"),
+        ("no TLS at all", nginx::Options { tls: Tls::No, ..options() }, "InvalidContentType"),
     ];
     for (name, options, words) in wrong {
         let mut host = Host::new();

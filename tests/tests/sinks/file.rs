@@ -73,12 +73,15 @@ async fn files_are_rotated_at_batches_and_compressed() {
     assert_eq!(text(&unpack(&dir.join(&seconds))), text(&seals(3..6)));
 }
 
+/// Sets a limit, of files of so many bytes.
+type Limit = fn(&mut FileConfig, u64);
+
 /// Three rotated files of which one limit takes the oldest, or two.
 #[tokio::test]
 async fn each_limit_takes_the_oldest_and_keeps_its_seals() {
     let days = |days: u64| Duration::from_hours(24 * days);
     let size = batches(0..2).len() as u64;
-    let table: [(&str, usize, fn(&mut FileConfig, u64)); 6] = [
+    let table: [(&str, usize, Limit); 6] = [
         ("no limit", 3, |_, _| {}),
         ("files", 2, |config, _| config.keep_files = Some(2)),
         ("bytes", 2, |config, size| config.keep_bytes = Some(size * 3 - 1)),

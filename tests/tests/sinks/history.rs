@@ -1,6 +1,7 @@
 //! D2: hosts and receivers, each pair with faults of its own at random; the history of each receiver is judged at the end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::{Host, Running, text};
 const HOSTS: usize = 4;
 const RECEIVERS: usize = 3;
 /// Longest time to the last delivery when the faults are over.
-const LIVE: Duration = Duration::from_secs(60);
+const LIVE: Duration = Duration::from_mins(1);
 
 const FAULTS: &[Fault] = &[
     Fault::Deaf,
@@ -69,10 +70,10 @@ impl Sender {
         let number = self.sealed.len() as u64;
         let mut batch = String::new();
         for _ in 0..random.usize(0..20) {
-            batch += &format!("{{\"id\":\"{:016x}\"}}\n", random.u64(..));
+            writeln!(batch, "{{\"id\":\"{:016x}\"}}", random.u64(..)).unwrap();
         }
         let header = format!(r"sigtrail/batch/v1\norigin {}\nbatch {number}\nprev AA==\n", self.origin);
-        batch += &format!("{{\"sigtrail\":\"seal/v1\",\"header\":\"{header}\",\"proof\":\"\"}}\n");
+        writeln!(batch, "{{\"sigtrail\":\"seal/v1\",\"header\":\"{header}\",\"proof\":\"\"}}").unwrap();
         assert_eq!(self.host.spool.append(number, batch.as_bytes()).unwrap(), Appended::default());
         self.host.head.send_replace(Some(number));
         self.sealed.push(batch.into_bytes());
@@ -84,7 +85,7 @@ async fn play(seed: u64, time: Duration) {
     println!("seed {seed}");
     let mut random = Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
-    let options = nginx::Options { plain: true, ..nginx::Options::default() };
+    let options = nginx::Options { tls: nginx::Tls::No, ..nginx::Options::default() };
     let start = |at: usize, port: u16| {
         let dir = dir.path().join(format!("receiver-{at}"));
         fs::create_dir_all(&dir).unwrap();

@@ -43,8 +43,12 @@ impl Most {
 /// Seals a spool of so many bytes with the keys of this host. The number of the last batch.
 fn seal(host: &Host, bytes: u64) -> u64 {
     let limits = Limits { age: LONG, alert_age: LONG, lines: 10_000, bytes: 2 << 20, heartbeat: LONG };
-    let spool =
-        spool::Options { min_free: 0, sync: spool::Sync::Never, ..spool::Options::new(host.path("state/spool")) };
+    let spool = spool::Options {
+        min_free: 0,
+        max_bytes: 4 << 30,
+        sync: spool::Sync::Never,
+        ..spool::Options::new(host.path("state/spool"))
+    };
     let now = || Now::read().unwrap();
     let mut log = Log::open(LogOptions { state_dir: host.path("state"), spool, limits }, now()).unwrap();
     let mut kind = log.first_kind();

@@ -34,7 +34,10 @@ async fn through_a_proxy_that_wants_a_password() {
 
 async fn through_a_proxy(plain: bool) {
     let mut host = Host::new();
-    let nginx = host.nginx(&nginx::Options { plain, ..nginx::Options::default() });
+    let nginx = host.nginx(&nginx::Options {
+        tls: if plain { nginx::Tls::No } else { nginx::Tls::Modern },
+        ..nginx::Options::default()
+    });
     let proxy = Tinyproxy::start(&host.path(""), "agent", "open-sesame").unwrap();
     let pair = host.path("pair");
     let sink = |with_password: bool| {

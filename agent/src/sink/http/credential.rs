@@ -15,14 +15,13 @@ const MOST: usize = 8192;
 
 /// The `Authorization` of the next request.
 pub(super) async fn authorization(config: &HttpConfig) -> Result<Option<HeaderValue>, HttpError> {
-    let (path, read): (_, fn(&Path) -> Result<HeaderValue, HttpError>) = match (&config.token_file, &config.basic_file)
-    {
-        (Some(path), _) => (path.clone(), bearer),
-        (None, Some(path)) => (path.clone(), basic),
-        (None, None) => return Ok(None),
+    let (token, pair) = (config.token_file.clone(), config.basic_file.clone());
+    let read = move || match (token, pair) {
+        (Some(path), _) => bearer(&path).map(Some),
+        (None, Some(path)) => basic(&path).map(Some),
+        (None, None) => Ok(None),
     };
-    let value = spawn_blocking(move || read(&path)).await;
-    value.map_err(|error| HttpError::Client(error.to_string()))?.map(Some)
+    spawn_blocking(read).await.map_err(|error| HttpError::Client(error.to_string()))?
 }
 
 /// A bearer token (RFC 6750).
