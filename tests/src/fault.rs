@@ -134,12 +134,13 @@ async fn play(fault: Fault, client: &mut TcpStream, receiver: SocketAddr) -> io:
             let mut server = TcpStream::connect(receiver).await?;
             let (mut up, mut down) = client.split();
             let (mut answers, mut requests) = server.split();
-            let mut answer = vec![0; after];
+            // an answer that has begun is one that the receiver meant
+            let mut answer = vec![0; after.max(1)];
             tokio::select! {
                 copied = tokio::io::copy(&mut up, &mut requests) => copied.map(drop)?,
                 read = answers.read_exact(&mut answer) => read.map(drop)?,
             }
-            down.write_all(&answer).await?;
+            down.write_all(&answer[..after]).await?;
             down.shutdown().await
         }
         Fault::Answer(wrong, text) => {
