@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::time::SystemTime;
 
 use clap::Args;
 use thiserror::Error;
@@ -19,6 +20,7 @@ use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
 mod fleet;
 mod input;
+mod parallel;
 mod print;
 mod proof;
 mod prove;
@@ -31,7 +33,6 @@ pub use prove::{ProveArgs, prove};
 pub use redact::{RedactArgs, redact};
 
 use input::{Identities, Input, Kind};
-use stamp::Stamp;
 
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
@@ -71,6 +72,15 @@ pub struct VerifyArgs {
     /// A file with age identities (AGE-SECRET-KEY-1…) to decrypt with; may be given more than once
     #[arg(long = "identity", value_name = "FILE")]
     pub identities: Vec<PathBuf>,
+    /// A host is silent when its last batch is older than this, by its own clock: 90s, 10m, 36h or 2d
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub silent_after: Option<u64>,
+    /// The time that is taken for now (RFC 3339, in UTC)
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "silent_after")]
+    pub now: Option<u64>,
+    /// How many logs are verified at once; as many as there are cores if it is not given
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
     /// Print the report as JSON: one object for each log or proof
     #[arg(long)]
     pub json: bool,
@@ -157,7 +167,8 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         policy: args.policy.as_deref().map(policy).transpose()?,
     };
     trust.heads.extend(stamps.iter().filter(|stamp| stamp.time.is_some()).map(|stamp| stamp.checkpoint.clone()));
-    let inputs = input::find(&args.inputs, &identities(&args.identities)?)?;
+    let jobs = args.jobs.unwrap_or_else(parallel::cores);
+    let inputs = input::find(&args.inputs, &identities(&args.identities)?, jobs)?;
     let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
     let mut worst = Verdict::Verified;
     let mut out = io::stdout().lock();
@@ -173,57 +184,82 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
     let known: Vec<_> = trust.heads.iter().chain(stamps.iter().map(|stamp| &stamp.checkpoint)).collect();
     let logs = by_log(logs, &known);
     let many = logs.len() > 1;
-    let mut verdicts = BTreeMap::<Verdict, usize>::new();
-    for (origin, inputs) in &logs {
+    let now = args.now.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64);
+    let heard_since = args.silent_after.map(|longest| now.saturating_sub(longest));
+    let verify_one = |log: &Log| {
+        let of_log = |origin: &str| !many || Some(origin) == log.origin;
         let mut trust = trust.clone();
-        trust.heads.retain(|head| !many || Some(&*head.origin) == *origin);
-        let (mut report, names) = report(inputs, trust);
-        let of_log = |stamp: &&Stamp| !many || Some(&*stamp.checkpoint.origin) == *origin;
-        let stamps: Vec<_> = stamps.iter().filter(of_log).collect();
+        trust.heads.retain(|head| of_log(&head.origin));
+        let (mut report, names) = report(&log.inputs, trust, !many);
+        let stamps: Vec<_> = stamps.iter().filter(|stamp| of_log(&stamp.checkpoint.origin)).collect();
         for stamp in stamps.iter().filter(|stamp| stamp.time.is_none()) {
             let what = What::Stamp(stamp.name.clone());
             report.found(Finding { batch: None, input: names.len(), line: 0, what });
         }
-        report.origin = report.origin.or(origin.map(str::to_owned));
+        if let Some(time) = heard_since {
+            report.heard_since(time, names.len());
+        }
+        report.origin = report.origin.or(log.origin.map(str::to_owned));
         let text = match (args.json, many) {
-            (true, _) => print::json(&report, &names, &stamps),
+            (true, _) => print::json(log, &report, &names, &stamps),
             (false, false) => print::human(&report, &names, &stamps),
-            (false, true) => print::line(&report, &names),
+            (false, true) => print::line(log, &report, &names),
         };
-        *verdicts.entry(report.verdict()).or_default() += 1;
-        tell(text, report.verdict())?;
-    }
+        (text, report.verdict(), report.silent.is_some())
+    };
+    let mut verdicts = BTreeMap::<Verdict, usize>::new();
+    let mut silent = 0;
+    parallel::in_order(&logs, jobs, verify_one, |(text, verdict, is_silent)| {
+        *verdicts.entry(verdict).or_default() += 1;
+        silent += usize::from(is_silent);
+        tell(text, verdict)
+    })?;
     if many && !args.json {
-        tell(print::total(&verdicts), Verdict::Verified)?;
+        tell(print::total(&verdicts, silent), Verdict::Verified)?;
     }
     Ok(worst)
 }
 
+/// A log, and where it is.
+struct Log<'a> {
+    origin: Option<&'a str>,
+    /// Where there is nothing of it, if that is all that is known.
+    directory: Option<String>,
+    inputs: Vec<&'a Input>,
+}
+
 /// The inputs of each log, by its origin. What belongs to none that can be told belongs to the only one, or stands for
-/// itself. Among many, a log of which only a head is known has no inputs.
-fn by_log<'a>(inputs: Vec<&'a Input>, heads: &[&'a Checkpoint]) -> Vec<(Option<&'a str>, Vec<&'a Input>)> {
+/// itself. Among many, a log of which only a head is known has no inputs. Directories of which not even the origin is
+/// known come last.
+fn by_log<'a>(inputs: Vec<&'a Input>, heads: &[&'a Checkpoint]) -> Vec<Log<'a>> {
+    let (inputs, unknown): (Vec<_>, Vec<_>) =
+        inputs.into_iter().partition(|input| input.kind != Kind::Nothing || input.origin.is_some());
     let mut logs = BTreeMap::<Option<&str>, Vec<&Input>>::new();
     for input in &inputs {
         logs.entry(input.origin.as_deref()).or_default().push(input);
     }
-    if logs.len() == 2 && logs.contains_key(&None) {
+    if logs.len() == 2 && unknown.is_empty() && logs.contains_key(&None) {
         // the only log, and what is of none: together, in the order they have
-        return vec![(logs.into_keys().flatten().next(), inputs)];
+        return vec![Log { origin: logs.into_keys().flatten().next(), directory: None, inputs }];
     }
-    if logs.len() > 1 {
+    if logs.len() + unknown.len() > 1 {
         for head in heads {
             logs.entry(Some(&head.origin)).or_default();
         }
     }
-    logs.into_iter().collect()
+    let logs = logs.into_iter().map(|(origin, inputs)| Log { origin, directory: None, inputs });
+    let unknown =
+        unknown.into_iter().map(|input| Log { origin: None, directory: Some(input.name()), inputs: vec![input] });
+    logs.chain(unknown).collect()
 }
 
-/// Verifies one log; the names are those of the inputs by the numbers in the findings.
-fn report(inputs: &[&Input], trust: Trust) -> (Report, Vec<String>) {
+/// Verifies one log, and tells its progress if it is alone; the names are those of the inputs by the numbers in the
+/// findings.
+fn report(inputs: &[&Input], trust: Trust, alone: bool) -> (Report, Vec<String>) {
     let mut verifier = Verifier::new(trust);
     let mut extra = Vec::new();
     let mut names = Vec::new();
-    let progress = io::stderr().is_terminal();
+    let progress = alone && io::stderr().is_terminal();
     for (number, one) in inputs.iter().enumerate() {
         let told = progress.then(|| format!("input {} of {}", number + 1, inputs.len()));
         names.push(one.name());
@@ -238,6 +274,7 @@ fn report(inputs: &[&Input], trust: Trust) -> (Report, Vec<String>) {
             }
             Kind::Encrypted => find(What::Encrypted),
             Kind::Proof | Kind::Other => find(What::NotALog),
+            Kind::Nothing => {}
         }
         // keeps the numbers of inputs and names in step
         verifier.end(false);
@@ -267,7 +304,7 @@ fn identities(paths: &[PathBuf]) -> Result<Identities, UsageError> {
             return Err(wrong(None, "no identity in the file: a line is `AGE-SECRET-KEY-1…`"));
         }
     }
-    Ok(Rc::from(found))
+    Ok(Identities::from(found))
 }
 
 /// A time as people write it: `2026-11-22`, `2026-11-22T21:06:20Z`, or with a fraction of the second.
@@ -280,6 +317,23 @@ fn moment(text: &str) -> Result<u64, String> {
         },
     };
     untime(&whole).ok_or_else(|| "a time is `2026-11-22` or `2026-11-22T21:06:20Z`, in UTC".to_owned())
+}
+
+/// A time span as people write it: `90s`, `10m`, `36h`, `2d`; in nanoseconds.
+fn span(text: &str) -> Result<u64, String> {
+    let seconds = |unit| match unit {
+        's' => Some(1_u64),
+        'm' => Some(60),
+        'h' => Some(3600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let wrong = || "a time span is a number with its unit: `90s`, `10m`, `36h` or `2d`".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number = text.strip_suffix(unit).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let number: u64 = number.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let nanoseconds = seconds(unit).and_then(|unit| number.checked_mul(unit)?.checked_mul(1_000_000_000));
+    nanoseconds.filter(|it| *it > 0).ok_or_else(wrong)
 }
 
 fn policy(path: &Path) -> Result<Policy, UsageError> {

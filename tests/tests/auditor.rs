@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 
-use seal::{Batch, BatchKind, Receipt, cosign::Witness, frame, text::hex, tree::sha256};
+use seal::{Batch, BatchKind, Facts, Gap, GapReason, Receipt, cosign::Witness, frame, text::hex, tree::sha256};
 use sigtrail::spool::{Options, Spool};
 use tests::host::{sigtrail, verifier};
 
@@ -71,6 +71,7 @@ fn run(text: &str, vectors: &Path) -> String {
     fs::write(work.join("db.vkey"), format!("{}\n", other.key)).unwrap();
     witnessed(&work.join("seen"));
     evicted(&work.join("full"));
+    fleet(&work.join("fleet"));
     let path = env::join_paths([bin].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
     // functions that a block defines are there for the blocks behind it
     let mut before = String::new();
@@ -139,6 +140,39 @@ fn witnessed(dir: &Path) {
     fs::write(dir.join("policy"), format!("{known}quorum w1\n")).unwrap();
     let both = format!("{known}witness w2 {}\ngroup both all w1 w2\nquorum both\n", other.key());
     fs::write(dir.join("policy-of-two"), both).unwrap();
+}
+
+/// What a receiver has of five hosts: `hosts/<name>/`, and their keys.
+fn fleet(dir: &Path) {
+    let mut keys = String::new();
+    for (salt, name) in (11..).zip(["db-1", "mail-1", "new-1", "web-1", "web-2"]) {
+        let mut maker = common::Maker::new(&format!("{name}.example.org/sigtrail"), salt);
+        for number in 1..=9_u64 {
+            let kind = if number == 1 { BatchKind::Start } else { BatchKind::Events };
+            let mut facts = Facts { host: name.to_owned(), ..common::facts(kind, number) };
+            facts.clock.step_ns = 0;
+            if name == "mail-1" && number == 5 {
+                facts.gaps = vec![Gap { sink: "s3".into(), from: 2, to: 3, reason: GapReason::Lag }];
+            }
+            maker.add(&[format!(r#"{{"path":"/etc/passwd","seq":"{number}"}}"#).as_bytes()], &facts);
+        }
+        let log = maker.finish();
+        keys.extend([log.key.to_string().as_str(), "\n"]);
+        let host = dir.join("hosts").join(name);
+        fs::create_dir_all(host.join("log")).unwrap();
+        fs::create_dir(host.join("aside")).unwrap();
+        fs::write(host.join("aside/0.ndjson"), "refused\n").unwrap();
+        fs::write(host.join("origin"), format!("{name}.example.org/sigtrail\n")).unwrap();
+        let batches: &[_] = if name == "new-1" { &[] } else { &log.batches };
+        for (first, batches) in (0..).step_by(5).zip(batches.chunks(5)) {
+            let mut segment = Vec::new();
+            for (number, batch) in (first..).zip(batches) {
+                frame::write(number, &zstd::bulk::compress(batch, 1).unwrap(), &mut segment).unwrap();
+            }
+            fs::write(host.join(format!("log/seg-{first:020}.stl")), segment).unwrap();
+        }
+    }
+    fs::write(dir.join("keys"), keys).unwrap();
 }
 
 /// A spool that has room for a part of the log only, and what it had room for, as plain text.

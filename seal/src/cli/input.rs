@@ -1,15 +1,16 @@
 //! Where logs come from: files, directories, standard input; plain, compressed, encrypted, or as segments of the spool.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
+use super::parallel;
 use crate::batch::Batch;
 use crate::frame::{HEAD, Head, MAGIC};
 use crate::line::{MAX_SEAL_LINE, SealLine};
@@ -42,7 +43,10 @@ pub enum InputError {
 }
 
 /// The keys of encrypted inputs.
-pub(super) type Identities = Rc<[age::x25519::Identity]>;
+pub(super) type Identities = Arc<[age::x25519::Identity]>;
+
+/// What is read line by line, on whatever thread.
+pub(super) type Reader = Box<dyn BufRead + Send>;
 
 /// What an input is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub(super) enum Kind {
     Encrypted,
     /// Something else.
     Other,
+    /// A directory for a log of which nothing is there.
+    Nothing,
 }
 
 /// How an input is packed.
@@ -78,7 +84,7 @@ pub(super) struct Input {
     first: Option<u64>,
     identities: Identities,
     /// What can be read once only.
-    once: RefCell<Option<Box<dyn BufRead>>>,
+    once: Mutex<Option<Reader>>,
 }
 
 impl Input {
@@ -86,7 +92,7 @@ impl Input {
     fn new(path: Option<PathBuf>, identities: &Identities) -> Self {
         let once = !path.as_ref().is_some_and(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file()));
         let identities = identities.clone();
-        let mut input = Self { path, kind: Kind::Log, origin: None, first: None, identities, once: RefCell::new(None) };
+        let mut input = Self { path, kind: Kind::Log, origin: None, first: None, identities, once: Mutex::new(None) };
         let mut reader = match input.open() {
             Ok(reader) => reader,
             Err(error) => {
@@ -106,11 +112,17 @@ impl Input {
             };
         }
         if once {
-            input.once = RefCell::new(Some(reader));
+            input.once = Mutex::new(Some(reader));
         } else if matches!(input.kind, Kind::Log | Kind::Other) {
             input.peek(reader);
         }
         input
+    }
+
+    /// The place of a log of which nothing came.
+    fn nothing(path: PathBuf, origin: Option<String>) -> Self {
+        let (identities, once) = (Identities::from([]), Mutex::new(None));
+        Self { path: Some(path), kind: Kind::Nothing, origin, first: None, identities, once }
     }
 
     pub(super) fn name(&self) -> String {
@@ -118,11 +130,11 @@ impl Input {
     }
 
     /// The lines in it, whatever they are packed in.
-    pub(super) fn open(&self) -> io::Result<Box<dyn BufRead>> {
-        if let Some(reader) = self.once.take() {
+    pub(super) fn open(&self) -> io::Result<Reader> {
+        if let Some(reader) = self.once.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(reader);
         }
-        let raw: Box<dyn BufRead> = match &self.path {
+        let raw: Reader = match &self.path {
             None => Box::new(BufReader::new(io::stdin())),
             Some(path) => Box::new(BufReader::with_capacity(256 << 10, File::open(path)?)),
         };
@@ -144,7 +156,7 @@ impl Input {
     }
 
     /// Looks for the first seal line. What cannot be read is told when the input is verified.
-    fn peek(&mut self, reader: Box<dyn BufRead>) {
+    fn peek(&mut self, reader: Reader) {
         let mut reader = reader.take(PEEK);
         let mut line = Vec::new();
         while self.first.is_none() {
@@ -205,30 +217,42 @@ pub(super) fn lines<T>(
     }
 }
 
-/// The files that the paths name, in the order of their batches; the seals of a file behind it.
-pub(super) fn find(paths: &[PathBuf], identities: &Identities) -> Result<Vec<Input>, InputError> {
+/// The files that the paths name, in the order of their batches; the seals of a file behind it. So many are looked into
+/// at once.
+pub(super) fn find(
+    paths: &[PathBuf],
+    identities: &Identities,
+    jobs: NonZero<usize>,
+) -> Result<Vec<Input>, InputError> {
+    let mut files = Vec::new();
     let mut inputs = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            inputs.push(Input::new(None, identities));
+            files.push(None);
             continue;
         }
         let wrong = |error| InputError::Path { path: path.display().to_string(), error };
         let meta = fs::metadata(path).map_err(wrong)?;
         if meta.is_dir() {
-            let mut files = Vec::new();
-            walk(path, &mut files)?;
-            if files.is_empty() {
+            let mut found = Found::default();
+            walk(path, &mut found)?;
+            if found.files.is_empty() {
                 return Err(InputError::NoFiles(path.display().to_string()));
             }
-            inputs.extend(files.into_iter().map(|file| Input::new(Some(file), identities)));
+            files.extend(found.files.into_iter().map(Some));
+            inputs.extend(found.nothing.into_iter().map(|(path, origin)| Input::nothing(path, origin)));
         } else {
             if meta.is_file() {
                 File::open(path).map_err(wrong)?;
             }
-            inputs.push(Input::new(Some(path.clone()), identities));
+            files.push(Some(path.clone()));
         }
     }
+    let look = |path: &Option<PathBuf>| Input::new(path.clone(), identities);
+    parallel::in_order(&files, jobs, look, |input| {
+        inputs.push(input);
+        Ok(())
+    })?;
     place_encrypted(&mut inputs);
     inputs.sort_by_key(|one| (one.first, one.is_seals()));
     Ok(inputs)
@@ -251,8 +275,21 @@ fn place_encrypted(inputs: &mut [Input]) {
 /// What a spool holds beside its segments: no log.
 const SPOOL: &[&str] = &["ballast", "cursors", "quarantine", "receipts"];
 
-/// All regular files below a directory, by name; of a spool, those of its log.
-fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
+/// The longest origin of a log, with its LF.
+const ORIGIN_MAX: u64 = 256;
+
+/// What is below a directory.
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    /// Directories of logs of which nothing is there, with the origin if it is known.
+    nothing: Vec<(PathBuf, Option<String>)>,
+}
+
+/// All regular files below a directory, by name; of a spool, and of what a receiver has of a host, those of the log.
+/// Returns whether the directory is empty. An empty one in a directory that has nothing but directories is the place of a
+/// host that sent nothing.
+fn walk(dir: &Path, found: &mut Found) -> Result<bool, InputError> {
     let wrong = |error| InputError::Path { path: dir.display().to_string(), error };
     let mut entries: Vec<_> = fs::read_dir(dir).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -264,24 +301,41 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
     if entries.iter().any(is_segment) {
         entries.retain(|entry| !SPOOL.iter().any(|name| entry.file_name() == *name));
     }
-    for entry in entries {
-        let kind = entry.file_type().map_err(wrong)?;
+    let has = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
+    if has("origin") && has("log") && dir.join("log").is_dir() {
+        // docs/receiver.md: beside the log is what the receiver knows of it
+        let mut origin = String::new();
+        let read = File::open(dir.join("origin")).and_then(|file| file.take(ORIGIN_MAX).read_to_string(&mut origin));
+        if walk(&dir.join("log"), found)? {
+            let origin = read.is_ok().then(|| origin.trim_end().to_owned());
+            found.nothing.push((dir.to_owned(), origin));
+        }
+        return Ok(false);
+    }
+    let mut kinds = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        kinds.push(entry.file_type().map_err(wrong)?);
+    }
+    let of_hosts = kinds.iter().all(fs::FileType::is_dir);
+    for (entry, kind) in entries.iter().zip(kinds) {
         if kind.is_dir() {
-            walk(&entry.path(), files)?;
+            if walk(&entry.path(), found)? && of_hosts {
+                found.nothing.push((entry.path(), None));
+            }
         } else if kind.is_file() && entry.path().extension().is_none_or(|end| end != "tmp") {
             // `.tmp` is a copy that somebody is making
-            files.push(entry.path());
+            found.files.push(entry.path());
         }
     }
-    Ok(())
+    Ok(entries.is_empty())
 }
 
 /// The lines in the bytes, whatever they are packed in, and the outermost packing. Everything streams: nothing grows
 /// with the input. What is encrypted and has no key stays as it is.
 pub(super) fn decoded(
-    mut raw: Box<dyn BufRead>,
+    mut raw: Reader,
     identities: &[age::x25519::Identity],
-) -> io::Result<(Box<dyn BufRead>, Packing)> {
+) -> io::Result<(Reader, Packing)> {
     // a pipe may give less than four bytes at first: the longest magic is put together from what comes
     let mut magic = Vec::new();
     (&mut raw).take(4).read_to_end(&mut magic)?;
@@ -312,7 +366,7 @@ pub(super) fn decoded(
 
 /// A reader that tells every 64 MiB how far it is, and clears the line at its end.
 struct Told {
-    reader: Box<dyn BufRead>,
+    reader: Reader,
     text: String,
     bytes: u64,
 }

@@ -7,9 +7,10 @@ use std::io::{self, IsTerminal as _};
 
 use serde_json::{Value, json};
 
+use super::Log;
 use super::stamp::Stamp;
 use crate::text::{base64, hex, time};
-use crate::verify::{Finding, Report, Severity, Verdict};
+use crate::verify::{Finding, Report, Severity, Verdict, What};
 
 /// How many entries of a list people get to see; programs get all that are kept.
 const SHOWN: usize = 20;
@@ -28,7 +29,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 }
 
 /// The report as one JSON object, with a LF.
-pub(super) fn json(report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
+pub(super) fn json(log: &Log, report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
     let capped = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
     let findings = report.findings.iter().map(|finding| {
         json!({
@@ -61,12 +62,14 @@ pub(super) fn json(report: &Report, names: &[String], stamps: &[&Stamp]) -> Stri
     let value = json!({
         "verdict": word(report.verdict()),
         "origin": report.origin,
+        "directory": log.directory,
         "host": report.host,
         "agent": report.agent,
         "older": report.older,
         "pinned": report.pinned,
         "from": report.wall.map(|(from, _)| time(from)),
         "to": report.wall.map(|(_, to)| time(to)),
+        "silent_since": report.silent.map(time),
         "batches": report.batches,
         "duplicates": report.duplicates,
         "events": report.events,
@@ -110,32 +113,60 @@ pub(super) fn colour() -> bool {
 }
 
 /// One log among many: a line with its verdict, and below it the first of what is wrong.
-pub(super) fn line(report: &Report, names: &[String]) -> String {
-    let origin = report.origin.as_deref().map_or_else(|| "(no log)".to_owned(), shown);
+pub(super) fn line(log: &Log, report: &Report, names: &[String]) -> String {
+    let name = report.origin.as_deref().or(log.directory.as_deref());
+    let name = name.map_or_else(|| "(no log)".to_owned(), shown);
     let pad = " ".repeat(10_usize.saturating_sub(word(report.verdict()).len()));
-    let mut text = vec![format!("{}{pad} {origin}", painted(report.verdict(), colour()))];
+    let mut text = vec![format!("{}{pad} {name}", painted(report.verdict(), colour()))];
     if let (Some(host), Some((from, to))) = (&report.host, report.wall) {
         let span = format!("{} to {}", time(from), time(to));
-        text.push(format!("  {}  {} events, {} lost  {span}", shown(host), report.events, report.lost));
+        text.push(format!("  {}  {} events, {}  {span}", shown(host), report.events, lacks(report)));
+    }
+    let quiet = |finding: &&Finding| matches!(finding.what, What::Quiet { .. });
+    if let Some(finding) = report.findings.iter().find(quiet) {
+        text.push(format!("  {finding}"));
     }
     if !report.pinned {
         text.push("  (key not pinned)".to_owned());
     }
     text.push("\n".to_owned());
-    let others = report.findings.iter().filter(|finding| Some(*finding) != report.first_tampered.as_ref());
+    let others = report.findings.iter().filter(|it| Some(*it) != report.first_tampered.as_ref() && !quiet(it));
     let findings = report.first_tampered.iter().chain(others).take(FEW);
+    let mut told = u64::from(report.silent.is_some());
     for finding in findings {
         text.push(format!("           {}\n", place(finding, names)));
+        told += 1;
     }
-    if report.findings.count() > FEW as u64 {
-        text.push(format!("           and {} more: verify this log alone\n", report.findings.count() - FEW as u64));
+    if report.findings.count() > told {
+        text.push(format!("           and {} more: verify this log alone\n", report.findings.count() - told));
     }
     text.concat()
 }
 
-/// How many logs have which verdict.
-pub(super) fn total(verdicts: &BTreeMap<Verdict, usize>) -> String {
-    let parts: Vec<_> = verdicts.iter().map(|(verdict, count)| format!("{count} {}", word(*verdict))).collect();
+/// What a log among many lacks.
+fn lacks(report: &Report) -> String {
+    let missing = report.missing.iter().map(|(from, to)| to - from + 1).fold(0, u64::saturating_add);
+    let counts = [
+        (missing, "missing"),
+        (report.absent, "only sealed"),
+        (report.redacted, "redacted"),
+        (report.lost, "lost"),
+        (report.gaps.count(), if report.gaps.count() == 1 { "gap" } else { "gaps" }),
+    ];
+    let lacks: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    match report.findings.count() > u64::from(report.silent.is_some()) {
+        _ if !lacks.is_empty() => lacks.join(", "),
+        true => "not complete".to_owned(),
+        false => "complete".to_owned(),
+    }
+}
+
+/// How many logs have which verdict, and how many of them are silent.
+pub(super) fn total(verdicts: &BTreeMap<Verdict, usize>, silent: usize) -> String {
+    let mut parts: Vec<_> = verdicts.iter().map(|(verdict, count)| format!("{count} {}", word(*verdict))).collect();
+    if silent > 0 {
+        parts.push(format!("{silent} silent"));
+    }
     format!("{} logs: {}\n", verdicts.values().sum::<usize>(), parts.join(", "))
 }
 

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use thiserror::Error;
 
 use super::input::{self, Input, Kind};
+use super::parallel;
 use super::{UsageError, identities};
 use crate::batch::{Batch, BatchError};
 use crate::consistency_proof::{ConsistencyError, ConsistencyProof, Head};
@@ -119,7 +120,7 @@ pub fn prove(args: &ProveArgs) -> ExitCode {
 /// The inputs of the one log that is meant.
 fn inputs(log: &LogArgs) -> Result<Vec<Input>, ProveError> {
     let identities = identities(&log.identities)?;
-    let mut inputs = input::find(&log.inputs, &identities).map_err(UsageError::Input)?;
+    let mut inputs = input::find(&log.inputs, &identities, parallel::cores()).map_err(UsageError::Input)?;
     inputs.retain(|input| matches!(input.kind, Kind::Log | Kind::Encrypted));
     if let Some(origin) = &log.origin {
         inputs.retain(|input| input.origin.as_ref().is_none_or(|of| of == origin));

@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 
 use clap::Args;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::input::{self, Input, InputError, Kind, Packing};
+use super::input::{self, Identities, Input, InputError, Kind, Packing, Reader};
+use super::parallel;
 use super::print::shown;
 use crate::batch::{Batch, Lines};
 use crate::enrol;
@@ -81,7 +81,7 @@ struct Gone {
 
 /// Redacts and says what; the exit code is 0, or 1 if a file could not be done, or 3 for a wrong call.
 pub fn redact(args: &RedactArgs) -> ExitCode {
-    let inputs = match input::find(&args.inputs, &Rc::from([])) {
+    let inputs = match input::find(&args.inputs, &Identities::from([]), parallel::cores()) {
         Ok(inputs) => inputs,
         Err(error @ (InputError::Path { .. } | InputError::NoFiles(_))) => {
             eprintln!("sigtrail redact: {error}");
@@ -110,7 +110,7 @@ fn one(input: &Input, args: &RedactArgs) -> Result<usize, RedactError> {
     match input.kind {
         Kind::Log => {}
         Kind::Encrypted => return Err(RedactError::Encrypted(path.display().to_string())),
-        Kind::Proof | Kind::Other => return Ok(0),
+        Kind::Proof | Kind::Other | Kind::Nothing => return Ok(0),
     }
     let file = File::open(path).map_err(io_error("open", path))?;
     // an agent holds a shared lock on the file that it writes
@@ -140,7 +140,7 @@ fn rewrite(
 ) -> Result<Packing, RedactError> {
     let name = || path.display().to_string();
     let file = File::open(path).map_err(io_error("open", path))?;
-    let raw: Box<dyn BufRead> = Box::new(BufReader::new(file));
+    let raw: Reader = Box::new(BufReader::new(file));
     let (reader, packing) = input::decoded(raw, &[]).map_err(io_error("read", path))?;
     let mut open: Vec<Vec<u8>> = Vec::new();
     let read = input::lines(reader, |line| {

@@ -9,7 +9,7 @@ use crate::batch::BatchError;
 use crate::header::{BatchKind, Gap, Header};
 use crate::jcs::JcsError;
 use crate::proof::Checkpoint;
-use crate::text::hex;
+use crate::text::{hex, time};
 use crate::tree::Hash;
 
 /// A step of the wall clock below this, in nanoseconds, is the slewing of an NTP client and not reported.
@@ -177,6 +177,14 @@ pub enum What {
         /// The last batch before.
         last: u64,
     },
+    /// Nothing was sealed for longer than the auditor allows.
+    #[error("silent since {}{}", time(*.since), if *.stopped { ", after a stop" } else { "" })]
+    Quiet {
+        /// The end of the last batch, in nanoseconds since 1970, by the clock of the host.
+        since: u64,
+        /// The last batch is the last one of a run of the agent.
+        stopped: bool,
+    },
     /// A receipt is not what it says.
     #[error("the receipt of {0} is not over this log")]
     Receipt(String),
@@ -245,6 +253,7 @@ impl What {
             | Self::Unshown { .. }
             | Self::Empty
             | Self::Silent { .. }
+            | Self::Quiet { .. }
             | Self::Receipt(_)
             | Self::Stamp(_)
             | Self::Quorum
@@ -368,6 +377,8 @@ pub struct Report {
     pub witnessed: Option<u64>,
     /// The heads known from elsewhere that the log shows.
     pub heads: Vec<Checkpoint>,
+    /// When it was heard of last, if that is longer ago than the auditor allows.
+    pub silent: Option<u64>,
     /// Lines at an end without a seal.
     pub unsealed: u64,
     /// Whether the auditor brought the host key.
@@ -399,6 +410,16 @@ impl Report {
             self.first_tampered.get_or_insert_with(|| finding.clone());
         }
         self.findings.push(finding);
+    }
+
+    /// Looks whether a good batch ended at `time`, in nanoseconds since 1970, or later. If none did, that is a finding
+    /// behind all `inputs`.
+    pub fn heard_since(&mut self, time: u64, inputs: usize) {
+        if let Some((_, since)) = self.wall.filter(|(_, end)| *end < time) {
+            let stopped = self.last_kind == Some(BatchKind::Stop);
+            self.silent = Some(since);
+            self.found(Finding { batch: None, input: inputs, line: 0, what: What::Quiet { since, stopped } });
+        }
     }
 
     /// Adds a good batch with so many lines, given the header before it if that was good too.
