@@ -4,6 +4,7 @@
 //! ([`reference`]) and the example file ([`example`]).
 
 mod check;
+mod nats;
 mod setting;
 mod unit;
 
@@ -14,6 +15,7 @@ use std::{
 };
 
 use crate::document::{self, Node, Place, Problems, Report};
+pub use nats::NatsSink;
 pub use setting::Entry;
 use setting::{Fields, Section as _, Setting, names, settings};
 pub use unit::{Mode, Size, duration};
@@ -280,9 +282,11 @@ pub enum Sink {
     File(FileSink),
     /// `type: http`
     Http(HttpSink),
+    /// `type: nats`
+    Nats(NatsSink),
 }
 
-const SINK_TYPES: &[&str] = &["file", "http"];
+const SINK_TYPES: &[&str] = &["file", "http", "nats"];
 
 impl Sink {
     /// Its name.
@@ -290,6 +294,7 @@ impl Sink {
         match self {
             Self::File(sink) => &sink.name,
             Self::Http(sink) => &sink.name,
+            Self::Nats(sink) => &sink.name,
         }
     }
 }
@@ -303,12 +308,14 @@ impl Setting for Sink {
         let mut fields = Fields::new(node, name, report)?;
         let sink = match fields.take_word("type", SINK_TYPES)? {
             "file" => FileSink::read_fields(&mut fields).map(Self::File),
+            "nats" => NatsSink::read_fields(&mut fields).map(Self::Nats),
             _ => HttpSink::read_fields(&mut fields).map(Self::Http),
         };
         fields.finish();
         match &sink {
             Some(Self::Http(sink)) => sink.check(node, report),
             Some(Self::File(sink)) => sink.check(node, report),
+            Some(Self::Nats(sink)) => sink.check(node, report),
             None => {}
         }
         sink
@@ -373,6 +380,7 @@ pub fn reference() -> Vec<Entry> {
     Config::entries("", &mut entries);
     FileSink::entries("sinks[type: file].", &mut entries);
     HttpSink::entries("sinks[type: http].", &mut entries);
+    NatsSink::entries("sinks[type: nats].", &mut entries);
     entries
 }
 
@@ -384,6 +392,7 @@ pub fn example() -> String {
     for (name, doc, write) in [
         ("file", FileSink::DOC, FileSink::write_example as fn(&str, &mut String)),
         ("http", HttpSink::DOC, HttpSink::write_example),
+        ("nats", NatsSink::DOC, NatsSink::write_example),
     ] {
         setting::comment("  ", doc, &mut sinks);
         sinks.extend(["  - type: ", name, "\n"]);

@@ -50,7 +50,7 @@ use crate::{
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{Sink, http::HttpError},
+    sink::{Sink, http::HttpError, nats::NatsError},
     source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
     spool::{self, Damage, SpoolError},
 };
@@ -80,6 +80,14 @@ pub enum DaemonError {
         name: String,
         /// Why.
         source: HttpError,
+    },
+    /// A sink's settings.
+    #[error("sink {name}: {source}")]
+    Nats {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: NatsError,
     },
     /// The cursor of a sink.
     #[error(transparent)]
@@ -436,6 +444,7 @@ fn watched(config: &Config, parts: &Parts, sinks: &[Sink]) -> Progress {
         let (required, max_lag) = match written {
             config::Sink::File(file) => (file.required, file.max_lag),
             config::Sink::Http(http) => (http.required, http.max_lag),
+            config::Sink::Nats(nats) => (nats.required, nats.max_lag),
         };
         progress.add(sink.name().to_owned(), state.clone(), required, max_lag);
         states.push((sink.name().to_owned(), state));

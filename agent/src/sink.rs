@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod http;
+pub mod nats;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use seal::Receipt;
 use crate::sealed::Batch;
 pub use file::{FileConfig, FileSink, recipient};
 pub use http::{HttpConfig, HttpSink};
+pub use nats::{NatsConfig, NatsSink};
 
 /// A sink, ready to send.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum Sink {
     File(Box<FileSink>),
     /// A receiver over HTTP.
     Http(Box<HttpSink>),
+    /// A stream of NATS JetStream.
+    Nats(Box<NatsSink>),
 }
 
 /// How a send went; always for all batches of it.
@@ -74,6 +78,7 @@ impl Sink {
         match self {
             Self::File(sink) => sink.name(),
             Self::Http(sink) => sink.name(),
+            Self::Nats(sink) => sink.name(),
         }
     }
 
@@ -82,6 +87,7 @@ impl Sink {
         match self {
             Self::File(sink) => sink.limit(),
             Self::Http(sink) => sink.limit(),
+            Self::Nats(sink) => sink.limit(),
         }
     }
 
@@ -90,6 +96,7 @@ impl Sink {
         match self {
             Self::File(sink) => sink.send(batches).await,
             Self::Http(sink) => sink.send(batches).await,
+            Self::Nats(sink) => sink.send(batches).await,
         }
     }
 
@@ -98,6 +105,7 @@ impl Sink {
         match self {
             Self::File(sink) => sink.reopen(),
             Self::Http(sink) => sink.reopen(),
+            Self::Nats(sink) => sink.reopen(),
         }
     }
 }

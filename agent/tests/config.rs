@@ -48,10 +48,20 @@ fn the_sinks_of_the_example_parse_once_they_are_filled_in() {
     let text = example();
     let sinks = text.split_once("# sinks:\n").unwrap().1;
     let sinks = sinks.lines().map_while(|line| line.strip_prefix("# ")).collect::<Vec<_>>().join("\n");
-    let filled = format!("sinks:\n{sinks}").replacen("name: …", "name: a", 1).replacen("name: …", "name: b", 1);
-    let filled = filled.replace("dir: …", "dir: /var/log/sigtrail").replace("url: …", "url: https://log.example/");
+    let mut filled = format!("sinks:\n{sinks}");
+    for (setting, value) in [
+        ("name", "a"),
+        ("dir", "/var/log/sigtrail"),
+        ("name", "b"),
+        ("url", "https://log.example/"),
+        ("name", "c"),
+        ("url", "tls://nats.example"),
+        ("stream", "AUDIT"),
+    ] {
+        filled = filled.replacen(&format!("{setting}: …"), &format!("{setting}: {value}"), 1);
+    }
     let config = Config::parse("filled.yaml", &filled).unwrap_or_else(|problems| panic!("{problems}\n{filled}"));
-    assert_eq!(config.sinks.len(), 2);
+    assert_eq!(config.sinks.len(), 3);
 }
 
 #[test]

@@ -151,6 +151,11 @@ fn a_wrong_call_ends_with_3() {
         &["--key", "bad", "log"],
         &["--wrong", "log"],
         &["--known-head", "bad", "log"],
+        &["--jobs", "0", "log"],
+        &["--silent-after", "10", "log"],
+        &["--silent-after", "0s", "log"],
+        &["--silent-after", "99999999999999999d", "log"],
+        &["--now", "2026-05-28T20:37:00Z", "log"],
     ] {
         check(dir.path(), args, b"", 3, &[]);
     }
@@ -162,6 +167,11 @@ fn a_wrong_call_ends_with_3() {
     fs::write(dir.path().join("log"), log.batches[..5].concat()).unwrap();
     check(dir.path(), &["--known-head", head, "log"], b"", 2, &["a known head has 6 batches"]);
     check(dir.path(), &["log"], b"", 0, &["the last batch is `heartbeat`"]);
+    // it ended at 20:27:05 and 42 ns
+    let quiet = |now| ["--silent-after", "1m", "--now", now, "log"];
+    check(dir.path(), &quiet("2026-05-28T20:28:05.000000042Z"), b"", 0, &["VERIFIED"]);
+    let says = "INCOMPLETE: silent since 2026-05-28T20:27:05.000000042Z\n";
+    check(dir.path(), &quiet("2026-05-28T20:28:05.000000043Z"), b"", 2, &[says]);
 }
 
 /// 256 MiB of zeros in a few kilobytes: read through, never held.

@@ -26,7 +26,7 @@ use tests::host::{sigtrail, verifier};
 mod common;
 
 /// Pages of the documentation whose commands are run, too.
-const PAGES: &[&str] = &["docs/prove-an-event.md"];
+const PAGES: &[&str] = &["docs/fleet.md", "docs/prove-an-event.md"];
 
 #[test]
 fn what_the_auditor_sees_is_what_is_written() {

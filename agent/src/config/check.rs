@@ -189,7 +189,7 @@ fn authority(url: &str) -> Option<(bool, &str)> {
 }
 
 /// The place of a setting, or of the nearest section that was written.
-fn place_of(node: &Node, path: &[&str]) -> Place {
+pub(super) fn place_of(node: &Node, path: &[&str]) -> Place {
     match path.split_first().and_then(|(key, rest)| node.find(key).map(|node| (node, rest))) {
         Some((node, rest)) => place_of(node, rest),
         None => node.place,

@@ -12,6 +12,7 @@ use crate::{
         self, Sink,
         file::FileConfig,
         http::{HttpConfig, Secret},
+        nats::NatsConfig,
     },
     source::{Options, Stay, Wanted, pin::Pins},
     spool,
@@ -128,6 +129,22 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
             let made = sink::HttpSink::new(http.name.clone(), settings, origin);
             made.map(|sink| Sink::Http(Box::new(sink)))
                 .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+        }
+        config::Sink::Nats(nats) => {
+            let settings = NatsConfig {
+                url: nats.url.clone(),
+                stream: nats.stream.clone(),
+                subject: nats.subject.clone(),
+                token_file: nats.token_file.clone(),
+                creds_file: nats.creds_file.clone(),
+                ca_file: nats.ca_file.clone(),
+                client_cert_file: nats.cert_file.clone(),
+                client_key_file: nats.key_file.clone(),
+                timeout: nats.timeout,
+            };
+            let made = sink::NatsSink::new(nats.name.clone(), settings, origin);
+            made.map(|sink| Sink::Nats(Box::new(sink)))
+                .map_err(|source| DaemonError::Nats { name: nats.name.clone(), source })
         }
     });
     made.collect()

@@ -20,6 +20,7 @@ use super::{Limit, Outcome};
 use crate::sealed::Batch;
 use answer::Meaning;
 pub use body::Encoding;
+pub(super) use client::{roots, tls};
 
 /// Most batches in one request, whatever their size.
 const BATCHES_MAX: usize = 1000;
@@ -133,6 +134,12 @@ pub enum HttpError {
     Client(String),
 }
 
+/// What stands for the origin of a log where it may not stand itself: the first half of its SHA-256, in hex.
+pub(super) fn origin_hash(origin: &str) -> String {
+    let hash: [u8; 32] = Sha256::digest(origin.as_bytes()).into();
+    format!("{:032x}", hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half)))
+}
+
 /// A receiver over HTTP.
 #[derive(Debug)]
 pub struct HttpSink {
@@ -160,9 +167,7 @@ impl HttpSink {
         let shown = HeaderValue::from_str(origin).map_err(|_| HttpError::Header("X-Sigtrail-Origin".to_owned()))?;
         headers.insert("x-sigtrail-origin", shown);
         headers.insert("content-type", HeaderValue::from_static("application/x-ndjson"));
-        let hash: [u8; 32] = Sha256::digest(origin.as_bytes()).into();
-        let origin_hash = format!("{:032x}", hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half)));
-        let origin = origin.to_owned();
+        let (origin_hash, origin) = (origin_hash(origin), origin.to_owned());
         Ok(Self { name, encoding: config.encoding, config, url, headers, origin, origin_hash, client: None })
     }
 

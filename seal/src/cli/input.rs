@@ -219,11 +219,7 @@ pub(super) fn lines<T>(
 
 /// The files that the paths name, in the order of their batches; the seals of a file behind it. So many are looked into
 /// at once.
-pub(super) fn find(
-    paths: &[PathBuf],
-    identities: &Identities,
-    jobs: NonZero<usize>,
-) -> Result<Vec<Input>, InputError> {
+pub(super) fn find(paths: &[PathBuf], identities: &Identities, jobs: NonZero<usize>) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     let mut inputs = Vec::new();
     for path in paths {
@@ -332,10 +328,7 @@ fn walk(dir: &Path, found: &mut Found) -> Result<bool, InputError> {
 
 /// The lines in the bytes, whatever they are packed in, and the outermost packing. Everything streams: nothing grows
 /// with the input. What is encrypted and has no key stays as it is.
-pub(super) fn decoded(
-    mut raw: Reader,
-    identities: &[age::x25519::Identity],
-) -> io::Result<(Reader, Packing)> {
+pub(super) fn decoded(mut raw: Reader, identities: &[age::x25519::Identity]) -> io::Result<(Reader, Packing)> {
     // a pipe may give less than four bytes at first: the longest magic is put together from what comes
     let mut magic = Vec::new();
     (&mut raw).take(4).read_to_end(&mut magic)?;

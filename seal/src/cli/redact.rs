@@ -1,7 +1,7 @@
 //! `sigtrail redact`: takes the text of events out of files, and leaves their hashes, so that all the rest still verifies.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ mod http;
 mod memory;
 mod proxy;
 mod reload;
+mod nats;
 
 use std::fs;
 use std::io::Read as _;

@@ -124,7 +124,8 @@ fn build(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
     client.build().map_err(broken)
 }
 
-fn tls(config: &HttpConfig) -> Result<ClientConfig, HttpError> {
+/// What the files of the configuration say of TLS.
+pub(in crate::sink) fn tls(config: &HttpConfig) -> Result<ClientConfig, HttpError> {
     let refused = |error: rustls::Error| HttpError::Client(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
@@ -141,7 +142,8 @@ fn tls(config: &HttpConfig) -> Result<ClientConfig, HttpError> {
     Ok(tls)
 }
 
-fn roots(config: &HttpConfig) -> Result<RootCertStore, HttpError> {
+/// Whom to trust.
+pub(in crate::sink) fn roots(config: &HttpConfig) -> Result<RootCertStore, HttpError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &config.ca_file {
         for certificate in certificates(path)? {
