@@ -275,6 +275,39 @@ settings! {
     }
 }
 
+settings! {
+    /// Keeps the log as objects of a bucket (S3); with Object Lock, nobody can delete them.
+    pub struct S3Sink {
+        /// Its name in messages and metrics; unique. Renaming a sink starts it from the beginning.
+        name: String [required],
+        /// The bucket. How long nothing in it can be deleted is its own setting (default retention).
+        bucket: String [required],
+        /// The names of objects begin with this, and then `/v1/`.
+        prefix: String [String::new()],
+        /// The region of the bucket.
+        region: String ["us-east-1".to_owned()],
+        /// The server, `https`, or `http` to this host; null for that of AWS in the region.
+        endpoint: Option<String> [None],
+        /// Whether the bucket is in the path of the url and not in its host, as most servers other than AWS want it.
+        path_style: bool [false],
+        /// A file with credentials as AWS tools have it; read again for every request. Null for what the environment of
+        /// the agent says: `AWS_ACCESS_KEY_ID` and the like, or the instance metadata of the cloud.
+        credentials_file: Option<PathBuf> [None],
+        /// The section of that file.
+        profile: String ["default".to_owned()],
+        /// A file with the certificates that are trusted, in PEM; null for those of the system.
+        ca_file: Option<PathBuf> [None],
+        /// A request may take this long.
+        timeout: Duration [Duration::from_mins(1)],
+        /// An object may have this many bytes before it is packed; a single batch may have more.
+        max_object_bytes: Size [Size(4 << 20)],
+        /// A batch that waits longer than this for the sink is told in the log (`agent.sink`); 0s for any time.
+        max_lag: Duration [Duration::from_hours(1)],
+        /// Whether the spool waits for this sink before it gives up events.
+        required: bool [true],
+    }
+}
+
 /// Where the log is delivered to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
@@ -284,9 +317,11 @@ pub enum Sink {
     Http(HttpSink),
     /// `type: nats`
     Nats(NatsSink),
+    /// `type: s3`
+    S3(S3Sink),
 }
 
-const SINK_TYPES: &[&str] = &["file", "http", "nats"];
+const SINK_TYPES: &[&str] = &["file", "http", "nats", "s3"];
 
 impl Sink {
     /// Its name.
@@ -295,6 +330,7 @@ impl Sink {
             Self::File(sink) => &sink.name,
             Self::Http(sink) => &sink.name,
             Self::Nats(sink) => &sink.name,
+            Self::S3(sink) => &sink.name,
         }
     }
 }
@@ -309,6 +345,7 @@ impl Setting for Sink {
         let sink = match fields.take_word("type", SINK_TYPES)? {
             "file" => FileSink::read_fields(&mut fields).map(Self::File),
             "nats" => NatsSink::read_fields(&mut fields).map(Self::Nats),
+            "s3" => S3Sink::read_fields(&mut fields).map(Self::S3),
             _ => HttpSink::read_fields(&mut fields).map(Self::Http),
         };
         fields.finish();
@@ -316,6 +353,7 @@ impl Setting for Sink {
             Some(Self::Http(sink)) => sink.check(node, report),
             Some(Self::File(sink)) => sink.check(node, report),
             Some(Self::Nats(sink)) => sink.check(node, report),
+            Some(Self::S3(sink)) => sink.check(node, report),
             None => {}
         }
         sink
@@ -381,6 +419,7 @@ pub fn reference() -> Vec<Entry> {
     FileSink::entries("sinks[type: file].", &mut entries);
     HttpSink::entries("sinks[type: http].", &mut entries);
     NatsSink::entries("sinks[type: nats].", &mut entries);
+    S3Sink::entries("sinks[type: s3].", &mut entries);
     entries
 }
 
@@ -393,6 +432,7 @@ pub fn example() -> String {
         ("file", FileSink::DOC, FileSink::write_example as fn(&str, &mut String)),
         ("http", HttpSink::DOC, HttpSink::write_example),
         ("nats", NatsSink::DOC, NatsSink::write_example),
+        ("s3", S3Sink::DOC, S3Sink::write_example),
     ] {
         setting::comment("  ", doc, &mut sinks);
         sinks.extend(["  - type: ", name, "\n"]);

@@ -50,7 +50,7 @@ use crate::{
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{Sink, http::HttpError, nats::NatsError},
+    sink::{Sink, http::HttpError, nats::NatsError, s3::S3Error},
     source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
     spool::{self, Damage, SpoolError},
 };
@@ -88,6 +88,14 @@ pub enum DaemonError {
         name: String,
         /// Why.
         source: NatsError,
+    },
+    /// The settings of an S3 sink.
+    #[error("sink {name}: {source}")]
+    S3 {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: S3Error,
     },
     /// The cursor of a sink.
     #[error(transparent)]
@@ -445,6 +453,7 @@ fn watched(config: &Config, parts: &Parts, sinks: &[Sink]) -> Progress {
             config::Sink::File(file) => (file.required, file.max_lag),
             config::Sink::Http(http) => (http.required, http.max_lag),
             config::Sink::Nats(nats) => (nats.required, nats.max_lag),
+            config::Sink::S3(s3) => (s3.required, s3.max_lag),
         };
         progress.add(sink.name().to_owned(), state.clone(), required, max_lag);
         states.push((sink.name().to_owned(), state));

@@ -6,6 +6,7 @@
 pub mod file;
 pub mod http;
 pub mod nats;
+pub mod s3;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::sealed::Batch;
 pub use file::{FileConfig, FileSink, recipient};
 pub use http::{HttpConfig, HttpSink};
 pub use nats::{NatsConfig, NatsSink};
+pub use s3::{S3Config, S3Sink};
 
 /// A sink, ready to send.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum Sink {
     Http(Box<HttpSink>),
     /// A stream of NATS JetStream.
     Nats(Box<NatsSink>),
+    /// Objects of a bucket.
+    S3(Box<S3Sink>),
 }
 
 /// How a send went; always for all batches of it.
@@ -79,6 +83,7 @@ impl Sink {
             Self::File(sink) => sink.name(),
             Self::Http(sink) => sink.name(),
             Self::Nats(sink) => sink.name(),
+            Self::S3(sink) => sink.name(),
         }
     }
 
@@ -88,6 +93,7 @@ impl Sink {
             Self::File(sink) => sink.limit(),
             Self::Http(sink) => sink.limit(),
             Self::Nats(sink) => sink.limit(),
+            Self::S3(sink) => sink.limit(),
         }
     }
 
@@ -97,6 +103,7 @@ impl Sink {
             Self::File(sink) => sink.send(batches).await,
             Self::Http(sink) => sink.send(batches).await,
             Self::Nats(sink) => sink.send(batches).await,
+            Self::S3(sink) => sink.send(batches).await,
         }
     }
 
@@ -106,6 +113,7 @@ impl Sink {
             Self::File(sink) => sink.reopen(),
             Self::Http(sink) => sink.reopen(),
             Self::Nats(sink) => sink.reopen(),
+            Self::S3(sink) => sink.reopen(),
         }
     }
 }

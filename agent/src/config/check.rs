@@ -4,9 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::filter::{VARIABLES, variable};
 
-use super::{Config, FileSink, HttpSink, Metrics, Size, setting};
+use super::{Config, FileSink, HttpSink, Metrics, S3Sink, Size, setting};
 use crate::document::{Node, Place, Report};
-use crate::sink::recipient;
+use crate::sink::{
+    recipient,
+    s3::{BucketConfig, S3Error},
+};
 use crate::spool::is_sink_name;
 
 impl Config {
@@ -186,6 +189,50 @@ fn authority(url: &str) -> Option<(bool, &str)> {
     let rest = url.strip_prefix("https://").map(|rest| (true, rest));
     let (secure, rest) = rest.or_else(|| url.strip_prefix("http://").map(|rest| (false, rest)))?;
     Some((secure, rest.split(['/', '?', '#']).next().unwrap_or_default()))
+}
+
+impl S3Sink {
+    /// The bucket, in the words of the sink.
+    pub fn bucket(&self) -> BucketConfig {
+        BucketConfig {
+            bucket: self.bucket.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            credentials_file: self.credentials_file.clone(),
+            profile: self.profile.clone(),
+            ca_file: self.ca_file.clone(),
+            request_seconds: self.timeout.as_secs(),
+        }
+    }
+
+    /// What no setting can say alone.
+    pub(super) fn check(&self, node: &Node, report: &mut Report) {
+        if let Err(error) = self.bucket().check() {
+            let key = match &error {
+                S3Error::Bucket(_) => "bucket",
+                S3Error::Region(_) => "region",
+                _ => "endpoint",
+            };
+            report.add(place_of(node, &[key]), error.to_string());
+        }
+        let is_part = |part: &str| {
+            let known = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.' | b'=');
+            part.bytes().all(known) && !matches!(part, "" | "." | "..")
+        };
+        let prefix = self.prefix.trim_matches('/');
+        if !prefix.is_empty() && !prefix.split('/').all(is_part) {
+            let hint = "use a-z, A-Z, 0-9, -, _, ., = and single /";
+            report.hint(place_of(node, &["prefix"]), format!("\"{}\" cannot begin a name", self.prefix), hint);
+        }
+        for (key, is_zero) in
+            [("timeout", self.timeout.as_secs() == 0), ("max_object_bytes", self.max_object_bytes.0 == 0)]
+        {
+            if is_zero {
+                report.add(place_of(node, &[key]), format!("{key} is zero"));
+            }
+        }
+    }
 }
 
 /// The place of a setting, or of the nearest section that was written.

@@ -146,6 +146,16 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
             made.map(|sink| Sink::Nats(Box::new(sink)))
                 .map_err(|source| DaemonError::Nats { name: nats.name.clone(), source })
         }
+        config::Sink::S3(s3) => {
+            let settings = sink::S3Config {
+                bucket: s3.bucket(),
+                prefix: s3.prefix.clone(),
+                max_object_bytes: s3.max_object_bytes.0 as usize,
+            };
+            let made = sink::S3Sink::new(s3.name.clone(), settings, origin);
+            made.map(|sink| Sink::S3(Box::new(sink)))
+                .map_err(|source| DaemonError::S3 { name: s3.name.clone(), source })
+        }
     });
     made.collect()
 }

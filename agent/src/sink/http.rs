@@ -2,9 +2,9 @@
 //!
 //! What each answer means is one table: [`answer::meaning`].
 
-mod answer;
+pub(super) mod answer;
 mod body;
-mod client;
+pub(super) mod client;
 mod credential;
 
 use std::collections::BTreeMap;

@@ -18,7 +18,7 @@ const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(in crate::sink) enum Meaning {
     /// The sink is done with these batches for now.
     Outcome(Outcome),
     /// 415: try another encoding.
@@ -56,7 +56,7 @@ fn receipt_in(answer: &str, origin: &str) -> Option<Receipt> {
 }
 
 /// The table. What is not a matter of these very bytes is never a reason to drop them.
-pub(super) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str, now: SystemTime) -> Meaning {
+pub(in crate::sink) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str, now: SystemTime) -> Meaning {
     let answer = answer.trim().to_owned();
     let why =
         if answer.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(&answer)) };

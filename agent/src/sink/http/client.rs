@@ -16,7 +16,7 @@ use super::{HttpConfig, HttpError, Outcome, credential};
 
 /// A client, and the state of the files it was made of.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::sink) struct Client {
     client: reqwest::Client,
     files: Vec<Option<Mark>>,
 }
@@ -52,7 +52,10 @@ pub(super) fn check(config: &HttpConfig) -> Result<Url, HttpError> {
 }
 
 /// The client, made anew when one of its files changed.
-pub(super) async fn current(kept: &mut Option<Client>, config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
+pub(in crate::sink) async fn current(
+    kept: &mut Option<Client>,
+    config: &HttpConfig,
+) -> Result<reqwest::Client, HttpError> {
     let files = marks(config).await;
     if let Some(kept) = kept.as_ref().filter(|kept| kept.files == files) {
         return Ok(kept.client.clone());
@@ -167,7 +170,7 @@ fn wrong(path: &Path, why: &dyn std::fmt::Display) -> HttpError {
     HttpError::File { path: PathBuf::from(path), why: why.to_string() }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(in crate::sink) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
