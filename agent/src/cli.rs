@@ -17,6 +17,7 @@ mod spool;
 mod status;
 mod tail;
 mod trouble;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -42,8 +43,8 @@ enum Verb {
     Run(run::Args),
     /// Show what happens on this host, live; needs no configuration and no running agent
     Tail(tail::Args),
-    /// Check a sealed log: files, directories, bodies of requests, or `-`
-    Verify(seal::cli::VerifyArgs),
+    /// Check a sealed log: files, directories, bodies of requests, or `-`; or an archive, `s3://BUCKET/PREFIX`
+    Verify(verify::Args),
     /// Prove one event, or that a head of the log continues an older one, by a text that stands without the log
     Prove(seal::cli::ProveArgs),
     /// Take the text of events out of files; what is left still verifies
@@ -103,7 +104,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Tail(args) => tail::run(&args),
-        Verb::Verify(args) => return seal::cli::verify(&args),
+        Verb::Verify(args) => return verify::run(&args),
         Verb::Prove(args) => return seal::cli::prove(&args),
         Verb::Fleet(verb) => return seal::cli::fleet(&verb),
         Verb::Redact(args) => return seal::cli::redact(&args),

@@ -18,6 +18,7 @@ use crate::revocation::Revocation;
 use crate::text::untime;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
+mod archive;
 mod fleet;
 mod input;
 mod parallel;
@@ -27,12 +28,15 @@ mod prove;
 mod redact;
 mod stamp;
 
+pub use archive::{Archive, Object, verify_archive};
 pub use fleet::{FleetVerb, fleet};
 pub use input::InputError;
 pub use prove::{ProveArgs, prove};
 pub use redact::{RedactArgs, redact};
 
 use input::{Identities, Input, Kind};
+use print::Inputs;
+use stamp::Stamp;
 
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
@@ -135,6 +139,9 @@ pub enum UsageError {
     /// A path that cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// An archive cannot be read, or not to its end.
+    #[error("{0}")]
+    Archive(String),
     /// The report cannot be written.
     #[error("cannot write the report: {0}")]
     Output(#[source] io::Error),
@@ -143,7 +150,11 @@ pub enum UsageError {
 /// Verifies and prints; the exit code is that of the worst log or proof: 0 for verified, 1 for tampered, 2 for incomplete.
 /// 3 is for a wrong call.
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    match verify_all(args) {
+    exit_code(verify_all(args))
+}
+
+fn exit_code(verdict: Result<Verdict, UsageError>) -> ExitCode {
+    match verdict {
         Ok(Verdict::Verified) => ExitCode::SUCCESS,
         Ok(Verdict::Found(Severity::Tampered)) => ExitCode::from(1),
         Ok(Verdict::Found(Severity::Incomplete)) => ExitCode::from(2),
@@ -154,7 +165,8 @@ pub fn verify(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
+/// What is known before anything is read: whom to trust, and time stamps. Heads that are stamped are known heads.
+fn known(args: &VerifyArgs) -> Result<(Trust, Vec<Stamp>), UsageError> {
     let fleet = each(&args.fleet, |text| Vkey::parse(text).ok(), UsageError::Fleet)?;
     let stamps = args.stamps.iter().zip(args.tsa.iter().cycle()).map(|(path, tsa)| stamp::read(path, tsa));
     let stamps = stamps.collect::<Result<Vec<_>, _>>()?;
@@ -167,6 +179,17 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
         policy: args.policy.as_deref().map(policy).transpose()?,
     };
     trust.heads.extend(stamps.iter().filter(|stamp| stamp.time.is_some()).map(|stamp| stamp.checkpoint.clone()));
+    Ok((trust, stamps))
+}
+
+/// Since when a host must have been heard of, or it is silent.
+fn heard_since(args: &VerifyArgs) -> Option<u64> {
+    let now = args.now.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64);
+    args.silent_after.map(|longest| now.saturating_sub(longest))
+}
+
+fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
+    let (trust, stamps) = known(args)?;
     let jobs = args.jobs.unwrap_or_else(parallel::cores);
     let inputs = input::find(&args.inputs, &identities(&args.identities)?, jobs)?;
     let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
@@ -184,40 +207,64 @@ fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
     let known: Vec<_> = trust.heads.iter().chain(stamps.iter().map(|stamp| &stamp.checkpoint)).collect();
     let logs = by_log(logs, &known);
     let many = logs.len() > 1;
-    let now = args.now.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64);
-    let heard_since = args.silent_after.map(|longest| now.saturating_sub(longest));
+    let manner = Manner { stamps: &stamps, json: args.json, many, heard_since: heard_since(args) };
     let verify_one = |log: &Log| {
-        let of_log = |origin: &str| !many || Some(origin) == log.origin;
         let mut trust = trust.clone();
-        trust.heads.retain(|head| of_log(&head.origin));
-        let (mut report, names) = report(&log.inputs, trust, !many);
-        let stamps: Vec<_> = stamps.iter().filter(|stamp| of_log(&stamp.checkpoint.origin)).collect();
-        for stamp in stamps.iter().filter(|stamp| stamp.time.is_none()) {
-            let what = What::Stamp(stamp.name.clone());
-            report.found(Finding { batch: None, input: names.len(), line: 0, what });
-        }
-        if let Some(time) = heard_since {
-            report.heard_since(time, names.len());
-        }
-        report.origin = report.origin.or(log.origin.map(str::to_owned));
-        let text = match (args.json, many) {
-            (true, _) => print::json(log, &report, &names, &stamps),
-            (false, false) => print::human(&report, &names, &stamps),
-            (false, true) => print::line(log, &report, &names),
-        };
-        (text, report.verdict(), report.silent.is_some())
+        trust.heads.retain(|head| !many || Some(&*head.origin) == log.origin);
+        let (report, inputs) = report(log, trust, !many);
+        manner.tell(report, &inputs, log.origin)
     };
     let mut verdicts = BTreeMap::<Verdict, usize>::new();
     let mut silent = 0;
-    parallel::in_order(&logs, jobs, verify_one, |(text, verdict, is_silent)| {
-        *verdicts.entry(verdict).or_default() += 1;
-        silent += usize::from(is_silent);
-        tell(text, verdict)
+    parallel::in_order(&logs, jobs, verify_one, |told| {
+        *verdicts.entry(told.verdict).or_default() += 1;
+        silent += usize::from(told.silent);
+        tell(told.text, told.verdict)
     })?;
     if many && !args.json {
         tell(print::total(&verdicts, silent), Verdict::Verified)?;
     }
     Ok(worst)
+}
+
+/// How the logs are told of.
+#[derive(Clone, Copy)]
+struct Manner<'a> {
+    stamps: &'a [Stamp],
+    json: bool,
+    many: bool,
+    heard_since: Option<u64>,
+}
+
+/// What is said about a log.
+struct Told {
+    text: String,
+    verdict: Verdict,
+    silent: bool,
+}
+
+impl Manner<'_> {
+    /// The last that is found, and the text about all.
+    fn tell(&self, mut report: Report, inputs: &Inputs, origin: Option<&str>) -> Told {
+        // no input's: it is found at the end of all
+        let input = usize::MAX;
+        let of_log = |stamp: &&Stamp| !self.many || Some(&*stamp.checkpoint.origin) == origin;
+        let stamps: Vec<_> = self.stamps.iter().filter(of_log).collect();
+        for stamp in stamps.iter().filter(|stamp| stamp.time.is_none()) {
+            let what = What::Stamp(stamp.name.clone());
+            report.found(Finding { batch: None, input, line: 0, what });
+        }
+        if let Some(time) = self.heard_since {
+            report.heard_since(time, input);
+        }
+        report.origin = report.origin.or(origin.map(str::to_owned));
+        let text = match (self.json, self.many) {
+            (true, _) => print::json(&report, inputs, &stamps),
+            (false, false) => print::human(&report, inputs, &stamps),
+            (false, true) => print::line(&report, inputs),
+        };
+        Told { text, verdict: report.verdict(), silent: report.silent.is_some() }
+    }
 }
 
 /// A log, and where it is.
@@ -253,17 +300,16 @@ fn by_log<'a>(inputs: Vec<&'a Input>, heads: &[&'a Checkpoint]) -> Vec<Log<'a>> 
     logs.chain(unknown).collect()
 }
 
-/// Verifies one log, and tells its progress if it is alone; the names are those of the inputs by the numbers in the
-/// findings.
-fn report(inputs: &[&Input], trust: Trust, alone: bool) -> (Report, Vec<String>) {
+/// Verifies one log, and tells its progress if it is alone.
+fn report(log: &Log, trust: Trust, alone: bool) -> (Report, Inputs) {
     let mut verifier = Verifier::new(trust);
     let mut extra = Vec::new();
-    let mut names = Vec::new();
+    let mut names = BTreeMap::new();
     let progress = alone && io::stderr().is_terminal();
-    for (number, one) in inputs.iter().enumerate() {
-        let told = progress.then(|| format!("input {} of {}", number + 1, inputs.len()));
-        names.push(one.name());
+    for (number, one) in log.inputs.iter().enumerate() {
+        let told = progress.then(|| format!("input {} of {}", number + 1, log.inputs.len()));
         let at = verifier.inputs();
+        names.insert(at, one.name());
         let mut find = |what| extra.push(Finding { batch: None, input: at, line: 0, what });
         match one.kind {
             Kind::Log => {
@@ -283,7 +329,7 @@ fn report(inputs: &[&Input], trust: Trust, alone: bool) -> (Report, Vec<String>)
     for finding in extra {
         report.found(finding);
     }
-    (report, names)
+    (report, Inputs { names, directory: log.directory.clone(), ..Inputs::default() })
 }
 
 /// The identities in the files, one a line, as age-keygen(1) writes them.

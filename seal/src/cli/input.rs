@@ -40,6 +40,9 @@ pub enum InputError {
     /// There is no file in the directory.
     #[error("{0}: no files in the directory")]
     NoFiles(String),
+    /// It is a bucket.
+    #[error("{0}: a bucket is read by `sigtrail verify`, and stands alone there; here are files and directories")]
+    Bucket(String),
 }
 
 /// The keys of encrypted inputs.
@@ -226,6 +229,9 @@ pub(super) fn find(paths: &[PathBuf], identities: &Identities, jobs: NonZero<usi
         if path.as_os_str() == "-" {
             files.push(None);
             continue;
+        }
+        if path.starts_with("s3:/") {
+            return Err(InputError::Bucket(path.display().to_string()));
         }
         let wrong = |error| InputError::Path { path: path.display().to_string(), error };
         let meta = fs::metadata(path).map_err(wrong)?;

@@ -7,13 +7,23 @@ use std::io::{self, IsTerminal as _};
 
 use serde_json::{Value, json};
 
-use super::Log;
 use super::stamp::Stamp;
 use crate::text::{base64, hex, time};
-use crate::verify::{Finding, Report, Severity, Verdict, What};
+use crate::verify::{Capped, Finding, Report, Severity, Verdict, What};
 
 /// How many entries of a list people get to see; programs get all that are kept.
 const SHOWN: usize = 20;
+/// What is known of the inputs of a log beside what is in them.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// What they are called, by their numbers in the findings. Of an archive, those in which something was found.
+    pub(super) names: BTreeMap<usize, String>,
+    /// What their archive says of them.
+    pub(super) remarks: Capped<String>,
+    /// Where there is nothing of it, if that is all that is known.
+    pub(super) directory: Option<String>,
+}
+
 /// How many findings of a log among many.
 const FEW: usize = 3;
 
@@ -29,13 +39,13 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 }
 
 /// The report as one JSON object, with a LF.
-pub(super) fn json(log: &Log, report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
+pub(super) fn json(report: &Report, inputs: &Inputs, stamps: &[&Stamp]) -> String {
     let capped = |values: Vec<Value>, count: u64| json!({ "count": count, "list": values });
     let findings = report.findings.iter().map(|finding| {
         json!({
             "severity": word(Verdict::Found(finding.what.severity())),
             "batch": finding.batch,
-            "input": names.get(finding.input),
+            "input": inputs.names.get(&finding.input),
             "line": finding.line,
             "what": finding.what.to_string(),
         })
@@ -56,13 +66,14 @@ pub(super) fn json(log: &Log, report: &Report, names: &[String], stamps: &[&Stam
     });
     let stamps = shown_stamps(report, stamps)
         .map(|(stamp, time)| json!({ "input": stamp.name, "size": stamp.checkpoint.size, "time": time }));
+    let remarks = inputs.remarks.iter().map(|remark| json!(remark)).collect();
     let head = report.last.as_ref().map(|head| {
         json!({ "origin": head.origin, "size": head.size, "root": base64(&head.root), "line": head.to_string() })
     });
     let value = json!({
         "verdict": word(report.verdict()),
         "origin": report.origin,
-        "directory": log.directory,
+        "directory": inputs.directory,
         "host": report.host,
         "agent": report.agent,
         "older": report.older,
@@ -91,6 +102,7 @@ pub(super) fn json(log: &Log, report: &Report, names: &[String], stamps: &[&Stam
         "stamps": stamps.collect::<Vec<_>>(),
         "last": head,
         "ends_with": report.last_kind.map(crate::BatchKind::name),
+        "remarks": capped(remarks, inputs.remarks.count()),
         "findings": capped(findings.collect(), report.findings.count()),
     });
     format!("{value:#}\n")
@@ -113,8 +125,8 @@ pub(super) fn colour() -> bool {
 }
 
 /// One log among many: a line with its verdict, and below it the first of what is wrong.
-pub(super) fn line(log: &Log, report: &Report, names: &[String]) -> String {
-    let name = report.origin.as_deref().or(log.directory.as_deref());
+pub(super) fn line(report: &Report, inputs: &Inputs) -> String {
+    let name = report.origin.as_deref().or(inputs.directory.as_deref());
     let name = name.map_or_else(|| "(no log)".to_owned(), shown);
     let pad = " ".repeat(10_usize.saturating_sub(word(report.verdict()).len()));
     let mut text = vec![format!("{}{pad} {name}", painted(report.verdict(), colour()))];
@@ -134,8 +146,11 @@ pub(super) fn line(log: &Log, report: &Report, names: &[String]) -> String {
     let findings = report.first_tampered.iter().chain(others).take(FEW);
     let mut told = u64::from(report.silent.is_some());
     for finding in findings {
-        text.push(format!("           {}\n", place(finding, names)));
+        text.push(format!("           {}\n", place(finding, inputs)));
         told += 1;
+    }
+    for remark in inputs.remarks.iter().take(FEW) {
+        text.push(format!("           {}\n", shown(remark)));
     }
     if report.findings.count() > told {
         text.push(format!("           and {} more: verify this log alone\n", report.findings.count() - told));
@@ -171,13 +186,13 @@ pub(super) fn total(verdicts: &BTreeMap<Verdict, usize>, silent: usize) -> Strin
 }
 
 /// The report as text: what the log says, what is wrong, and one line with the verdict.
-pub(super) fn human(report: &Report, names: &[String], stamps: &[&Stamp]) -> String {
-    Human { report, names, stamps, colour: colour() }.to_string()
+pub(super) fn human(report: &Report, inputs: &Inputs, stamps: &[&Stamp]) -> String {
+    Human { report, inputs, stamps, colour: colour() }.to_string()
 }
 
 struct Human<'a> {
     report: &'a Report,
-    names: &'a [String],
+    inputs: &'a Inputs,
     stamps: &'a [&'a Stamp],
     colour: bool,
 }
@@ -185,8 +200,9 @@ struct Human<'a> {
 impl fmt::Display for Human<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         summary(f, self.report, self.stamps)?;
-        findings(f, self.report, self.names)?;
-        verdict(f, self.report, self.names, self.colour)
+        list(f, "archive", self.inputs.remarks.count(), self.inputs.remarks.iter().map(|remark| shown(remark)))?;
+        findings(f, self.report, self.inputs)?;
+        verdict(f, self.report, self.inputs, self.colour)
     }
 }
 
@@ -272,9 +288,9 @@ fn summary(out: &mut fmt::Formatter<'_>, report: &Report, stamps: &[&Stamp]) -> 
     Ok(())
 }
 
-fn findings(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String]) -> fmt::Result {
+fn findings(out: &mut fmt::Formatter<'_>, report: &Report, inputs: &Inputs) -> fmt::Result {
     for finding in report.findings.iter().take(SHOWN) {
-        writeln!(out, "{:<14} {}", word(Verdict::Found(finding.what.severity())), place(finding, names))?;
+        writeln!(out, "{:<14} {}", word(Verdict::Found(finding.what.severity())), place(finding, inputs))?;
     }
     if report.findings.count() > SHOWN as u64 {
         writeln!(out, "               and {} more", report.findings.count() - SHOWN as u64)?;
@@ -282,7 +298,7 @@ fn findings(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String]) -> 
     Ok(())
 }
 
-fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colour: bool) -> fmt::Result {
+fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, inputs: &Inputs, colour: bool) -> fmt::Result {
     let verdict = report.verdict();
     let worst = match verdict {
         Verdict::Verified => None,
@@ -291,8 +307,10 @@ fn verdict(out: &mut fmt::Formatter<'_>, report: &Report, names: &[String], colo
     };
     write!(out, "{}", painted(verdict, colour))?;
     match worst {
-        Some(finding) if finding.input < names.len() => writeln!(out, ": first at {}", place(finding, names)),
-        Some(finding) => writeln!(out, ": {}", place(finding, names)),
+        Some(finding) if inputs.names.contains_key(&finding.input) => {
+            writeln!(out, ": first at {}", place(finding, inputs))
+        }
+        Some(finding) => writeln!(out, ": {}", place(finding, inputs)),
         None if verdict == Verdict::Verified => {
             let since = if report.older > 0 { " since then" } else { "" };
             writeln!(out, ": every line of every batch{since} is as it was sealed")
@@ -311,8 +329,8 @@ fn list(out: &mut fmt::Formatter<'_>, name: &str, count: u64, entries: impl Iter
     Ok(())
 }
 
-fn place(finding: &Finding, names: &[String]) -> String {
-    match names.get(finding.input) {
+fn place(finding: &Finding, inputs: &Inputs) -> String {
+    match inputs.names.get(&finding.input) {
         Some(name) => shown(&format!("{name}: {finding}")),
         // found at the end of all inputs
         None => shown(&finding.to_string()),

@@ -83,7 +83,7 @@ struct Gone {
 pub fn redact(args: &RedactArgs) -> ExitCode {
     let inputs = match input::find(&args.inputs, &Identities::from([]), parallel::cores()) {
         Ok(inputs) => inputs,
-        Err(error @ (InputError::Path { .. } | InputError::NoFiles(_))) => {
+        Err(error @ (InputError::Path { .. } | InputError::NoFiles(_) | InputError::Bucket(_))) => {
             eprintln!("sigtrail redact: {error}");
             return ExitCode::from(3);
         }

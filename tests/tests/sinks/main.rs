@@ -7,9 +7,9 @@ mod full;
 mod history;
 mod http;
 mod memory;
+mod nats;
 mod proxy;
 mod reload;
-mod nats;
 
 use std::fs;
 use std::io::Read as _;
