@@ -282,8 +282,8 @@ settings! {
         name: String [required],
         /// The bucket. How long nothing in it can be deleted is its own setting (default retention).
         bucket: String [required],
-        /// The names of objects begin with this, and then `/v1/`.
-        prefix: String [String::new()],
+        /// The names of objects begin with this, and then `/v1/`; null for nothing before `v1/`.
+        prefix: Option<String> [None],
         /// The region of the bucket.
         region: String ["us-east-1".to_owned()],
         /// The server, `https`, or `http` to this host; null for that of AWS in the region.

@@ -57,11 +57,13 @@ fn the_sinks_of_the_example_parse_once_they_are_filled_in() {
         ("name", "c"),
         ("url", "tls://nats.example"),
         ("stream", "AUDIT"),
+        ("name", "d"),
+        ("bucket", "audit"),
     ] {
         filled = filled.replacen(&format!("{setting}: …"), &format!("{setting}: {value}"), 1);
     }
     let config = Config::parse("filled.yaml", &filled).unwrap_or_else(|problems| panic!("{problems}\n{filled}"));
-    assert_eq!(config.sinks.len(), 3);
+    assert_eq!(config.sinks.len(), 4);
 }
 
 #[test]

@@ -10,4 +10,6 @@ pub mod nginx;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod receiver;
 pub mod tinyproxy;
+#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+pub mod seaweed;
 pub mod vm;

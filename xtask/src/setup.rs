@@ -2,7 +2,7 @@
 
 mod foreign;
 
-pub use foreign::schemas;
+pub use foreign::all as foreign;
 
 use std::{
     env,
@@ -88,7 +88,7 @@ and then this command again";
 /// The verb.
 pub fn run(tree: &Tree, consent: Consent) -> Result<(), Error> {
     let toolchain = ensure(tree, Scope::Tests, consent)?;
-    schemas(tree)?;
+    foreign(tree)?;
     let core = if toolchain.compiler.build_std { "core from source" } else { "core as installed" };
     println!(
         "eBPF compiler  {} (LLVM {}, {core})",

@@ -44,7 +44,7 @@ struct Tally {
 pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     let scope = if length == Length::Long { Scope::Vm } else { Scope::Tests };
     build::run(tree, Profile::Release, scope, consent)?;
-    setup::schemas(tree)?;
+    setup::foreign(tree)?;
     if length == Length::Long {
         setup::programs(STRESS.iter().copied(), consent)?;
     }

@@ -132,7 +132,10 @@ impl Archive for Reading {
     fn remark(&self) -> Option<String> {
         match self.archive.strange() {
             (0, _) | (_, None) => None,
-            (count, Some(first)) => Some(format!("{count} objects are no part of a log and were not read: {first}, …")),
+            (1, Some(first)) => Some(format!("{first} is no part of a log and was not read")),
+            (count, Some(first)) => {
+                Some(format!("{first} and {} more are no part of a log and were not read", count - 1))
+            }
         }
     }
 }

@@ -220,10 +220,11 @@ impl S3Sink {
             let known = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.' | b'=');
             part.bytes().all(known) && !matches!(part, "" | "." | "..")
         };
-        let prefix = self.prefix.trim_matches('/');
-        if !prefix.is_empty() && !prefix.split('/').all(is_part) {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let inner = prefix.trim_matches('/');
+        if !inner.is_empty() && !inner.split('/').all(is_part) {
             let hint = "use a-z, A-Z, 0-9, -, _, ., = and single /";
-            report.hint(place_of(node, &["prefix"]), format!("\"{}\" cannot begin a name", self.prefix), hint);
+            report.hint(place_of(node, &["prefix"]), format!("\"{prefix}\" cannot begin a name"), hint);
         }
         for (key, is_zero) in
             [("timeout", self.timeout.as_secs() == 0), ("max_object_bytes", self.max_object_bytes.0 == 0)]

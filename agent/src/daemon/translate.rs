@@ -149,7 +149,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
         config::Sink::S3(s3) => {
             let settings = sink::S3Config {
                 bucket: s3.bucket(),
-                prefix: s3.prefix.clone(),
+                prefix: s3.prefix.clone().unwrap_or_default(),
                 max_object_bytes: s3.max_object_bytes.0 as usize,
             };
             let made = sink::S3Sink::new(s3.name.clone(), settings, origin);

@@ -66,7 +66,8 @@ fn verify_all(args: &VerifyArgs, archive: &mut dyn Archive) -> Result<Verdict, U
         tell.log(log)?;
     }
     if tell.logs == 0 {
-        return Err(UsageError::Archive("there is no log in the archive".to_owned()));
+        let why = archive.remark().map_or_else(String::new, |remark| format!(" ({remark})"));
+        return Err(UsageError::Archive(format!("there is no log in the archive{why}")));
     }
     tell.end(archive.remark())
 }

