@@ -44,7 +44,7 @@ enum Verb {
     /// Show what happens on this host, live; needs no configuration and no running agent
     Tail(tail::Args),
     /// Check a sealed log: files, directories, bodies of requests, or `-`; or an archive, `s3://BUCKET/PREFIX`
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Prove one event, or that a head of the log continues an older one, by a text that stands without the log
     Prove(seal::cli::ProveArgs),
     /// Take the text of events out of files; what is left still verifies

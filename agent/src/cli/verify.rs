@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
-    rc::Rc,
+    sync::Arc,
 };
 
 use bytes::{Buf as _, Bytes};
@@ -102,7 +102,7 @@ impl Bucket {
 
 /// A bucket, for the verifier, which does not wait: each step is run to its end.
 struct Reading {
-    runtime: Rc<Runtime>,
+    runtime: Arc<Runtime>,
     archive: archive::Archive,
 }
 
@@ -111,7 +111,7 @@ impl Reading {
         let broken = |error: io::Error| ArchiveError::Answer { doing: "asked", why: error.to_string() };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
         let archive = runtime.block_on(archive::Archive::open(config, prefix))?;
-        Ok(Self { runtime: Rc::new(runtime), archive })
+        Ok(Self { runtime: Arc::new(runtime), archive })
     }
 }
 
@@ -122,8 +122,8 @@ impl Archive for Reading {
             Err(error) => return Some(Err(error.to_string())),
         };
         let bytes = found.version.is_some().then(|| {
-            let body = self.runtime.block_on(self.archive.read(&found)).map_err(io::Error::other)?;
-            let body = Body { runtime: self.runtime.clone(), body, rest: Bytes::new() };
+            let stream = self.runtime.block_on(self.archive.read(&found)).map_err(io::Error::other)?;
+            let body = Body { runtime: self.runtime.clone(), stream, rest: Bytes::new() };
             Ok(Box::new(BufReader::with_capacity(64 << 10, body)) as Box<dyn BufRead + Send>)
         });
         Some(Ok(Object { remark: remark(&found), name: found.key, origin: found.origin, bytes }))
@@ -158,15 +158,15 @@ fn remark(found: &Found) -> Option<String> {
 
 /// The bytes of an object as they come.
 struct Body {
-    runtime: Rc<Runtime>,
-    body: HttpResponseBody,
+    runtime: Arc<Runtime>,
+    stream: HttpResponseBody,
     rest: Bytes,
 }
 
 impl io::Read for Body {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match self.runtime.block_on(self.body.frame()) {
+            match self.runtime.block_on(self.stream.frame()) {
                 None => return Ok(0),
                 Some(frame) => self.rest = frame.map_err(io::Error::other)?.into_data().unwrap_or_default(),
             }

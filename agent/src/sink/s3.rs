@@ -213,13 +213,17 @@ impl S3Sink {
 
 /// The bytes of an object: the frames of the spool as they are.
 fn pack(prefix: &str, origin: &str, batches: &[Batch]) -> std::io::Result<Object> {
-    let frame = |batch: &Batch| match batch.frame.is_empty() {
-        true => zstd::bulk::compress(&batch.bytes, ZSTD_LEVEL).map(Bytes::from),
-        false => Ok(batch.frame.clone()),
+    let frame = |batch: &Batch| {
+        if batch.frame.is_empty() {
+            return zstd::bulk::compress(&batch.bytes, ZSTD_LEVEL).map(Bytes::from);
+        }
+        Ok(batch.frame.clone())
     };
     let parts = batches.iter().map(frame).collect::<std::io::Result<Vec<_>>>()?;
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in &parts {
+        hash.update(part);
+    }
     let length = parts.iter().map(|part| part.len() as u64).sum();
     Ok(Object {
         name: name::of(prefix, origin, batches),

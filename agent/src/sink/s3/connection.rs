@@ -212,7 +212,7 @@ mod tests {
         let check = |endpoint: Option<&str>, path_style: bool, expected: Option<&str>| {
             let endpoint = endpoint.map(str::to_owned);
             let (bucket, region) = ("audit-1".to_owned(), "eu-west-1".to_owned());
-            let config = BucketConfig { bucket, region, endpoint, path_style, ..BucketConfig::default() };
+            let config = BucketConfig { bucket, endpoint, region, path_style, ..BucketConfig::default() };
             let url = bucket_url(&config).ok().map(|url| url.to_string());
             assert_eq!(url.as_deref(), expected, "{config:?}");
         };

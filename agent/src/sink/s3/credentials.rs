@@ -53,7 +53,7 @@ impl Credentials {
         let Some(path) = file.cloned().or_else(|| named().map(PathBuf::from)) else {
             return Ok(Self::Environment);
         };
-        let wrong = |why: String| S3Error::File { path: path.clone(), why };
+        let wrong = |why| S3Error::File { path: path.clone(), why };
         let about = tokio::fs::metadata(&path).await.map_err(|error| wrong(error.to_string()))?;
         if about.len() > FILE_MAX {
             return Err(wrong("it is larger than any file with credentials".to_owned()));
@@ -69,7 +69,7 @@ impl Credentials {
         match self {
             Self::Key { id, secret, token } => {
                 builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-                token.iter().fold(builder, |builder, token| builder.with_token(token))
+                token.iter().fold(builder, AmazonS3Builder::with_token)
             }
             Self::Environment => {
                 for name in VARIABLES {

@@ -18,7 +18,9 @@ pub(super) fn of(prefix: &str, origin: &str, batches: &[Batch]) -> Path {
     let (first, last) =
         (batches.first().map_or(0, |batch| batch.number), batches.last().map_or(0, |batch| batch.number));
     let mut hash = Sha256::new();
-    batches.iter().for_each(|batch| hash.update(&batch.bytes));
+    for batch in batches {
+        hash.update(&batch.bytes);
+    }
     let mut hash = seal::text::hex(&hash.finalize());
     hash.truncate(HASH);
     let sealed = batches.first().and_then(|batch| sealed::sealed_at(&batch.bytes)).unwrap_or(0);

@@ -49,10 +49,10 @@ pub(super) fn parse(xml: &str) -> Option<Page> {
                 match place() {
                     Some((false, "IsTruncated")) => more = text == "true",
                     Some((false, "EncodingType")) => encoded = text == "url",
-                    Some((false, "NextKeyMarker")) => next.0 = text.clone(),
-                    Some((false, "NextVersionIdMarker")) => next.1 = text.clone(),
-                    Some((true, "Key")) => page.versions.last_mut()?.key = text.clone(),
-                    Some((true, "VersionId")) => page.versions.last_mut()?.id = text.clone(),
+                    Some((false, "NextKeyMarker")) => next.0.clone_from(&text),
+                    Some((false, "NextVersionIdMarker")) => next.1.clone_from(&text),
+                    Some((true, "Key")) => page.versions.last_mut()?.key.clone_from(&text),
+                    Some((true, "VersionId")) => page.versions.last_mut()?.id.clone_from(&text),
                     _ => {}
                 }
                 path.pop();
