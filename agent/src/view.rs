@@ -10,6 +10,8 @@ mod ocsf;
 mod parts;
 pub mod table;
 
+pub mod otlp;
+
 use serde_json::{Map, Value, json};
 
 use crate::sealed::{self, Batch};
@@ -22,9 +24,10 @@ use parts::{Record, Times};
 const SUMMARY: &str = "summary";
 
 /// The words that a record is put into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
     /// Ours, as in docs/events.md.
+    #[default]
     Sigtrail,
     /// The Elastic Common Schema.
     Ecs,
@@ -41,6 +44,8 @@ pub struct Event<'a> {
     pub batch: u64,
     /// Its place in the batch, from 0.
     pub index: u64,
+    /// When its batch was sealed, in seconds since 1970; 0 where the seal does not say so.
+    pub sealed: u64,
     /// The line as it was signed, without its LF.
     pub line: &'a str,
     /// The same, parsed.
@@ -57,13 +62,13 @@ pub struct NotARecord {
 
 /// The events of a batch, in order; the seal line is none of them.
 pub fn events<'a>(origin: &'a str, batch: &'a Batch) -> impl Iterator<Item = Result<Event<'a>, NotARecord>> + use<'a> {
-    let number = batch.number;
+    let (number, sealed) = (batch.number, sealed::sealed_at(&batch.bytes).unwrap_or(0));
     let lines = batch.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !sealed::is_seal(line));
     lines.zip(0..).map(move |(line, index)| {
         let wrong = NotARecord { batch: number, line: index + 1 };
         let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else { return Err(wrong) };
         let Ok(fields) = serde_json::from_str(line) else { return Err(wrong) };
-        Ok(Event { origin, batch: number, index, line, fields })
+        Ok(Event { origin, batch: number, index, sealed, line, fields })
     })
 }
 
@@ -76,6 +81,17 @@ impl Event<'_> {
     /// Where the evidence is.
     pub fn place(&self) -> Value {
         json!({"origin": self.origin, "batch": self.batch, "index": self.index})
+    }
+
+    /// When it happened, in nanoseconds since 1970; for a record without a time (the enrolment) when it was sealed.
+    pub fn time_ns(&self) -> u64 {
+        let said = self.fields.get("time").and_then(Value::as_str).and_then(seal::text::untime);
+        said.unwrap_or(self.sealed.saturating_mul(1_000_000_000))
+    }
+
+    /// The same as text.
+    pub fn time(&self) -> String {
+        seal::text::time(self.time_ns())
     }
 
     /// The event in the words of `view`.
@@ -230,12 +246,15 @@ mod tests {
     #[test]
     fn an_event_knows_where_its_evidence_is() {
         let bytes = Bytes::from_static(
-            b"{\"kind\":\"exec\"}\n{\"kind\":\"exit\"}\n{\"sigtrail\":\"seal/v1\",\"header\":\"\"}\n",
+            b"{\"kind\":\"exec\",\"time\":\"2026-05-28T20:26:40.000000001Z\"}\n{\"kind\":\"exit\"}\n\
+              {\"sigtrail\":\"seal/v1\",\"header\":\"v\\nwall 2026-05-28T20:26:40.000000000Z 2026-05-28T20:26:45.000000042Z\\n\"}\n",
         );
         let batch = Batch { number: 7, bytes, frame: Bytes::new() };
         let events: Vec<_> = events("a.example/sigtrail", &batch).collect::<Result<_, _>>().expect("records");
         assert_eq!(events.len(), 2);
         assert_eq!(events[1].id(), "a.example/sigtrail:7:1");
+        assert_eq!(events[0].time(), "2026-05-28T20:26:40.000000001Z");
+        assert_eq!(events[1].time(), "2026-05-28T20:26:45.000000000Z", "it has none, its batch has");
         let place = json!({"origin": "a.example/sigtrail", "batch": 7, "index": 1});
         assert_eq!(events[1].clone().render(View::Sigtrail), json!({"kind": "exit", "sigtrail": place}));
     }
