@@ -90,6 +90,32 @@ names! {
     }
 }
 
+names! {
+    /// What kind of receiver there is.
+    pub enum Preset {
+        /// One that takes sealed batches.
+        Http = "http",
+        /// The bulk API of Elasticsearch and OpenSearch.
+        Elasticsearch = "elasticsearch",
+        /// The HTTP event collector of Splunk.
+        SplunkHec = "splunk_hec",
+        /// The push API of Grafana Loki.
+        Loki = "loki",
+        /// Logs of OpenTelemetry (OTLP/HTTP).
+        Otlp = "otlp",
+        /// The HTTP interface of ClickHouse.
+        Clickhouse = "clickhouse",
+    }
+}
+
+names! {
+    /// The words that events are put into.
+    pub enum View {
+        /// Ours, as in docs/events.md.
+        Sigtrail = "sigtrail",
+    }
+}
+
 settings! {
     /// All settings of the agent.
     pub struct Config {
@@ -236,11 +262,21 @@ settings! {
         name: String [required],
         /// Where batches are sent to, with POST; `https`, or `http` to this host.
         url: String [required],
+        /// What kind of receiver there is (docs/sinks.md): `http` gets the sealed batches, the others their events.
+        preset: Preset [Preset::Http],
+        /// The words of the events for a preset that sends events.
+        view: View [View::Sigtrail],
+        /// The table of `clickhouse`, with its database where that is not the default: `audit.sigtrail`.
+        table: String ["sigtrail".into()],
+        /// Whether a batch counts as delivered when the indexer of `splunk_hec` has it. Without, its collector is believed.
+        acks: bool [true],
+        /// After this time without a word of the indexer a batch is sent again.
+        ack_timeout: Duration [Duration::from_mins(5)],
         /// Allows `http` to other hosts: everybody on the way can read and change the log.
         allow_plain: bool [false],
-        /// How bodies are packed: `zstd`, `gzip` or `identity`.
+        /// How bodies are packed: `zstd`, `gzip` or `identity`. Presets that know no zstd get gzip in its place.
         encoding: Encoding [Encoding::Zstd],
-        /// A file with a bearer token (RFC 6750); read again for every request.
+        /// A file with a bearer token (RFC 6750), or the token of the preset; read again for every request.
         token_file: Option<PathBuf> [None],
         /// A file with `name:password` for basic authentication (RFC 7617); read again for every request.
         basic_file: Option<PathBuf> [None],

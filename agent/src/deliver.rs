@@ -267,7 +267,8 @@ impl Delivery {
             }
             Outcome::TooLarge { .. } if group.len() > 1 => self.limit.bytes = size_of(&group) / 2,
             Outcome::TooLarge { why } => self.give_up(&first, 413, &why).await,
-            Outcome::Refused { .. } if group.len() > 1 => self.single_until = Some(last),
+            Outcome::Refused { .. } | Outcome::Rejected { .. } if group.len() > 1 => self.single_until = Some(last),
+            Outcome::Rejected { status, answer } => self.give_up(&first, status, &answer).await,
             Outcome::Refused { status, answer } => {
                 self.refusals += 1;
                 if self.refusals >= self.way.pace.refused_tries {

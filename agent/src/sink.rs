@@ -65,6 +65,13 @@ pub enum Outcome {
         /// The first KiB of the answer.
         answer: String,
     },
+    /// As [`Refused`](Self::Refused), but it took a part of them: another offer would only double that.
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// The first KiB of the answer.
+        answer: String,
+    },
 }
 
 /// How much a sink takes at once.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::filter::{VARIABLES, variable};
 
-use super::{Config, FileSink, HttpSink, Metrics, S3Sink, Size, setting};
+use super::{Config, FileSink, HttpSink, Metrics, Preset, S3Sink, Size, View, setting};
 use crate::document::{Node, Place, Report};
 use crate::sink::{
     recipient,
@@ -154,6 +154,17 @@ impl HttpSink {
                 report.add(place(key), format!("{key} is zero"));
             }
         }
+        if self.ack_timeout.is_zero() {
+            report.add(place("ack_timeout"), "ack_timeout is zero");
+        }
+        if !is_table(&self.table) {
+            let what = format!("\"{}\" cannot be a table", self.table);
+            report.hint(place("table"), what, "write for example \"sigtrail\" or \"audit.sigtrail\"");
+        }
+        if self.view != View::Sigtrail && matches!(self.preset, Preset::Http | Preset::Otlp) {
+            let what = format!("preset {} has words of its own and no view", self.preset.name());
+            report.hint(place("view"), what, "leave it out");
+        }
         if self.max_body_bytes.0 == 0 {
             report.add(place("max_body_bytes"), "max_body_bytes is zero");
         }
@@ -247,6 +258,15 @@ pub(super) fn place_of(node: &Node, path: &[&str]) -> Place {
 /// Whether a name may stand in a checkpoint (C2SP tlog-checkpoint, signed-note: no blanks, no plus).
 fn is_origin(name: &str) -> bool {
     (1..=255).contains(&name.len()) && !name.chars().any(|it| it.is_whitespace() || it.is_control() || it == '+')
+}
+
+/// Whether a text names a table, or database and table: it goes into a statement as it is.
+fn is_table(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let word = name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_');
+        (1..=128).contains(&name.len()) && word && !name.as_bytes()[0].is_ascii_digit()
+    };
+    text.split('.').count() <= 2 && text.split('.').all(is_name)
 }
 
 /// Whether `host` or `host:port` of a url can only be this host.

@@ -11,11 +11,12 @@ use crate::{
     sink::{
         self, Sink,
         file::FileConfig,
-        http::{HttpConfig, Secret},
+        http::{HttpConfig, Preset, Secret},
         nats::NatsConfig,
     },
     source::{Options, Stay, Wanted, pin::Pins},
     spool,
+    view::View,
 };
 
 /// What the settings say of the kernel half. It ends with us.
@@ -107,6 +108,20 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
             let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
             let settings = HttpConfig {
                 url: http.url.clone(),
+                preset: match http.preset {
+                    config::Preset::Http => Preset::Http,
+                    config::Preset::Elasticsearch => Preset::Elasticsearch,
+                    config::Preset::SplunkHec => Preset::SplunkHec,
+                    config::Preset::Loki => Preset::Loki,
+                    config::Preset::Otlp => Preset::Otlp,
+                    config::Preset::Clickhouse => Preset::Clickhouse,
+                },
+                view: match http.view {
+                    config::View::Sigtrail => View::Sigtrail,
+                },
+                table: http.table.clone(),
+                acks: http.acks,
+                ack_timeout: http.ack_timeout,
                 headers: headers.collect(),
                 token_file: http.token_file.clone(),
                 basic_file: http.basic_file.clone(),

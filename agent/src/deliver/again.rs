@@ -103,7 +103,7 @@ impl Delivery {
                 return Ok(true);
             }
             Outcome::TooLarge { why } => (413, why),
-            Outcome::Refused { status, answer } => (status, answer),
+            Outcome::Refused { status, answer } | Outcome::Rejected { status, answer } => (status, answer),
         };
         tracing::warn!(sink = self.sink.name(), batch = batch.number, status, "refused once more");
         let back = move || {

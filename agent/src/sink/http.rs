@@ -1,26 +1,31 @@
-//! A receiver over HTTP: sealed NDJSON in the body, at least once, duplicates known by `Idempotency-Key`.
+//! A receiver over HTTP: sealed NDJSON in the body, at least once, duplicates known by `Idempotency-Key`; or, with a
+//! [`preset`], the events in the form of a product.
 //!
-//! What each answer means is one table: [`answer::meaning`].
+//! What each answer means is one table: [`answer::meaning`]; a preset says what it means otherwise.
 
 pub(super) mod answer;
 mod body;
 pub(super) mod client;
 mod credential;
+mod preset;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Limit, Outcome};
 use crate::sealed::Batch;
+use crate::view::View;
 use answer::Meaning;
 pub use body::Encoding;
 pub(super) use client::{roots, tls};
+pub use preset::Preset;
+use preset::{Part, splunk};
 
 /// Most batches in one request, whatever their size.
 const BATCHES_MAX: usize = 1000;
@@ -33,6 +38,17 @@ const ANSWER_MAX: usize = 4096;
 pub struct HttpConfig {
     /// Where to POST: `https://…`, or `http://…` (with a credential only to this host itself).
     pub url: String,
+    /// What kind of receiver there is.
+    pub preset: Preset,
+    /// The words of the events for a preset that takes batches apart.
+    #[serde(skip)]
+    pub view: View,
+    /// The table of ClickHouse.
+    pub table: String,
+    /// Whether batches count when Splunk's indexer has them, or when its collector has.
+    pub acks: bool,
+    /// How long to wait for the indexer.
+    pub ack_timeout: Duration,
     /// More headers for every request. Their values are treated as secrets.
     pub headers: BTreeMap<String, Secret>,
     /// File with a bearer token; read for every request, so it can be replaced at any time.
@@ -68,6 +84,11 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             url: String::new(),
+            preset: Preset::Http,
+            view: View::Sigtrail,
+            table: "sigtrail".to_owned(),
+            acks: true,
+            ack_timeout: Duration::from_mins(5),
             headers: BTreeMap::new(),
             token_file: None,
             basic_file: None,
@@ -145,18 +166,23 @@ pub(super) fn origin_hash(origin: &str) -> String {
 pub struct HttpSink {
     name: String,
     config: HttpConfig,
-    url: reqwest::Url,
+    url: Url,
     headers: HeaderMap,
     origin: String,
     origin_hash: String,
     encoding: Encoding,
+    /// Most bytes of a body that is made of events: halved by "too large", and kept.
+    body_max: usize,
+    /// Of a send that is not done: its batches, and what became of its bodies. Those are not sent again with it.
+    settled: (String, BTreeMap<String, Outcome>),
     client: Option<client::Client>,
 }
 
 impl HttpSink {
     /// A sink that sends the log `origin`. Connects at the first send; only the configuration is checked here.
     pub fn new(name: String, config: HttpConfig, origin: &str) -> Result<Self, HttpError> {
-        let url = client::check(&config)?;
+        let preset = config.preset;
+        let url = preset.address(client::check(&config)?);
         let mut headers = HeaderMap::new();
         for (key, value) in &config.headers {
             let wrong = || HttpError::Header(key.clone());
@@ -166,9 +192,16 @@ impl HttpSink {
         }
         let shown = HeaderValue::from_str(origin).map_err(|_| HttpError::Header("X-Sigtrail-Origin".to_owned()))?;
         headers.insert("x-sigtrail-origin", shown);
-        headers.insert("content-type", HeaderValue::from_static("application/x-ndjson"));
+        headers.insert("content-type", HeaderValue::from_static(preset.content_type()));
+        if preset == Preset::SplunkHec
+            && let Ok(channel) = HeaderValue::from_str(&splunk::channel(origin, &name))
+        {
+            headers.insert(splunk::CHANNEL, channel);
+        }
+        let (encoding, body_max) = (preset.encoding(config.encoding), config.max_body_bytes);
         let (origin_hash, origin) = (origin_hash(origin), origin.to_owned());
-        Ok(Self { name, encoding: config.encoding, config, url, headers, origin, origin_hash, client: None })
+        let settled = Default::default();
+        Ok(Self { name, config, url, headers, origin, origin_hash, encoding, body_max, settled, client: None })
     }
 
     /// Its name.
@@ -178,7 +211,7 @@ impl HttpSink {
 
     /// How much to give it at once.
     pub fn limit(&self) -> Limit {
-        Limit { batches: BATCHES_MAX, bytes: self.config.max_body_bytes }
+        Limit { batches: self.config.preset.batches(), bytes: self.config.max_body_bytes }
     }
 
     /// Reads certificates anew at the next send.
@@ -186,11 +219,67 @@ impl HttpSink {
         self.client = None;
     }
 
-    /// POSTs the batches in one body.
+    /// POSTs the batches: as they were sealed in one body, or their events in as many as they need.
     pub async fn send(&mut self, batches: &[Batch]) -> Outcome {
+        let quiet = Outcome::Delivered { note: None, receipt: None };
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return quiet };
+        let range = format!("{}-{}", first.number, last.number);
+        let parts = match self.parts(batches, &range).await {
+            Ok(parts) => parts,
+            Err(outcome) => return outcome,
+        };
+        if self.settled.0 != range {
+            self.settled = (range.clone(), BTreeMap::new());
+        }
+        let mut all = quiet.clone();
+        for part in parts {
+            let outcome = match self.settled.1.get(&part.key) {
+                Some(outcome) => outcome.clone(),
+                None => self.offer(&part, &range).await,
+            };
+            match &outcome {
+                Outcome::TooLarge { why } if part.events.is_some_and(|events| events > 1) => {
+                    self.body_max = part.len() / 2;
+                    return Outcome::Retry { after: Some(Duration::ZERO), why: why.clone() };
+                }
+                Outcome::Retry { .. } | Outcome::Slow { .. } | Outcome::TooLarge { .. } => return outcome,
+                // it is offered again, and what comes behind it may be taken all the same
+                Outcome::Refused { .. } => {}
+                Outcome::Delivered { .. } | Outcome::Rejected { .. } => {
+                    self.settled.1.insert(part.key, outcome.clone());
+                }
+            }
+            if all == quiet || !matches!(outcome, Outcome::Delivered { .. }) {
+                all = outcome;
+            }
+        }
+        if !matches!(all, Outcome::Refused { .. }) {
+            self.settled.1.clear();
+        }
+        all
+    }
+
+    /// The bodies for these batches.
+    async fn parts(&self, batches: &[Batch], range: &str) -> Result<Vec<Part>, Outcome> {
+        let Some(shape) = self.config.preset.shape() else {
+            return Ok(vec![Part::sealed(batches, format!("{}:{range}", self.origin_hash))]);
+        };
+        let (origin, log, view, most) =
+            (self.origin.clone(), self.origin_hash.clone(), self.config.view, self.body_max);
+        let batches = batches.to_vec();
+        let made = move || preset::parts(shape, &origin, &log, &batches, view, most);
+        match tokio::task::spawn_blocking(made).await {
+            Ok(parts) => parts.map_err(|error| Outcome::Refused { status: 0, answer: format!("not sent: {error}") }),
+            Err(error) => Err(Outcome::Slow { why: error.to_string() }),
+        }
+    }
+
+    /// POSTs a body until the receiver knows its encoding and, if it says so, has it.
+    async fn offer(&mut self, part: &Part, range: &str) -> Outcome {
         loop {
-            match self.post(batches).await {
+            match self.post(part, range).await {
                 Ok(Meaning::Outcome(outcome)) => return outcome,
+                Ok(Meaning::Accepted { ack }) => return self.acknowledged(ack).await,
                 Ok(Meaning::OtherEncoding { answer }) => {
                     let Some(next) = self.encoding.next() else {
                         return Outcome::Refused { status: 415, answer };
@@ -206,35 +295,64 @@ impl HttpSink {
         }
     }
 
-    async fn post(&mut self, batches: &[Batch]) -> Result<Meaning, HttpError> {
-        let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
-            return Ok(Meaning::Outcome(Outcome::Delivered { note: None, receipt: None }));
-        };
-        let range = format!("{}-{}", first.number, last.number);
-        let key = format!("{}:{range}", self.origin_hash);
-        let parts: Vec<Bytes> = batches.iter().map(|batch| batch.bytes.clone()).collect();
-        let body = body::build(parts, self.encoding).await?;
-        let client = client::current(&mut self.client, &self.config).await?;
-        let mut request = client.post(self.url.clone()).headers(self.headers.clone());
-        if let Some(credential) = credential::authorization(&self.config).await? {
-            request = request.header("authorization", credential);
-        }
+    async fn post(&mut self, part: &Part, range: &str) -> Result<Meaning, HttpError> {
+        let body = body::build(part.pieces.clone(), self.encoding).await?;
+        let url = self.config.preset.address_of(&self.url, &self.config, part);
+        let mut request = self.request(url).await?;
         if self.encoding != Encoding::Identity {
             request = request.header("content-encoding", self.encoding.token());
         }
         let request = request
-            .header("idempotency-key", &key)
+            .header("idempotency-key", &part.key)
             .header("content-digest", body.digest)
             .header("x-sigtrail-batch", range)
             .body(body.bytes);
-        let meaning = match request.send().await {
-            Ok(response) => answer::read(response, &key, &self.origin).await,
-            Err(error) => Meaning::Outcome(client::failure(error)),
+        let meaning = match (request.send().await, self.config.preset.shape()) {
+            (Ok(response), None) => {
+                let answer = answer::read(response, ANSWER_MAX, answer::BODY_WAIT).await;
+                answer.of_sealed(&part.key, &self.origin)
+            }
+            (Ok(response), Some(shape)) => {
+                let answer = answer::read(response, shape.answer_max, answer::WORDS_WAIT).await;
+                (shape.meaning)(&answer, part)
+            }
+            (Err(error), _) => Meaning::Outcome(client::failure(error)),
         };
         // After trouble, certificates are read anew: they may be what was wrong.
-        if !matches!(meaning, Meaning::Outcome(Outcome::Delivered { .. } | Outcome::TooLarge { .. })) {
+        let fine = matches!(
+            meaning,
+            Meaning::Outcome(Outcome::Delivered { .. } | Outcome::TooLarge { .. }) | Meaning::Accepted { .. }
+        );
+        if !fine {
             self.client = None;
         }
         Ok(meaning)
+    }
+
+    /// A POST with what all have in common.
+    async fn request(&mut self, url: Url) -> Result<RequestBuilder, HttpError> {
+        let client = client::current(&mut self.client, &self.config).await?;
+        let request = client.post(url).headers(self.headers.clone());
+        Ok(match credential::authorization(&self.config).await? {
+            Some(credential) => request.header("authorization", credential),
+            None => request,
+        })
+    }
+
+    /// Waits until the indexer has what the collector took.
+    async fn acknowledged(&mut self, ack: Option<u64>) -> Outcome {
+        let ack = match ack {
+            _ if !self.config.acks => return Outcome::Delivered { note: None, receipt: None },
+            Some(ack) => ack,
+            None => {
+                let why = "the receiver gave no ackId: switch on \"indexer acknowledgement\" of its token, or set `acks: false`";
+                return Outcome::Slow { why: why.to_owned() };
+            }
+        };
+        let url = splunk::ack_address(&self.url, &splunk::channel(&self.origin, &self.name));
+        match self.request(url).await {
+            Ok(request) => splunk::acknowledged(&request, ack, self.config.ack_timeout).await,
+            Err(error) => Outcome::Slow { why: error.to_string() },
+        }
     }
 }

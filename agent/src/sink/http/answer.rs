@@ -1,5 +1,6 @@
 //! What an answer means: one table.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
@@ -9,12 +10,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{ANSWER_MAX, Outcome};
 
+/// Characters of an answer that are kept beside a refused batch.
+pub(super) const KEPT: usize = 1024;
 /// Longest wait a receiver can ask for.
 const WAIT_MAX: Duration = Duration::from_hours(1);
 
-/// Longest wait for the words of an answer whose status is there. They are also read when it is a yes, because only an
+/// Longest wait for the words of an answer whose status says all. They are also read when it is a yes, because only an
 /// answer that was read leaves the connection open for the next request.
-const BODY_WAIT: Duration = Duration::from_secs(2);
+pub(super) const BODY_WAIT: Duration = Duration::from_secs(2);
+/// The same where the words matter; the time for the whole request ends before.
+pub(super) const WORDS_WAIT: Duration = Duration::from_mins(10);
 
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,25 +31,80 @@ pub(in crate::sink) enum Meaning {
         /// The answer, for the case that there is none left.
         answer: String,
     },
+    /// Taken, and not yet durable.
+    Accepted {
+        /// The number to ask for, if the receiver gives one.
+        ack: Option<u64>,
+    },
 }
 
-/// Reads an answer to the request with the idempotency key `key`, which delivered batches of the log `origin`.
-pub(super) async fn read(mut response: Response, key: &str, origin: &str) -> Meaning {
-    let mut text = Vec::new();
-    // A body that is broken or slow changes nothing: the status has come.
-    let deadline = Instant::now() + BODY_WAIT;
-    while text.len() < ANSWER_MAX
-        && let Ok(Ok(Some(more))) = timeout_at(deadline, response.chunk()).await
+/// An answer, as far as it was read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Whether this is all of the body.
+    pub(super) whole: bool,
+}
+
+/// Reads at most `most` bytes of an answer, for at most so long.
+pub(super) async fn read(mut response: Response, most: usize, wait: Duration) -> Answer {
+    let (mut body, mut whole) = (Vec::new(), false);
+    // A body that is broken or slow does not change the status, which has come.
+    let deadline = Instant::now() + wait;
+    while !whole
+        && body.len() <= most
+        && let Ok(Ok(more)) = timeout_at(deadline, response.chunk()).await
     {
-        text.extend_from_slice(&more);
+        match more {
+            Some(more) => body.extend_from_slice(&more),
+            None => whole = true,
+        }
     }
-    text.truncate(ANSWER_MAX);
-    let text = String::from_utf8_lossy(&text);
-    let mut meaning = meaning(response.status().as_u16(), response.headers(), &text, key, SystemTime::now());
-    if let Meaning::Outcome(Outcome::Delivered { receipt, .. }) = &mut meaning {
-        *receipt = receipt_in(&text, origin);
+    whole &= body.len() <= most;
+    body.truncate(most);
+    Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, whole }
+}
+
+impl Answer {
+    /// What the table says.
+    pub(super) fn meaning(&self, key: &str) -> Meaning {
+        meaning(self.status, &self.headers, &self.text(), key, SystemTime::now())
     }
-    meaning
+
+    /// The same for sealed batches of the log `origin`: a receiver may have signed for them.
+    pub(super) fn of_sealed(&self, key: &str, origin: &str) -> Meaning {
+        let mut meaning = self.meaning(key);
+        if let Meaning::Outcome(Outcome::Delivered { receipt, .. }) = &mut meaning {
+            *receipt = receipt_in(&self.text(), origin);
+        }
+        meaning
+    }
+
+    /// Status and words in a line.
+    pub(super) fn why(&self) -> String {
+        why(self.status, self.text().trim())
+    }
+
+    /// The beginning of the words, to be kept.
+    pub(super) fn head(&self) -> String {
+        self.text().trim().chars().take(KEPT).collect()
+    }
+
+    /// When it wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers, SystemTime::now())
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body[..self.body.len().min(ANSWER_MAX)])
+    }
+}
+
+/// A status and what was said with it, in a line.
+pub(super) fn why(status: u16, words: &str) -> String {
+    if words.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(words)) }
 }
 
 /// The cosignature in the answer of a receiver that is a witness: a checkpoint of this log with a line by it.
@@ -58,8 +118,7 @@ fn receipt_in(answer: &str, origin: &str) -> Option<Receipt> {
 /// The table. What is not a matter of these very bytes is never a reason to drop them.
 pub(in crate::sink) fn meaning(status: u16, headers: &HeaderMap, answer: &str, key: &str, now: SystemTime) -> Meaning {
     let answer = answer.trim().to_owned();
-    let why =
-        if answer.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", one_line(&answer)) };
+    let why = why(status, &answer);
     Meaning::Outcome(match status {
         200..=299 => Outcome::Delivered { note: None, receipt: None },
         300..=399 => {
@@ -107,12 +166,14 @@ mod tests {
     fn word(status: u16, answer: &str) -> &'static str {
         match meaning(status, &HeaderMap::new(), answer, "abc:1-2", SystemTime::UNIX_EPOCH) {
             Meaning::OtherEncoding { .. } => "encoding",
+            Meaning::Accepted { .. } => "accepted",
             Meaning::Outcome(outcome) => match outcome {
                 Outcome::Delivered { .. } => "delivered",
                 Outcome::Retry { .. } => "retry",
                 Outcome::Slow { .. } => "slow",
                 Outcome::TooLarge { .. } => "too large",
                 Outcome::Refused { .. } => "refused",
+                Outcome::Rejected { .. } => "rejected",
             },
         }
     }

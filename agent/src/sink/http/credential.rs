@@ -15,22 +15,22 @@ const MOST: usize = 8192;
 
 /// The `Authorization` of the next request.
 pub(super) async fn authorization(config: &HttpConfig) -> Result<Option<HeaderValue>, HttpError> {
-    let (token, pair) = (config.token_file.clone(), config.basic_file.clone());
+    let (token, pair, scheme) = (config.token_file.clone(), config.basic_file.clone(), config.preset.scheme());
     let read = move || match (token, pair) {
-        (Some(path), _) => bearer(&path).map(Some),
+        (Some(path), _) => bearer(scheme, &path).map(Some),
         (None, Some(path)) => basic(&path).map(Some),
         (None, None) => Ok(None),
     };
     spawn_blocking(read).await.map_err(|error| HttpError::Client(error.to_string()))?
 }
 
-/// A bearer token (RFC 6750).
-fn bearer(path: &Path) -> Result<HeaderValue, HttpError> {
+/// A bearer token (RFC 6750), by the scheme that the receiver calls it.
+fn bearer(scheme: &str, path: &Path) -> Result<HeaderValue, HttpError> {
     let token = line(path)?;
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(wrong(path, &format!("a token is 1 to {MOST} visible ASCII characters")));
     }
-    secret(path, &format!("Bearer {token}"))
+    secret(path, &format!("{scheme} {token}"))
 }
 
 /// A name and a password (RFC 7617), as `name:password`.
@@ -87,7 +87,7 @@ mod tests {
         ];
         for (text, token, pair) in table {
             std::fs::write(&path, text).unwrap();
-            for (read, expected) in [(bearer(&path), token), (basic(&path), pair)] {
+            for (read, expected) in [(bearer("Bearer", &path), token), (basic(&path), pair)] {
                 assert_eq!(read.as_ref().ok().map(|value| value.to_str().unwrap()), *expected, "{text:?}");
                 assert!(text.trim().is_empty() || !format!("{read:?}").contains(text.trim()), "{read:?}");
             }
