@@ -1,7 +1,9 @@
-//! From the spool to real receivers: nginx with TLS, files, a full disk.
+//! From the spool to real receivers: nginx with TLS, a collector of OpenTelemetry, files, a full disk; and to strict
+//! fakes of products that cannot be had here.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod fault;
+mod fake;
 mod file;
 mod full;
 mod history;
@@ -11,6 +13,8 @@ mod nats;
 mod proxy;
 mod reload;
 mod s3;
+mod presets;
+mod rotel;
 
 use std::fs;
 use std::io::Read as _;
