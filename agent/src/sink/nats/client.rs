@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use reqwest::Url;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -173,14 +173,13 @@ fn wrong(path: &Path, why: &dyn std::fmt::Display) -> NatsError {
 
 /// The addresses of the server as the library takes them. It would ask libc, which a static binary must not.
 async fn resolve(address: &Address) -> Result<Vec<ServerAddr>, String> {
-    let found: Vec<IpAddr> = match address.host.parse() {
-        Ok(ip) => vec![ip],
-        Err(_) => {
-            let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-            let resolver = resolver.map_err(|error| error.to_string())?;
-            let found = resolver.lookup_ip(address.host.as_str()).await.map_err(|error| error.to_string())?;
-            found.iter().take(ADDRESSES).collect()
-        }
+    let found: Vec<IpAddr> = if let Ok(ip) = address.host.parse() {
+        vec![ip]
+    } else {
+        let resolver = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
+        let resolver = resolver.map_err(|error| error.to_string())?;
+        let found = resolver.lookup_ip(address.host.as_str()).await.map_err(|error| error.to_string())?;
+        found.iter().take(ADDRESSES).collect()
     };
     let server = |ip| format!("nats://{}", SocketAddr::new(ip, address.port)).parse();
     found.into_iter().map(server).collect::<Result<Vec<_>, _>>().map_err(|error: std::io::Error| error.to_string())
