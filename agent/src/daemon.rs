@@ -45,6 +45,7 @@ use crate::{
     clock::Now,
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Receipts, Way},
+    disk,
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
@@ -378,7 +379,7 @@ pub fn open_kernel(config: &Config, policy: &Policy, family: Option<Family>) -> 
 }
 
 /// Keeps agents of this configuration from starting, and fails when one runs.
-fn alone(config: &Config) -> Result<Option<impl Drop>, DaemonError> {
+fn alone(config: &Config) -> Result<Option<disk::File>, DaemonError> {
     match Keys::hold(&config.state_dir) {
         // without keys there is no agent
         Err(KeysError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -12,17 +12,13 @@
 
 use std::{
     env,
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs::TryLockError,
+    io::{self, Read as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use base64ct::{Base64, Encoding as _};
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag},
-};
 use seal::{
     HostKey, Seed, Slot, State, Vkey,
     enrol::EnrolError,
@@ -33,7 +29,7 @@ use seal::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::disk;
+use crate::disk::{self, File};
 
 /// The secret host key, in the state directory.
 const HOST: &str = "keys/host";
@@ -107,7 +103,7 @@ pub enum KeysError {
 #[derive(Debug)]
 pub struct Keys {
     dir: PathBuf,
-    chain: Flock<File>,
+    chain: File,
     slot: Slot,
 }
 
@@ -124,10 +120,11 @@ impl Keys {
         disk::make_dir(&secret, 0o700).map_err(failed("creating", &secret))?;
         let host_path = dir.join(HOST);
         // asked before the lock, so that a running agent is told as what it is, and again after it
-        let is_enrolled = || if !again && host_path.exists() { Err(KeysError::Enrolled(dir.into())) } else { Ok(()) };
+        let is_enrolled =
+            || if !again && disk::exists(&host_path) { Err(KeysError::Enrolled(dir.into())) } else { Ok(()) };
         is_enrolled()?;
         let chain_path = dir.join(CHAIN);
-        let chain = lock(dir, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
+        let chain = lock(dir, true)?;
         is_enrolled()?;
         let host = HostKey::new(origin, &*random()?).map_err(|_| KeysError::Origin(origin.into()))?;
         let seed = Seed::new(*random()?);
@@ -135,12 +132,11 @@ impl Keys {
         let note = describe(&host, &seed)?;
         let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
         slots[..SLOT].copy_from_slice(&*state.encode());
-        let written = chain.write_all_at(&slots, 0).and_then(|()| chain.sync_all());
-        written.map_err(failed("writing", &chain_path))?;
-        write(&dir.join(ORIGIN), format!("{origin}\n").as_bytes())?;
-        write(&dir.join(VKEYS), format!("{}\n", host.vkey()).as_bytes())?;
-        write(&dir.join(NOTE), note.as_bytes())?;
-        disk::sync_dir(dir).map_err(failed("syncing", dir))?;
+        chain.write_all_at(&slots, 0).map_err(failed("writing", &chain_path))?;
+        write(dir, ORIGIN, format!("{origin}\n").as_bytes())?;
+        write(dir, VKEYS, format!("{}\n", host.vkey()).as_bytes())?;
+        write(dir, NOTE, note.as_bytes())?;
+        disk::sync_dir(dir).and_then(|()| disk::sync_name(dir)).map_err(failed("syncing", dir))?;
         disk::remove_if_there(&dir.join(NEXT)).map_err(failed("removing", &dir.join(NEXT)))?;
         // last: with it the directory counts as enrolled
         write_host(dir, HOST, &host)?;
@@ -174,20 +170,27 @@ impl Keys {
     /// Opens the keys that are there.
     pub fn open(dir: &Path) -> Result<(Self, HostKey, State), KeysError> {
         let (chain, state, slot) = open_chain(dir)?;
-        let host = read_host(&dir.join(HOST), state.origin())?;
-        Ok((Self { dir: dir.into(), chain, slot }, host, state))
+        let path = dir.join(HOST);
+        // who made it may have been killed, or told of an error, before its name was durable
+        disk::sync_name(&path).map_err(failed("syncing", &path))?;
+        let host = read_host(&path, state.origin())?;
+        let keys = Self { dir: dir.into(), chain, slot };
+        // The write of this state may have been cut off by a kill, or have failed: then it is in memory only, and the other
+        // slot has the last durable one. The same bytes in the same place cannot be torn into something else.
+        keys.put(slot, &*state.encode())?;
+        Ok((keys, host, state))
     }
 
     /// Keeps everybody else from opening the keys while this is there, without reading them.
-    pub fn hold(dir: &Path) -> Result<Flock<File>, KeysError> {
-        lock(dir, OpenOptions::new().read(true).write(true))
+    pub fn hold(dir: &Path) -> Result<File, KeysError> {
+        lock(dir, false)
     }
 
     /// Makes a host key that waits to take the place of the one in use. A running agent seals with both in its next
     /// batch, and from then on with the new one. Returns its public half.
     pub fn make_next(dir: &Path) -> Result<Vkey, KeysError> {
         let origin = Self::origin(dir)?.ok_or_else(|| KeysError::NotEnrolled(dir.into()))?;
-        if dir.join(NEXT).exists() {
+        if disk::exists(&dir.join(NEXT)) {
             return Err(KeysError::Waiting(dir.join(NEXT)));
         }
         let next = HostKey::new(&origin, &*random()?)?;
@@ -198,20 +201,27 @@ impl Keys {
     /// The host key that waits, if there is one.
     pub fn next(&self, origin: &str) -> Result<Option<HostKey>, KeysError> {
         let path = self.dir.join(NEXT);
-        if path.exists() { read_host(&path, origin).map(Some) } else { Ok(None) }
+        if !disk::exists(&path) {
+            return Ok(None);
+        }
+        // once a batch is signed with it the log goes on with no other: it must not be lost, whoever left it here
+        disk::sync_name(&path).map_err(failed("syncing", &path))?;
+        read_host(&path, origin).map(Some)
     }
 
     /// The host key that waited is in force: it takes its place. May be done again after a crash in between.
     pub fn turn(&self, new: &Vkey) -> Result<(), KeysError> {
         let (path, line) = (self.dir.join(VKEYS), format!("{new}\n"));
-        let known = fs::read_to_string(&path).map_err(failed("reading", &path))?;
+        let known = read_text(&path).map_err(failed("reading", &path))?;
         if !known.ends_with(&line) {
-            disk::replace(&self.dir, VKEYS, (known + &line).as_bytes()).map_err(failed("writing", &path))?;
-            fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed("writing", &path))?;
+            write(&self.dir, VKEYS, (known + &line).as_bytes())?;
         }
         let (from, to) = (self.dir.join(NEXT), self.dir.join(HOST));
-        let renamed = fs::rename(&from, &to).and_then(|()| disk::sync_dir(&self.dir.join("keys")));
-        renamed.map_err(failed("renaming", &from))
+        // it is renamed already if only the sync failed
+        if disk::exists(&from) {
+            disk::rename(&from, &to).map_err(failed("renaming", &from))?;
+        }
+        disk::sync_name(&to).map_err(failed("syncing", &to))
     }
 
     /// The enrolment note, if it is there.
@@ -226,15 +236,17 @@ impl Keys {
 
     /// Writes the state over the older slot, then wipes the one before: the old seed is gone.
     pub fn save(&mut self, state: &State) -> Result<(), KeysError> {
-        let put = |slot: Slot, bytes: &[u8]| {
-            let at = if slot == Slot::A { 0 } else { SLOT as u64 };
-            self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.dir.join(CHAIN)))
-        };
         let next = self.slot.other();
-        put(next, &*state.encode())?;
-        put(self.slot, &seal::state::WIPED)?;
+        self.put(next, &*state.encode())?;
+        self.put(self.slot, &seal::state::WIPED)?;
         self.slot = next;
         Ok(())
+    }
+
+    /// Overwrites a slot, durable when it returns Ok.
+    fn put(&self, slot: Slot, bytes: &[u8]) -> Result<(), KeysError> {
+        let at = if slot == Slot::A { 0 } else { SLOT as u64 };
+        self.chain.write_all_at(bytes, at).map_err(failed("writing", &self.dir.join(CHAIN)))
     }
 }
 
@@ -242,17 +254,17 @@ impl Keys {
 fn random() -> Result<Zeroizing<[u8; 32]>, KeysError> {
     let path = Path::new("/dev/urandom");
     let mut bytes = Zeroizing::new([0; 32]);
-    File::open(path).and_then(|mut file| file.read_exact(&mut *bytes)).map_err(failed("reading", path))?;
+    disk::open_read(path).and_then(|mut file| file.read_exact(&mut *bytes)).map_err(failed("reading", path))?;
     Ok(bytes)
 }
 
 /// Opens the chain of a log that was enrolled: its file, and the newest state with the slot that it is in.
-fn open_chain(dir: &Path) -> Result<(Flock<File>, State, Slot), KeysError> {
-    if !dir.join(HOST).exists() {
+fn open_chain(dir: &Path) -> Result<(File, State, Slot), KeysError> {
+    if !disk::exists(&dir.join(HOST)) {
         return Err(KeysError::NotEnrolled(dir.into()));
     }
     let path = dir.join(CHAIN);
-    let chain = lock(dir, OpenOptions::new().read(true).write(true))?;
+    let chain = lock(dir, false)?;
     let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
     chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &path))?;
     let newest = State::newest(&slots[..SLOT], &slots[SLOT..]);
@@ -260,15 +272,16 @@ fn open_chain(dir: &Path) -> Result<(Flock<File>, State, Slot), KeysError> {
     Ok((chain, state, slot))
 }
 
-/// Opens the file of the chain, each write to which is durable, and takes its lock (flock(2)).
-fn lock(dir: &Path, options: &mut OpenOptions) -> Result<Flock<File>, KeysError> {
+/// Opens the file of the chain, each write to which is durable, and takes its lock (flock(2)). `make`: where there is none,
+/// an empty one is made.
+fn lock(dir: &Path, make: bool) -> Result<File, KeysError> {
     let path = dir.join(CHAIN);
-    let flags = OFlag::O_DSYNC | OFlag::O_NOFOLLOW;
-    let file = options.custom_flags(flags.bits()).open(&path).map_err(failed("opening", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        Errno::EWOULDBLOCK => KeysError::InUse(dir.into()),
-        error => failed("locking", &path)(error.into()),
-    })
+    let file = disk::open_durable(&path, make).map_err(failed("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KeysError::InUse(dir.into())),
+        Err(TryLockError::Error(error)) => Err(failed("locking", &path)(error)),
+    }
 }
 
 /// Writes a secret host key.
@@ -280,11 +293,11 @@ fn write_host(dir: &Path, name: &str, host: &HostKey) -> Result<(), KeysError> {
 
 /// Reads a secret host key of this log: the file has it, or `credential NAME`, and systemd has it.
 fn read_host(path: &Path, origin: &str) -> Result<HostKey, KeysError> {
-    let text = Zeroizing::new(fs::read(path).map_err(failed("reading", path))?);
+    let text = Zeroizing::new(disk::read(path).map_err(failed("reading", path))?);
     match text.strip_prefix(b"credential ") {
         Some(name) => {
             let path = credential(path, name)?;
-            let text = Zeroizing::new(fs::read(&path).map_err(failed("reading the credential", &path))?);
+            let text = Zeroizing::new(disk::read(&path).map_err(failed("reading the credential", &path))?);
             decode_host(&path, &text, origin)
         }
         None => decode_host(path, &text, origin),
@@ -311,18 +324,21 @@ fn decode_host(path: &Path, text: &[u8], origin: &str) -> Result<HostKey, KeysEr
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, KeysError> {
-    match fs::read_to_string(path) {
+    match read_text(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some).map_err(failed("reading", path)),
     }
 }
 
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(disk::read(path)?).map_err(io::Error::other)
+}
+
 /// Writes a file that is no secret.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o644).custom_flags(OFlag::O_NOFOLLOW.bits());
-    let mut file = options.open(path).map_err(failed("creating", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("writing", path))
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), KeysError> {
+    let path = dir.join(name);
+    let written = disk::replace(dir, name, bytes).and_then(|()| disk::set_mode(&path, 0o644));
+    written.map_err(failed("writing", &path))
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysError {
@@ -332,6 +348,8 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysErr
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use seal::{enrol::Enrolment, state::WIPED};
     use tempfile::TempDir;
 

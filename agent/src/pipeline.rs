@@ -302,8 +302,9 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     }
     front.sealed();
     (ties.announce)(log.last());
-    if let Some(past) = (ties.released)() {
-        log.release(past)?;
+    // what cannot be removed now is tried again after the next seal
+    if let Some(Err(error)) = (ties.released)().map(|past| log.release(past)) {
+        tracing::warn!(%error, "a segment that all sinks have stays in the spool");
     }
     front.publish(log, None, ties.status);
     Ok(())

@@ -6,7 +6,7 @@
 //! ```text
 //! spool/  seg-<first batch>.stl        records, see frame.rs     cursors/<sink>   how far each sink is
 //!         seg-<first batch>.seals.zst  what an evicted one left  quarantine/      torn tails, damaged segments
-//!         ballast                      place for the worst day
+//!         evicted                      what was dropped and not told yet     ballast         place for the worst day
 //! ```
 
 mod active;
@@ -19,6 +19,7 @@ mod recover;
 mod repair;
 mod seals;
 mod segment;
+mod untold;
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,6 +37,7 @@ pub use repair::{Damage, damage, repair};
 use crate::disk;
 use active::Active;
 use seals::Seals;
+use untold::Untold;
 
 /// In [`Sync::Interval`] at most this much is not yet durable, and kept in memory until it is.
 const PENDING_MAX: usize = 4 << 20;
@@ -158,7 +160,7 @@ pub struct Evicted {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "what was evicted belongs into the next header"]
 pub struct Appended {
-    /// Dropped since the last successful append, oldest first.
+    /// Dropped since the last successful append, oldest first. The next append counts as having told them.
     pub evicted: Vec<Evicted>,
     /// The ballast had to be given up: the disk is full.
     pub ballast_used: bool,
@@ -189,13 +191,14 @@ pub struct Spool {
     /// How much of `pending` is in the active segment.
     written: usize,
     synced_at: Instant,
-    unreported: Appended,
+    untold: Untold,
+    ballast_used: bool,
 }
 
 impl Spool {
     /// Opens the spool, making it when it is not there. What it holds is never a reason to fail.
     pub fn open(options: Options) -> Result<(Self, Recovery), SpoolError> {
-        let (closed, recovery) = recover::recover(&options)?;
+        let (closed, mut recovery) = recover::recover(&options)?;
         let encoder = frame::Encoder::new().map_err(|source| SpoolError::Io {
             doing: "prepare the compression for",
             path: options.dir.clone(),
@@ -206,6 +209,10 @@ impl Spool {
             path: options.dir.clone(),
             source,
         })?;
+        let untold = Untold::open(&options.dir, closed.front().map(|oldest| oldest.first));
+        let failed = |source| SpoolError::Io { doing: "open what was dropped from", path: options.dir.clone(), source };
+        let untold = untold.map_err(failed)?;
+        recovery.evicted = untold.handed().to_vec();
         let mut spool = Self {
             last: recovery.last.as_ref().map(|batch| batch.number),
             closed,
@@ -218,7 +225,8 @@ impl Spool {
             encoder,
             written: 0,
             synced_at: Instant::now(),
-            unreported: Appended::default(),
+            untold,
+            ballast_used: false,
         };
         // The one of an earlier life may be larger than what is allowed now.
         spool.drop_ballast();
@@ -238,7 +246,8 @@ impl Spool {
             return Err(error);
         }
         self.last = Some(batch);
-        Ok(std::mem::take(&mut self.unreported))
+        let ballast_used = std::mem::take(&mut self.ballast_used);
+        Ok(Appended { evicted: self.untold.hand_out(), ballast_used })
     }
 
     /// Makes everything appended so far durable.
@@ -263,6 +272,15 @@ impl Spool {
             self.drop_oldest()?;
         }
         Ok(())
+    }
+
+    /// Makes the newest segment of an earlier life durable. It may have been killed between a write and the fsync; or the
+    /// fsync failed, and another one on this file would not tell: so the bytes go to a new file.
+    pub fn renew(&self) -> Result<(), SpoolError> {
+        let Some(newest) = self.closed.back().filter(|_| self.active.is_none()) else {
+            return Ok(());
+        };
+        repair::renew(&newest.path, &self.options.dir)
     }
 
     /// A reader that begins after batch `after`, or with the oldest.
@@ -348,10 +366,13 @@ impl Spool {
         if from > oldest.last {
             return Ok(self.drop_oldest()?.map_or(0, |gone| gone.bytes));
         }
-        let before = self.used();
+        let (before, range) = (self.used(), Evicted { from, to: oldest.last });
         let seals = Seals::of(oldest.first, &oldest.path);
-        // on a full disk there may be no room for them as long as the segment is there
+        // on a full disk there may be no room for these as long as the segment is there
         let kept = seals.as_ref().is_ok_and(|seals| self.seals.keep(seals).is_ok());
+        let path = &self.options.dir;
+        let failed = |source| SpoolError::Io { doing: "note what is dropped from", path: path.clone(), source };
+        self.untold.announce(range).map_err(failed)?;
         let Some(gone) = self.drop_oldest()? else {
             return Ok(0);
         };
@@ -359,10 +380,7 @@ impl Spool {
             tracing::warn!(from, to = gone.last, %error, "cannot keep the seals of the batches that are dropped");
         }
         tracing::warn!(from, to = gone.last, "the spool is full: dropped its oldest batches");
-        match self.unreported.evicted.last_mut() {
-            Some(range) if range.to.checked_add(1) == Some(from) => range.to = gone.last,
-            _ => self.unreported.evicted.push(Evicted { from, to: gone.last }),
-        }
+        self.untold.add(range);
         Ok(before.saturating_sub(self.used()))
     }
 
@@ -375,6 +393,9 @@ impl Spool {
             let failed = |_| SpoolError::Io { doing: "remove the segment", path: oldest.path.clone(), source };
             Self::quarantine(&self.options).take(&oldest.path).map_err(failed)?;
         }
+        // Else a power cut may bring back this one and not the one after it: a hole in the log.
+        let failed = |source| SpoolError::Io { doing: "remove the segment", path: oldest.path.clone(), source };
+        disk::sync_dir(&self.options.dir).map_err(failed)?;
         Ok(self.closed.pop_front())
     }
 

@@ -3,12 +3,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
 use seal::{
-    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, HostKey, Lines, Receipt, SealError, Sealer, Seed,
-    State, Vkey,
+    Account, Agent, Batch as SealedBatch, BatchKind, Facts, Gap, GapReason, HostKey, Lines, Receipt, SealError, Sealer,
+    Seed, State, Vkey,
     batch::LineError,
     enrol::{self, Enrolment},
     state::RecoverError,
@@ -24,7 +25,7 @@ use crate::{
     keys::{Keys, KeysError},
     record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
-    spool::{self, Spool, SpoolError},
+    spool::{self, Evicted, Spool, SpoolError},
 };
 
 /// Why the log cannot go on.
@@ -120,6 +121,8 @@ impl Log {
         if let Some((lines, seal_line, parsed)) = &last {
             if parsed.header.batch >= state.batch() {
                 state = state.advance_over(lines, seal_line).map_err(LogError::Fork)?;
+                // before the state moves on it has to be durable, which nobody said yet
+                spool.renew()?;
                 keys.save(&state)?;
             } else if let Some(what) = stranger(parsed, &state) {
                 return Err(LogError::Fork(RecoverError::Fork(parsed.header.batch, what)));
@@ -158,7 +161,7 @@ impl Log {
             first: if clean { BatchKind::Start } else { BatchKind::Recovered },
             last_sealed: None,
             head: None,
-            gaps: Vec::new(),
+            gaps: recovery.evicted.into_iter().map(gap).collect(),
             recovered,
         };
         log.begin(now)?;
@@ -328,10 +331,7 @@ impl Log {
         if let (Some(bytes), Some(pending)) = (&self.sealed, self.sealer.pending()) {
             if self.spool.last().is_none_or(|last| last < pending.number) {
                 let appended = self.spool.append(pending.number, bytes)?;
-                for evicted in appended.evicted {
-                    let reason = seal::GapReason::Evict;
-                    self.gaps.push(Gap { sink: "spool".into(), from: evicted.from, to: evicted.to, reason });
-                }
+                self.gaps.extend(appended.evicted.into_iter().map(gap));
             }
             self.keys.save(&pending.next)?;
             if pending.next.host() != self.sealer.vkey() {
@@ -375,6 +375,11 @@ impl Log {
     }
 }
 
+/// What the header says of batches that were dropped.
+fn gap(evicted: Evicted) -> Gap {
+    Gap { sink: "spool".into(), from: evicted.from, to: evicted.to, reason: GapReason::Evict }
+}
+
 fn sorted(accounts: &[Account]) -> Vec<Account> {
     let mut accounts = accounts.to_vec();
     accounts.sort_by(|a, b| a.hook.cmp(&b.hook));
@@ -403,16 +408,18 @@ fn stranger(last: &SealedBatch, state: &State) -> Option<&'static str> {
     (log.size() == state.batch() && log != *state.log()).then_some("root")
 }
 
+/// What this program is. It does not change while it runs.
 fn agent() -> Result<Agent, LogError> {
+    static AGENT: OnceLock<Agent> = OnceLock::new();
+    if let Some(agent) = AGENT.get() {
+        return Ok(agent.clone());
+    }
     let path = "/proc/self/exe";
     let mut file = fs::File::open(path).map_err(|source| LogError::Host { path: path.into(), source })?;
     let mut exe = Sha256::new();
     io::copy(&mut file, &mut HashWriter(&mut exe)).map_err(|source| LogError::Host { path: path.into(), source })?;
-    Ok(Agent {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        exe: exe.finalize().into(),
-        bpf: Sha256::digest(object::bytes()).into(),
-    })
+    let (version, bpf) = (env!("CARGO_PKG_VERSION").to_owned(), Sha256::digest(object::bytes()).into());
+    Ok(AGENT.get_or_init(|| Agent { version, exe: exe.finalize().into(), bpf }).clone())
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
@@ -473,3 +480,6 @@ pub fn following(origin: &str) -> String {
     let base = origin.strip_suffix(&format!("/e{number}")).unwrap_or(origin);
     format!("{base}/e{}", number.saturating_add(1))
 }
+
+#[cfg(test)]
+mod crash;

@@ -11,7 +11,7 @@
 //! sealed. So there is at most twice [`MOST`] and what waits in memory.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -21,7 +21,7 @@ use common::{Header, Prefix};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::disk;
+use crate::disk::{self, File};
 
 /// What is accounted for up to a batch: the next run goes on from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

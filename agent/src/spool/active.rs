@@ -1,6 +1,5 @@
 //! The segment that is written: the only place of the spool where bytes reach the disk.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use seal::frame::{HEAD, Head};
 
 use super::{Closed, Options, Spool, SpoolError, Sync, segment};
-use crate::disk;
+use crate::disk::{self, File};
 
 #[derive(Debug)]
 pub(super) struct Active {
@@ -27,9 +26,8 @@ impl Active {
     fn create(options: &Options, first: u64) -> io::Result<Self> {
         let path = options.dir.join(segment::name(first));
         let file = match disk::create_new(&path, 0o600) {
-            // A failed segment that could not be removed when it was abandoned.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Spool::quarantine(options).take(&path)?;
+                clear(options, &path)?;
                 disk::create_new(&path, 0o600)?
             }
             other => other?,
@@ -134,7 +132,7 @@ impl Spool {
             return Err(full);
         }
         tracing::warn!(dir = %self.options.dir.display(), "the disk is full: the spool gave up its ballast");
-        self.unreported.ballast_used = true;
+        self.ballast_used = true;
         Ok(())
     }
 
@@ -200,6 +198,16 @@ impl Spool {
         if bytes > 0 {
             self.closed.push_back(Closed { first, last, bytes, path });
         }
+    }
+}
+
+/// Makes place for a segment. A file there is one that failed and could not be removed when it was abandoned. It must not
+/// stay anywhere: the batch in it was promised to nobody, and after a crash its number may be signed again.
+fn clear(options: &Options, path: &Path) -> io::Result<()> {
+    let is_file = disk::about(path)?.is_file;
+    match disk::remove_if_there(path) {
+        Err(_) if !is_file => Spool::quarantine(options).take(path).map(|_| ()),
+        done => done,
     }
 }
 

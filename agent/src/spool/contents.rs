@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::{fs, os::unix::ffi::OsStrExt as _};
 
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ impl Contents {
             let mut all = Vec::new();
             for name in names(dir, wanted)? {
                 let path = dir.join(name);
-                if fs::symlink_metadata(&path)?.is_file() {
+                if disk::about(&path)?.is_file {
                     all.push(file(&path)?);
                 }
             }
@@ -97,14 +97,14 @@ impl Contents {
 
 /// The names in a directory that are wanted, in order; a directory that is not there has none.
 fn names(dir: &Path, wanted: fn(&str) -> bool) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+    let found = match disk::names(dir) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut names = Vec::new();
-    for entry in entries {
-        let name = String::from_utf8_lossy(entry?.file_name().as_bytes()).into_owned();
+    for name in found {
+        let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
         if wanted(&name) {
             names.push(name);
         }
@@ -115,7 +115,7 @@ fn names(dir: &Path, wanted: fn(&str) -> bool) -> io::Result<Vec<String>> {
 
 fn file(path: &Path) -> io::Result<File> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(File { name, bytes: fs::symlink_metadata(path)?.len() })
+    Ok(File { name, bytes: disk::about(path)?.bytes })
 }
 
 /// The number of the last whole record.

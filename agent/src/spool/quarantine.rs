@@ -1,6 +1,5 @@
 //! Bytes that cannot be used but may be evidence: torn tails, damaged segments, batches a receiver refused.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -32,9 +31,9 @@ impl Quarantine {
     pub fn take(&self, path: &Path) -> io::Result<PathBuf> {
         disk::make_dir(&self.dir, 0o700)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let free = (0..1000).map(|n| self.dir.join(format!("{name}.{n}"))).find(|to| fs::symlink_metadata(to).is_err());
+        let free = (0..1000).map(|n| self.dir.join(format!("{name}.{n}"))).find(|to| disk::about(to).is_err());
         let to = free.unwrap_or_else(|| self.dir.join(format!("{name}.999")));
-        fs::rename(path, &to)?;
+        disk::rename(path, &to)?;
         disk::sync_dir(&self.dir)?;
         self.make_room(0)?;
         Ok(to)
@@ -42,11 +41,11 @@ impl Quarantine {
 
     fn make_room(&self, more: u64) -> io::Result<()> {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let about = entry.metadata()?;
-            if !about.is_dir() {
-                files.push((about.modified()?, about.len(), entry.path()));
+        for name in disk::names(&self.dir)? {
+            let path = self.dir.join(name);
+            let about = disk::about(&path)?;
+            if !about.is_dir {
+                files.push((about.modified, about.bytes, path));
             }
         }
         files.sort_unstable();

@@ -1,14 +1,12 @@
 //! Reads batches in order while the spool writes: what a sink's task holds.
 
-use std::fs::File;
 use std::mem;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::{SpoolError, frame, segment};
-use crate::disk;
+use crate::disk::{self, File};
 use crate::sealed::Batch;
 
 /// What comes next.
@@ -166,11 +164,8 @@ impl Reader {
 
 impl Place {
     fn is_current(&self) -> bool {
-        let same = |there: std::fs::Metadata| {
-            let here = self.file.metadata()?;
-            Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
-        };
-        std::fs::symlink_metadata(&self.path).and_then(same).unwrap_or(false)
+        let same = |there: disk::About| Ok(disk::about_open(&self.file)?.id == there.id);
+        disk::about(&self.path).and_then(same).unwrap_or(false)
     }
 }
 

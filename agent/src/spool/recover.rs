@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use seal::frame::{HEAD, MAX_PAYLOAD};
 
-use super::{Batch, Closed, Options, Quarantine, Spool, SpoolError, frame, segment};
-use crate::disk;
+use super::{Batch, Closed, Evicted, Options, Quarantine, Spool, SpoolError, frame, segment};
+use crate::disk::{self, File};
 
 /// What was found when the spool was opened.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Recovery {
     pub last: Option<Batch>,
     /// Bytes of a torn tail that were cut off and put into quarantine.
     pub cut: u64,
+    /// Dropped because the spool was full, and perhaps not told yet. The next append counts as having told them.
+    pub evicted: Vec<Evicted>,
     /// Files put into quarantine.
     pub quarantined: Vec<PathBuf>,
     /// Files with damage between good records, or that could not be treated as they should.
@@ -39,9 +41,20 @@ pub(super) fn recover(options: &Options) -> Result<(VecDeque<Closed>, Recovery),
     for made in [dir.clone(), dir.join("cursors"), dir.join("quarantine")] {
         disk::make_dir(&made, 0o700).map_err(|source| SpoolError::Io { doing: "make", path: made, source })?;
     }
+    // An earlier life may have been killed before it did. By a cursor that is there segments are removed.
+    let synced = [dir, &dir.join("cursors")].into_iter().try_for_each(|dir| disk::sync_dir(dir));
+    let synced = synced.and_then(|()| disk::sync_name(dir));
+    synced.map_err(|source| SpoolError::Io { doing: "make durable the names in", path: dir.clone(), source })?;
     let failed = |source| SpoolError::Io { doing: "list the segments of", path: dir.clone(), source };
     let mut segments = segment::list(dir).map_err(failed)?;
     let mut recovery = Recovery::default();
+    // what was being written to take the place of a segment, or to keep its seals
+    for draft in disk::names(dir).map_err(failed)? {
+        let path = dir.join(&draft);
+        if path.extension().is_some_and(|end| end == "tmp") && draft.to_str().is_some_and(|it| it.starts_with("seg-")) {
+            note(disk::remove_if_there(&path), &path, &mut recovery);
+        }
+    }
     let quarantine = Spool::quarantine(options);
     let mut newest = None;
     while let Some((first, path)) = segments.pop() {
@@ -53,7 +66,7 @@ pub(super) fn recover(options: &Options) -> Result<(VecDeque<Closed>, Recovery),
     let mut closed: VecDeque<Closed> = VecDeque::new();
     let mut next = newest.as_ref().map_or(0, |newest| newest.first);
     for (first, path) in segments.into_iter().rev() {
-        let bytes = std::fs::symlink_metadata(&path).map_or(0, |about| about.len());
+        let bytes = disk::about(&path).map_or(0, |about| about.bytes);
         closed.push_front(Closed { first, last: next.saturating_sub(1), bytes, path });
         next = first;
     }
@@ -93,7 +106,7 @@ fn inspect(quarantine: &Quarantine, path: &Path, recovery: &mut Recovery) -> Opt
 
 fn scan(path: &Path) -> io::Result<Scan> {
     let file = disk::open_read(path)?;
-    let mut scan = Scan { last: None, end: 0, len: file.metadata()?.len(), holes: false };
+    let mut scan = Scan { last: None, end: 0, len: disk::about_open(&file)?.bytes, holes: false };
     let mut offset = 0;
     while let Some(record) = segment::next(&file, offset)? {
         offset = record.end;
@@ -125,7 +138,7 @@ fn cut_tail(quarantine: &Quarantine, path: &Path, end: u64, recovery: &mut Recov
 }
 
 /// The tail, at most as much as a record may have.
-fn read_tail(file: &std::fs::File, end: u64) -> io::Result<Vec<u8>> {
+fn read_tail(file: &File, end: u64) -> io::Result<Vec<u8>> {
     use std::io::{Read as _, Seek as _};
     let mut file = file;
     file.seek(io::SeekFrom::Start(end))?;

@@ -1,12 +1,11 @@
 //! Damage in the segments: found by reading every record, and moved into quarantine while no agent uses the spool.
 
-use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Options, Spool, SpoolError, frame, segment};
-use crate::disk;
+use crate::disk::{self, File};
 
 /// Bytes of a segment that are no whole record of a batch. What an agent is just writing looks like it, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub fn repair(options: &Options, damage: &[Damage]) -> Result<Vec<PathBuf>, Spoo
         let path = &of_segment[0].path;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = disk::open_read(path).map_err(failed("read the segment", path))?;
-        let len = file.metadata().map_err(failed("read the segment", path))?.len();
+        let len = disk::about_open(&file).map_err(failed("read the segment", path))?.bytes;
         if of_segment.iter().map(|one| one.bytes.end - one.bytes.start).sum::<u64>() == len {
             kept.push(quarantine.take(path).map_err(failed("put aside", path))?);
             continue;
@@ -46,11 +45,23 @@ pub fn repair(options: &Options, damage: &[Damage]) -> Result<Vec<PathBuf>, Spoo
             let held = part(&file, bytes.clone()).and_then(|bytes| quarantine.keep(&name, &bytes));
             kept.push(held.map_err(failed("put aside a part of", path))?);
         }
-        let draft = path.with_extension("tmp");
-        write_rest(&file, of_segment, len, &draft).map_err(failed("write", &draft))?;
-        fs::rename(&draft, path).and_then(|()| disk::sync_dir(&options.dir)).map_err(failed("replace", path))?;
+        replace(path, &file, of_segment, len, &options.dir)?;
     }
     Ok(kept)
+}
+
+/// Writes a segment anew: durable when it returns Ok.
+pub(super) fn renew(path: &Path, dir: &Path) -> Result<(), SpoolError> {
+    let file = disk::open_read(path).map_err(failed("read the segment", path))?;
+    let len = disk::about_open(&file).map_err(failed("read the segment", path))?.bytes;
+    replace(path, &file, &[], len, dir)
+}
+
+/// Puts what is not damaged in the place of a segment.
+fn replace(path: &Path, file: &File, damage: &[Damage], len: u64, dir: &Path) -> Result<(), SpoolError> {
+    let draft = path.with_extension("tmp");
+    write_rest(file, damage, len, &draft).map_err(failed("write", &draft))?;
+    disk::rename(&draft, path).and_then(|()| disk::sync_dir(dir)).map_err(failed("replace", path))
 }
 
 /// What is no whole record.
@@ -68,7 +79,7 @@ fn bad(file: &File) -> io::Result<Vec<Range<u64>>> {
         }
         offset = record.end;
     }
-    add(offset..file.metadata()?.len());
+    add(offset..disk::about_open(file)?.bytes);
     Ok(bad)
 }
 

@@ -2,8 +2,8 @@
 //! verifies, and the verifier says which payloads are gone.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use super::{frame, segment};
 use crate::{disk, sealed};
@@ -32,10 +32,11 @@ impl Seals {
     /// Those of the spool at `dir`, at most `max_bytes` in all.
     pub(super) fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
         let mut kept = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with("seg-") && name.ends_with(END)) {
-                kept.push((entry.path(), entry.metadata()?.len()));
+        for name in disk::names(dir)? {
+            if name.to_str().is_some_and(|name| name.starts_with("seg-") && name.ends_with(END)) {
+                let path = dir.join(name);
+                let bytes = disk::about(&path)?.bytes;
+                kept.push((path, bytes));
             }
         }
         kept.sort_unstable();
@@ -76,7 +77,10 @@ impl Seals {
             self.kept.pop_front();
         }
         disk::replace(&self.dir, &seals.name, &seals.frame)?;
-        self.kept.push_back((self.dir.join(&seals.name), bytes));
+        let path = self.dir.join(&seals.name);
+        // kept before, for a segment that could then not be removed
+        self.kept.retain(|(kept, _)| *kept != path);
+        self.kept.push_back((path, bytes));
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! A segment file: its name, and the way through its records that damage cannot stop.
 
-use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 use seal::frame::{HEAD, Head, MAGIC};
+
+use crate::disk::{self, File};
 
 /// Bytes looked through at a time when a search for the next record is needed.
 const WINDOW: usize = 256 << 10;
@@ -26,10 +27,9 @@ pub fn first_of(name: &str) -> Option<u64> {
 /// The segments of a spool, oldest first.
 pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if let Some(first) = entry.file_name().to_str().and_then(first_of) {
-            found.push((first, entry.path()));
+    for name in disk::names(dir)? {
+        if let Some(first) = name.to_str().and_then(first_of) {
+            found.push((first, dir.join(name)));
         }
     }
     found.sort_unstable();
@@ -54,7 +54,7 @@ pub fn next(file: &File, offset: u64) -> io::Result<Option<Record>> {
     if let Some(record) = record_at(file, offset)? {
         return Ok(Some(record));
     }
-    if offset >= file.metadata()?.len() {
+    if offset >= disk::about_open(file)?.bytes {
         return Ok(None);
     }
     let mut window = vec![0; WINDOW];
@@ -82,7 +82,7 @@ fn record_at(file: &File, at: u64) -> io::Result<Option<Record>> {
     let Ok(head) = Head::parse(&bytes) else { return Ok(None) };
     let start = at + HEAD as u64;
     // The length is not checked yet: memory is taken only for bytes that are there.
-    if file.metadata()?.len().saturating_sub(start) < head.length as u64 {
+    if disk::about_open(file)?.bytes.saturating_sub(start) < head.length as u64 {
         return Ok(None);
     }
     let mut payload = vec![0; head.length];

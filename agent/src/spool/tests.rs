@@ -343,7 +343,7 @@ proptest! {
                     Err(error) => {
                         prop_assert!(matches!(error, SpoolError::Sync { .. }), "{error}");
                         // Dropped already; the next append that succeeds says so.
-                        for range in &spool.unreported.evicted {
+                        for range in spool.untold.waiting() {
                             model.range_mut(range.from..=range.to).for_each(|(_, gone)| *gone = true);
                         }
                     }

@@ -1,11 +1,12 @@
 //! What is kept of a rotated file: its seals when the events go, and the whole, encrypted, for who holds the identity.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{FileConfig, FileError, archive, writer};
-use crate::{disk, sealed};
+use crate::disk::{self, File};
+use crate::sealed;
 
 /// Who can read an encrypted file: an X25519 recipient of age (C2SP `age.md`).
 pub type Recipient = age::x25519::Recipient;

@@ -4,13 +4,13 @@
 //! and a rotated file is compressed from its first moment. It is a help and not the log: it is made durable only at
 //! its end, and whenever something is wrong with it, it goes, and [`super::archive`] compresses the rotated file later.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{FileConfig, FileError, writer};
-use crate::disk;
+use crate::disk::{self, File};
 use crate::sealed::Batch;
 
 /// Hidden, so that who reads all files of the directory does not read the same batches twice.

@@ -1,7 +1,7 @@
 //! The active file: whole batches, appended and synced; cut back to the last whole batch when it is opened.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::{ACTIVE, FileConfig, FileError, archive, twin::Twin};
-use crate::disk;
+use crate::disk::{self, File};
 use crate::sealed::{self, Batch};
 
 /// Batches of one send, and how many at the end of the file are known by hash: what is sent twice after a crash is at
