@@ -113,6 +113,10 @@ names! {
     pub enum View {
         /// Ours, as in docs/events.md.
         Sigtrail = "sigtrail",
+        /// The Elastic Common Schema.
+        Ecs = "ecs",
+        /// The Open Cybersecurity Schema Framework.
+        Ocsf = "ocsf",
     }
 }
 

@@ -51,7 +51,7 @@ use crate::{
     pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
-    sink::{Sink, http::HttpError, nats::NatsError, s3::S3Error},
+    sink::{Sink, SinkError},
     source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
     spool::{self, Damage, SpoolError},
 };
@@ -76,27 +76,11 @@ pub enum DaemonError {
     Pipeline(#[from] PipelineError),
     /// A sink's settings.
     #[error("sink {name}: {source}")]
-    Http {
+    Sink {
         /// The sink.
         name: String,
         /// Why.
-        source: HttpError,
-    },
-    /// A sink's settings.
-    #[error("sink {name}: {source}")]
-    Nats {
-        /// The sink.
-        name: String,
-        /// Why.
-        source: NatsError,
-    },
-    /// The settings of an S3 sink.
-    #[error("sink {name}: {source}")]
-    S3 {
-        /// The sink.
-        name: String,
-        /// Why.
-        source: S3Error,
+        source: SinkError,
     },
     /// The cursor of a sink.
     #[error(transparent)]

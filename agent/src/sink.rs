@@ -31,6 +31,20 @@ pub enum Sink {
     S3(Box<S3Sink>),
 }
 
+/// What is wrong with the settings of a sink.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// `type: http`
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    /// `type: nats`
+    #[error(transparent)]
+    Nats(#[from] nats::NatsError),
+    /// `type: s3`
+    #[error(transparent)]
+    S3(#[from] s3::S3Error),
+}
+
 /// How a send went; always for all batches of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

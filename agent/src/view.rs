@@ -83,9 +83,12 @@ impl Event<'_> {
         json!({"origin": self.origin, "batch": self.batch, "index": self.index})
     }
 
-    /// When it happened, in nanoseconds since 1970; for a record without a time (the enrolment) when it was sealed.
+    /// When it happened, in nanoseconds since 1970. Of an enrolment only the note says it; where nothing does, it is when
+    /// the batch was sealed.
     pub fn time_ns(&self) -> u64 {
-        let said = self.fields.get("time").and_then(Value::as_str).and_then(seal::text::untime);
+        let text = |name| self.fields.get(name).and_then(Value::as_str);
+        let enrolled = || text("note")?.lines().find_map(|line| line.strip_prefix("time "));
+        let said = text("time").or_else(enrolled).and_then(seal::text::untime);
         said.unwrap_or(self.sealed.saturating_mul(1_000_000_000))
     }
 
@@ -126,18 +129,12 @@ impl Event<'_> {
             times = Some(Times { count: summary.number("count"), first, last });
             self.fields.insert(SUMMARY.to_owned(), Value::Object(summary.0));
         }
-        if let Some(time) = enrolled(&self.fields).map(Value::from) {
-            self.fields.insert("time".to_owned(), time);
+        if !self.fields.contains_key("time") {
+            self.fields.insert("time".to_owned(), self.time().into());
         }
         let kind = self.fields.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
         view(Record { fields: Fields(self.fields), kind: &kind, place, id, origin: self.origin, times })
     }
-}
-
-/// When a host was enrolled, which only the note in that record says.
-fn enrolled(fields: &Map<String, Value>) -> Option<String> {
-    let note = fields.get("note").filter(|_| !fields.contains_key("time"))?.as_str()?;
-    note.lines().find_map(|line| line.strip_prefix("time ")).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -235,7 +232,7 @@ mod tests {
             if let Some(row) = table::ROWS.get(kind) {
                 fields.insert("kind".to_owned(), row.kind.into());
             }
-            let event = Event { origin: "a.example", batch: 7, index: 1, line: "", fields };
+            let event = Event { origin: "a.example", batch: 7, index: 1, sealed: 0, line: "", fields };
             for (view, own) in [(View::Ecs, "/sigtrail"), (View::Ocsf, "/unmapped")] {
                 let seen = event.clone().render(view);
                 prop_assert_eq!(seen.pointer(own).map(|own| &own["batch"]), Some(&json!(7)));

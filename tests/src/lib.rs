@@ -9,7 +9,7 @@ pub mod nats;
 pub mod nginx;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod receiver;
-pub mod tinyproxy;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod seaweed;
+pub mod tinyproxy;
 pub mod vm;

@@ -152,7 +152,7 @@ impl Seaweed {
             path_style: true,
             credentials_file: Some(self.credentials(who)),
             ca_file: Some(self.ca_file()),
-            request_seconds: 10,
+            timeout: Duration::from_secs(10),
             ..BucketConfig::default()
         }
     }

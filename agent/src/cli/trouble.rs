@@ -104,7 +104,7 @@ impl Trouble {
             | Self::Policy(_)
             | Self::Usage(_)
             | Self::File { .. }
-            | Self::Daemon(DaemonError::Policy(_) | DaemonError::Http { .. } | DaemonError::Log(LogError::Keys(_))) => {
+            | Self::Daemon(DaemonError::Policy(_) | DaemonError::Sink { .. } | DaemonError::Log(LogError::Keys(_))) => {
                 3
             }
             _ => 1,

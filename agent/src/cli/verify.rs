@@ -95,7 +95,7 @@ impl Bucket {
             credentials_file: self.credentials.clone(),
             profile: said(&self.profile, &["AWS_PROFILE"]).unwrap_or(default.profile),
             ca_file: self.ca_file.clone(),
-            request_seconds: default.request_seconds,
+            timeout: default.timeout,
         }
     }
 }

@@ -213,7 +213,7 @@ impl S3Sink {
             credentials_file: self.credentials_file.clone(),
             profile: self.profile.clone(),
             ca_file: self.ca_file.clone(),
-            request_seconds: self.timeout.as_secs(),
+            timeout: self.timeout,
         }
     }
 
@@ -237,8 +237,7 @@ impl S3Sink {
             let hint = "use a-z, A-Z, 0-9, -, _, ., = and single /";
             report.hint(place_of(node, &["prefix"]), format!("\"{prefix}\" cannot begin a name"), hint);
         }
-        for (key, is_zero) in
-            [("timeout", self.timeout.as_secs() == 0), ("max_object_bytes", self.max_object_bytes.0 == 0)]
+        for (key, is_zero) in [("timeout", self.timeout.is_zero()), ("max_object_bytes", self.max_object_bytes.0 == 0)]
         {
             if is_zero {
                 report.add(place_of(node, &[key]), format!("{key} is zero"));

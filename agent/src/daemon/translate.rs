@@ -9,7 +9,7 @@ use crate::{
     pipeline::{Log, LogOptions},
     policy::Policy,
     sink::{
-        self, Sink,
+        self, Sink, SinkError,
         file::FileConfig,
         http::{HttpConfig, Preset, Secret},
         nats::NatsConfig,
@@ -87,8 +87,15 @@ pub(super) fn log_options(config: &Config) -> LogOptions {
 }
 
 pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonError> {
-    let made = config.sinks.iter().map(|sink| match sink {
-        config::Sink::File(file) => Ok(Sink::File(Box::new(sink::FileSink::new(
+    let named = |written: &config::Sink| {
+        made(written, origin).map_err(|source| DaemonError::Sink { name: written.name().to_owned(), source })
+    };
+    config.sinks.iter().map(named).collect()
+}
+
+fn made(written: &config::Sink, origin: &str) -> Result<Sink, SinkError> {
+    Ok(match written {
+        config::Sink::File(file) => Sink::File(Box::new(sink::FileSink::new(
             file.name.clone(),
             FileConfig {
                 dir: file.dir.clone(),
@@ -103,7 +110,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 keep_age: file.keep_age,
                 min_free: file.min_free.0,
             },
-        )))),
+        ))),
         config::Sink::Http(http) => {
             let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
             let settings = HttpConfig {
@@ -118,6 +125,8 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 },
                 view: match http.view {
                     config::View::Sigtrail => View::Sigtrail,
+                    config::View::Ecs => View::Ecs,
+                    config::View::Ocsf => View::Ocsf,
                 },
                 table: http.table.clone(),
                 acks: http.acks,
@@ -141,9 +150,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 idle_timeout: http.idle_timeout,
                 peer_timeout: http.peer_timeout,
             };
-            let made = sink::HttpSink::new(http.name.clone(), settings, origin);
-            made.map(|sink| Sink::Http(Box::new(sink)))
-                .map_err(|source| DaemonError::Http { name: http.name.clone(), source })
+            Sink::Http(Box::new(sink::HttpSink::new(http.name.clone(), settings, origin)?))
         }
         config::Sink::Nats(nats) => {
             let settings = NatsConfig {
@@ -157,9 +164,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 client_key_file: nats.key_file.clone(),
                 timeout: nats.timeout,
             };
-            let made = sink::NatsSink::new(nats.name.clone(), settings, origin);
-            made.map(|sink| Sink::Nats(Box::new(sink)))
-                .map_err(|source| DaemonError::Nats { name: nats.name.clone(), source })
+            Sink::Nats(Box::new(sink::NatsSink::new(nats.name.clone(), settings, origin)?))
         }
         config::Sink::S3(s3) => {
             let settings = sink::S3Config {
@@ -167,10 +172,7 @@ pub(super) fn sinks(config: &Config, origin: &str) -> Result<Vec<Sink>, DaemonEr
                 prefix: s3.prefix.clone().unwrap_or_default(),
                 max_object_bytes: s3.max_object_bytes.0 as usize,
             };
-            let made = sink::S3Sink::new(s3.name.clone(), settings, origin);
-            made.map(|sink| Sink::S3(Box::new(sink)))
-                .map_err(|source| DaemonError::S3 { name: s3.name.clone(), source })
+            Sink::S3(Box::new(sink::S3Sink::new(s3.name.clone(), settings, origin)?))
         }
-    });
-    made.collect()
+    })
 }

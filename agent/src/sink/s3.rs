@@ -12,7 +12,10 @@ mod credentials;
 mod name;
 mod versions;
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
@@ -53,8 +56,8 @@ pub struct BucketConfig {
     pub profile: String,
     /// PEM file with the certificates to trust. Default: those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Seconds for a whole request.
-    pub request_seconds: u64,
+    /// Longest time for a whole request.
+    pub timeout: Duration,
 }
 
 impl Default for BucketConfig {
@@ -67,7 +70,7 @@ impl Default for BucketConfig {
             credentials_file: None,
             profile: "default".to_owned(),
             ca_file: None,
-            request_seconds: 60,
+            timeout: Duration::from_mins(1),
         }
     }
 }

@@ -2,19 +2,19 @@
 //! fakes of products that cannot be had here.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod fault;
 mod fake;
+mod fault;
 mod file;
 mod full;
 mod history;
 mod http;
 mod memory;
 mod nats;
+mod presets;
 mod proxy;
 mod reload;
-mod s3;
-mod presets;
 mod rotel;
+mod s3;
 
 use std::fs;
 use std::io::Read as _;

@@ -33,7 +33,7 @@ fn records(lines: &str) -> Vec<Fields> {
 }
 
 fn render(index: u64, fields: &Fields, view: View) -> Value {
-    Event { origin: ORIGIN, batch: 7, index, line: "", fields: fields.clone() }.render(view)
+    Event { origin: ORIGIN, batch: 7, index, sealed: 0, line: "", fields: fields.clone() }.render(view)
 }
 
 fn render_all(records: &[Fields], view: View) -> Vec<Value> {

@@ -44,7 +44,8 @@ pub(super) fn meaning(failure: Failure, now: SystemTime) -> Said {
         (400 | 415, _) => Outcome::Slow { why },
         (status, _) => match answer::meaning(status, &answer.headers, &text, &why, now) {
             Meaning::Outcome(outcome) => outcome,
-            Meaning::OtherEncoding { .. } => Outcome::Slow { why },
+            // S3 knows neither
+            Meaning::OtherEncoding { .. } | Meaning::Accepted { .. } => Outcome::Slow { why },
         },
     })
 }
@@ -75,7 +76,7 @@ mod tests {
                 Outcome::Retry { .. } => "retry",
                 Outcome::Slow { .. } => "slow",
                 Outcome::TooLarge { .. } => "too large",
-                Outcome::Refused { .. } => "refused",
+                Outcome::Refused { .. } | Outcome::Rejected { .. } => "refused",
             },
         }
     }

@@ -61,7 +61,7 @@ impl Connection {
         let way = HttpConfig {
             url: url.to_string(),
             ca_file: config.ca_file.clone(),
-            request_seconds: config.request_seconds,
+            timeout: config.timeout,
             ..HttpConfig::default()
         };
         let client = http::client::current(&mut None, &way).await?;
