@@ -275,7 +275,7 @@ fn place_encrypted(inputs: &mut [Input]) {
 }
 
 /// What a spool holds beside its segments: no log.
-const SPOOL: &[&str] = &["ballast", "cursors", "quarantine", "receipts"];
+const SPOOL: &[&str] = &["ballast", "cursors", "evicted", "quarantine", "receipts"];
 
 /// The longest origin of a log, with its LF.
 const ORIGIN_MAX: u64 = 256;
