@@ -88,6 +88,21 @@ pub enum Outcome {
     },
 }
 
+#[cfg(test)]
+impl Outcome {
+    /// What it is called in the tables of tests.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Slow { .. } => "slow",
+            Self::TooLarge { .. } => "too large",
+            Self::Refused { .. } => "refused",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+}
+
 /// How much a sink takes at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,14 +55,8 @@ fn verify(dir: &Path, jobs: usize) -> (Duration, String) {
 }
 
 fn make(dir: &Path) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
-    let mut files: Vec<PathBuf> = fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|end| end == "ndjson"));
-    files.sort_unstable();
-    let texts: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
-    let lines: Vec<&[u8]> = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n')).collect();
-    let mut lines =
-        lines.into_iter().filter(|line| line.starts_with(b"{") && !line.starts_with(b"{\"sigtrail\"")).cycle();
+    let golden = tests::golden::lines().concat();
+    let mut lines = golden.iter().map(String::as_bytes).cycle();
     let mut keys = String::new();
     for host in 0..HOSTS {
         let origin = format!("host-{host:03}.example.org/sigtrail");

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -57,14 +57,8 @@ fn used() -> f64 {
 
 /// Writes the log; its key.
 fn make(path: &Path) -> String {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
-    let mut files: Vec<PathBuf> = fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|end| end == "ndjson"));
-    files.sort_unstable();
-    let texts: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
-    let lines: Vec<&[u8]> = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n')).collect();
-    let mut lines =
-        lines.into_iter().filter(|line| line.starts_with(b"{") && !line.starts_with(b"{\"sigtrail\"")).cycle();
+    let golden = tests::golden::lines().concat();
+    let mut lines = golden.iter().map(String::as_bytes).cycle();
     let mut maker = common::Maker::new(common::ORIGIN, 1);
     maker.add(&[br#"{"kind":"agent.start"}"#], &common::facts(BatchKind::Start, 1));
     let mut file = BufWriter::new(File::create(path).unwrap());

@@ -26,13 +26,8 @@ const SEALED: &str = "2026-05-28T20:26:45.000000000Z";
 /// The lines of the golden records, by batch: a batch for each of their files, and one with a record that has no time, as
 /// the enrolment is.
 pub fn golden() -> BTreeMap<u64, Vec<String>> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let files: BTreeSet<_> = files.filter(|path| path.extension().is_some_and(|end| end == "ndjson")).collect();
-    assert!(files.len() > 50);
-    let lines = files.iter().map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect());
     let enrolment = vec![r#"{"kind":"enrol","note":"a"}"#.to_owned()];
-    (0..).zip(lines.chain([enrolment])).collect()
+    (0..).zip(tests::golden::lines().into_iter().chain([enrolment])).collect()
 }
 
 /// Every golden record as (batch, index, line).

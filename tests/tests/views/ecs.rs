@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs};
 use serde_json::{Value, json};
 use sigtrail::view::{ECS, View};
 
-use super::{golden, own, published, render, render_all};
+use super::{golden, own, published, render, render_all, spoiled};
 
 /// The types that ECS allows with the categories that we use (`expected_event_types` of `event.category`).
 const TYPES: &[(&str, &[&str])] = &[
@@ -84,14 +84,7 @@ fn what_the_types_do_not_say_is_refused() {
         ("is not assignable", |event| drop(event.as_object_mut().unwrap().remove("@timestamp"))),
         ("is not assignable", |event| event["ecs"]["version"] = json!("1.0.0")),
     ];
-    let events: Vec<Value> = cases
-        .iter()
-        .map(|(_, spoil)| {
-            let mut event = event.clone();
-            spoil(&mut event);
-            event
-        })
-        .collect();
+    let events = spoiled(&event, cases);
     let wrong = wrong(&events);
     for (at, (expected, _)) in cases.iter().enumerate() {
         let said = wrong.get(&at).map_or("", String::as_str);

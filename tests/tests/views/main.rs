@@ -6,7 +6,7 @@ mod ocsf;
 mod own;
 mod whole;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use serde_json::{Map, Value};
 use sigtrail::view::{Event, View};
@@ -21,11 +21,7 @@ type Spoil = fn(&mut Value);
 
 /// All records that are golden.
 fn golden() -> Vec<Fields> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-    let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "ndjson"));
-    files.sort_unstable();
-    files.iter().flat_map(|file| records(&fs::read_to_string(file).unwrap())).collect()
+    tests::golden::lines().iter().flat_map(|lines| records(&lines.join("\n"))).collect()
 }
 
 fn records(lines: &str) -> Vec<Fields> {
@@ -38,6 +34,16 @@ fn render(index: u64, fields: &Fields, view: View) -> Value {
 
 fn render_all(records: &[Fields], view: View) -> Vec<Value> {
     records.iter().zip(0..).map(|(fields, index)| render(index, fields, view)).collect()
+}
+
+/// An event, spoiled in the way of each case.
+fn spoiled(event: &Value, cases: &[(&str, Spoil)]) -> Vec<Value> {
+    let spoil = |(_, spoil): &(&str, Spoil)| {
+        let mut event = event.clone();
+        spoil(&mut event);
+        event
+    };
+    cases.iter().map(spoil).collect()
 }
 
 /// A program of the published schemas, which `cargo xtask setup` installs.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use sigtrail::view::{OCSF, View};
 
-use super::{golden, own, published, render, render_all};
+use super::{golden, own, published, render, render_all, spoiled};
 
 /// What is wrong with each event.
 fn wrong(events: &[Value]) -> Vec<Vec<String>> {
@@ -69,14 +69,7 @@ fn what_the_class_does_not_say_is_refused() {
         ("is not Launch", |event| event["activity_name"] = json!("Start")),
         ("No such file", |event| event["metadata"]["version"] = json!("0.0.1")),
     ];
-    let events: Vec<Value> = cases
-        .iter()
-        .map(|(_, spoil)| {
-            let mut event = event.clone();
-            spoil(&mut event);
-            event
-        })
-        .collect();
+    let events = spoiled(&event, cases);
     for ((expected, _), wrong) in cases.iter().zip(wrong(&events)) {
         assert_eq!(wrong.is_empty(), expected.is_empty(), "{expected}: {wrong:?}");
         assert!(wrong.join("\n").contains(expected), "{expected}: {wrong:?}");

@@ -71,13 +71,7 @@ mod tests {
         let answer = Answer { status, text, ..Answer::default() };
         match meaning(Failure::Answer(answer), SystemTime::UNIX_EPOCH) {
             Said::Exists => "exists",
-            Said::Outcome(outcome) => match outcome {
-                Outcome::Delivered { .. } => "delivered",
-                Outcome::Retry { .. } => "retry",
-                Outcome::Slow { .. } => "slow",
-                Outcome::TooLarge { .. } => "too large",
-                Outcome::Refused { .. } | Outcome::Rejected { .. } => "refused",
-            },
+            Said::Outcome(outcome) => outcome.word(),
         }
     }
 

@@ -15,18 +15,7 @@ fn answer(status: u16, body: &str) -> Answer {
 }
 
 fn word(preset: Preset, answer: &Answer) -> &'static str {
-    match (preset.shape().unwrap().meaning)(answer, &part(2)) {
-        Meaning::OtherEncoding { .. } => "encoding",
-        Meaning::Accepted { .. } => "accepted",
-        Meaning::Outcome(outcome) => match outcome {
-            Outcome::Delivered { .. } => "delivered",
-            Outcome::Retry { .. } => "retry",
-            Outcome::Slow { .. } => "slow",
-            Outcome::TooLarge { .. } => "too large",
-            Outcome::Refused { .. } => "refused",
-            Outcome::Rejected { .. } => "rejected",
-        },
-    }
+    (preset.shape().unwrap().meaning)(answer, &part(2)).word()
 }
 
 #[test]
