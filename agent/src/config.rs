@@ -15,10 +15,16 @@ use std::{
 };
 
 use crate::document::{self, Node, Place, Problems, Report};
+pub use crate::{
+    sink::http::{Encoding, Preset},
+    view::View,
+};
 pub use nats::NatsSink;
 pub use setting::Entry;
-use setting::{Fields, Section as _, Setting, names, settings};
+use setting::{Fields, Section as _, Setting, names, settings, word_settings};
 pub use unit::{Mode, Size, duration};
+
+word_settings!(Encoding, Preset, View);
 
 names! {
     /// How an acknowledged event is kept from a power failure.
@@ -75,48 +81,6 @@ names! {
         Text = "text",
         /// A JSON object a line.
         Json = "json",
-    }
-}
-
-names! {
-    /// How the body of a request is packed.
-    pub enum Encoding {
-        /// Zstandard (RFC 8878).
-        Zstd = "zstd",
-        /// gzip (RFC 1952).
-        Gzip = "gzip",
-        /// Not at all.
-        Identity = "identity",
-    }
-}
-
-names! {
-    /// What kind of receiver there is.
-    pub enum Preset {
-        /// One that takes sealed batches.
-        Http = "http",
-        /// The bulk API of Elasticsearch and OpenSearch.
-        Elasticsearch = "elasticsearch",
-        /// The HTTP event collector of Splunk.
-        SplunkHec = "splunk_hec",
-        /// The push API of Grafana Loki.
-        Loki = "loki",
-        /// Logs of OpenTelemetry (OTLP/HTTP).
-        Otlp = "otlp",
-        /// The HTTP interface of ClickHouse.
-        Clickhouse = "clickhouse",
-    }
-}
-
-names! {
-    /// The words that events are put into.
-    pub enum View {
-        /// Ours, as in docs/events.md.
-        Sigtrail = "sigtrail",
-        /// The Elastic Common Schema.
-        Ecs = "ecs",
-        /// The Open Cybersecurity Schema Framework.
-        Ocsf = "ocsf",
     }
 }
 

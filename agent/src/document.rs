@@ -18,6 +18,31 @@ const PROBLEM_LIMIT: usize = 100;
 /// Names further apart than this are not taken for misspellings of each other.
 const FAR: usize = 3;
 
+/// A type whose values are words in a file.
+pub trait Word: Copy + PartialEq + 'static {
+    /// All values, each with its word.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// Its word.
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Declares an enum whose values are words in a file: values and words stand in one place.
+macro_rules! words {
+    ( $(#[$meta:meta])* pub enum $ty:ident { $( $(#[$vmeta:meta])* $variant:ident = $word:literal, )* } ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $ty { $( $(#[$vmeta])* $variant, )* }
+
+        impl $crate::document::Word for $ty {
+            const WORDS: &'static [(&'static str, Self)] = &[$( ($word, Self::$variant), )*];
+        }
+    };
+}
+pub(crate) use words;
+
 /// Where something stands in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {

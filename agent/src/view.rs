@@ -14,6 +14,7 @@ pub mod otlp;
 
 use serde_json::{Map, Value, json};
 
+use crate::document::words;
 use crate::sealed::{self, Batch};
 pub use ecs::VERSION as ECS;
 use fields::Fields;
@@ -23,16 +24,18 @@ use parts::{Record, Times};
 /// The kind of records that stand for many.
 const SUMMARY: &str = "summary";
 
-/// The words that a record is put into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
-    /// Ours, as in docs/events.md.
-    #[default]
-    Sigtrail,
-    /// The Elastic Common Schema.
-    Ecs,
-    /// The Open Cybersecurity Schema Framework.
-    Ocsf,
+words! {
+    /// The words that a record is put into.
+    #[derive(Default)]
+    pub enum View {
+        /// Ours, as in docs/events.md.
+        #[default]
+        Sigtrail = "sigtrail",
+        /// The Elastic Common Schema.
+        Ecs = "ecs",
+        /// The Open Cybersecurity Schema Framework.
+        Ocsf = "ocsf",
+    }
 }
 
 /// A line of a sealed batch.

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::filter::{VARIABLES, variable};
 
-use super::{Config, FileSink, HttpSink, Metrics, Preset, S3Sink, Size, View, setting};
-use crate::document::{Node, Place, Report};
+use super::{Config, FileSink, HttpSink, Metrics, Preset, S3Sink, Size, View, WhenFull, setting};
+use crate::document::{Node, Place, Report, Word as _};
 use crate::sink::{
     recipient,
     s3::{BucketConfig, S3Error},
 };
-use crate::spool::is_sink_name;
+use crate::spool::{self, is_sink_name};
 
 impl Config {
     /// What no setting can say alone.
@@ -162,7 +162,7 @@ impl HttpSink {
             report.hint(place("table"), what, "write for example \"sigtrail\" or \"audit.sigtrail\"");
         }
         if self.view != View::Sigtrail && matches!(self.preset, Preset::Http | Preset::Otlp) {
-            let what = format!("preset {} has words of its own and no view", self.preset.name());
+            let what = format!("preset {} has words of its own and no view", self.preset.word());
             report.hint(place("view"), what, "leave it out");
         }
         if self.max_body_bytes.0 == 0 {

@@ -164,6 +164,28 @@ macro_rules! names {
 }
 pub(super) use names;
 
+/// Makes settings of types whose words are declared where they are used.
+macro_rules! word_settings {
+    ( $($ty:ty),* ) => { $(
+        impl $crate::config::setting::Setting for $ty {
+            fn type_name() -> String {
+                let words: Vec<&str> = <Self as $crate::document::Word>::WORDS.iter().map(|(word, _)| *word).collect();
+                words.join(", ")
+            }
+            fn read(node: &$crate::document::Node, name: &str, report: &mut $crate::document::Report) -> Option<Self> {
+                let all = <Self as $crate::document::Word>::WORDS;
+                let words: Vec<&'static str> = all.iter().map(|(word, _)| *word).collect();
+                let found = $crate::config::setting::word(node, name, &words, report)?;
+                all.iter().find(|(word, _)| *word == found).map(|(_, value)| *value)
+            }
+            fn show(&self) -> String {
+                $crate::document::Word::word(*self).to_owned()
+            }
+        }
+    )* };
+}
+pub(super) use word_settings;
+
 /// The settings of a map while they are read.
 pub(super) struct Fields<'a> {
     node: &'a Node,

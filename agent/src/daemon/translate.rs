@@ -11,12 +11,11 @@ use crate::{
     sink::{
         self, Sink, SinkError,
         file::FileConfig,
-        http::{HttpConfig, Preset, Secret},
+        http::{HttpConfig, Secret},
         nats::NatsConfig,
     },
     source::{Options, Stay, Wanted, pin::Pins},
     spool,
-    view::View,
 };
 
 /// What the settings say of the kernel half. It ends with us.
@@ -115,19 +114,8 @@ fn made(written: &config::Sink, origin: &str) -> Result<Sink, SinkError> {
             let headers = http.headers.iter().map(|(name, value)| (name.clone(), Secret(value.clone())));
             let settings = HttpConfig {
                 url: http.url.clone(),
-                preset: match http.preset {
-                    config::Preset::Http => Preset::Http,
-                    config::Preset::Elasticsearch => Preset::Elasticsearch,
-                    config::Preset::SplunkHec => Preset::SplunkHec,
-                    config::Preset::Loki => Preset::Loki,
-                    config::Preset::Otlp => Preset::Otlp,
-                    config::Preset::Clickhouse => Preset::Clickhouse,
-                },
-                view: match http.view {
-                    config::View::Sigtrail => View::Sigtrail,
-                    config::View::Ecs => View::Ecs,
-                    config::View::Ocsf => View::Ocsf,
-                },
+                preset: http.preset,
+                view: http.view,
                 table: http.table.clone(),
                 acks: http.acks,
                 ack_timeout: http.ack_timeout,
@@ -139,11 +127,7 @@ fn made(written: &config::Sink, origin: &str) -> Result<Sink, SinkError> {
                 ca_file: http.ca_file.clone(),
                 client_cert_file: http.cert_file.clone(),
                 client_key_file: http.key_file.clone(),
-                encoding: match http.encoding {
-                    config::Encoding::Zstd => sink::http::Encoding::Zstd,
-                    config::Encoding::Gzip => sink::http::Encoding::Gzip,
-                    config::Encoding::Identity => sink::http::Encoding::Identity,
-                },
+                encoding: http.encoding,
                 max_body_bytes: http.max_body_bytes.0 as usize,
                 connect_timeout: http.connect_timeout,
                 timeout: http.timeout,

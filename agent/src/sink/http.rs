@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Url};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Limit, Outcome};
@@ -33,15 +32,13 @@ const BATCHES_MAX: usize = 1000;
 const ANSWER_MAX: usize = 4096;
 
 /// An HTTP sink as it is written in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Where to POST: `https://…`, or `http://…` (with a credential only to this host itself).
     pub url: String,
     /// What kind of receiver there is.
     pub preset: Preset,
     /// The words of the events for a preset that takes batches apart.
-    #[serde(skip)]
     pub view: View,
     /// The table of ClickHouse.
     pub table: String,
@@ -108,8 +105,7 @@ impl Default for HttpConfig {
 }
 
 /// A value that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
 impl std::fmt::Debug for Secret {

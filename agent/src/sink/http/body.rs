@@ -4,25 +4,26 @@ use std::io::{self, Write as _};
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::HttpError;
+use crate::document::words;
 
 /// zstd's own default.
 const ZSTD_LEVEL: i32 = 3;
 
-/// How a body is compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// zstd (RFC 8878).
-    #[default]
-    Zstd,
-    /// gzip (RFC 1952).
-    Gzip,
-    /// Not at all.
-    Identity,
+words! {
+    /// How a body is compressed.
+    #[derive(Default)]
+    pub enum Encoding {
+        /// zstd (RFC 8878).
+        #[default]
+        Zstd = "zstd",
+        /// gzip (RFC 1952).
+        Gzip = "gzip",
+        /// Not at all.
+        Identity = "identity",
+    }
 }
 
 impl Encoding {

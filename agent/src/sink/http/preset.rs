@@ -11,30 +11,31 @@ pub(super) mod splunk;
 
 use bytes::Bytes;
 use reqwest::Url;
-use serde::Deserialize;
 
 use super::answer::{Answer, Meaning};
 use super::{BATCHES_MAX, Encoding, HttpConfig, Outcome};
+use crate::document::words;
 use crate::sealed::Batch;
 use crate::view::{self, Event, NotARecord, View};
 
-/// What kind of receiver there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// Takes sealed batches: sigtrail-receive, nginx, Vector, Fluent Bit.
-    #[default]
-    Http,
-    /// The bulk API of Elasticsearch and OpenSearch.
-    Elasticsearch,
-    /// The HTTP event collector of Splunk.
-    SplunkHec,
-    /// The push API of Grafana Loki.
-    Loki,
-    /// Logs of OpenTelemetry (OTLP/HTTP, JSON).
-    Otlp,
-    /// The HTTP interface of ClickHouse.
-    Clickhouse,
+words! {
+    /// What kind of receiver there is.
+    #[derive(Default)]
+    pub enum Preset {
+        /// Takes sealed batches: sigtrail-receive, nginx, Vector, Fluent Bit.
+        #[default]
+        Http = "http",
+        /// The bulk API of Elasticsearch and OpenSearch.
+        Elasticsearch = "elasticsearch",
+        /// The HTTP event collector of Splunk.
+        SplunkHec = "splunk_hec",
+        /// The push API of Grafana Loki.
+        Loki = "loki",
+        /// Logs of OpenTelemetry (OTLP/HTTP, JSON).
+        Otlp = "otlp",
+        /// The HTTP interface of ClickHouse.
+        Clickhouse = "clickhouse",
+    }
 }
 
 /// What a preset is made of.
