@@ -41,6 +41,8 @@ names! {
     pub enum WhenFull {
         /// The oldest events go, their seals stay: what is missing can be proved.
         DropOldestPayload = "drop_oldest_payload",
+        /// What is there stays; new events that are only kept are counted as lost, the critical ones last.
+        DropNewest = "drop_newest",
         /// Nothing goes; new events are counted as lost.
         Stop = "stop",
     }
@@ -164,7 +166,7 @@ settings! {
         min_free: Size [Size(1 << 30)],
         /// When an event is safe: `seal` or `never`.
         sync: Sync [Sync::Seal],
-        /// What happens when the spool is full: `drop_oldest_payload` or `stop`.
+        /// What happens when the spool is full: `drop_oldest_payload`, `drop_newest` or `stop` (sinks.md).
         when_full: WhenFull [WhenFull::DropOldestPayload],
     }
 }

@@ -40,6 +40,7 @@ use crate::{
     policy::Policy,
     record::{Judgement, Record, Verdict},
     source::{Own, SourceError, Wanted},
+    spool::Room,
 };
 
 /// Why the pipeline ended before it was told to.
@@ -238,6 +239,14 @@ fn keep(
     if let Some(show) = &mut ties.show {
         show(record, judgement, time);
     }
+    let has_room = match log.room() {
+        Room::All => true,
+        Room::Critical => !shed::is_plain(record, judgement),
+        Room::Own => false,
+    };
+    if !has_room {
+        return tally.refused(record);
+    }
     let (is_merged, gone) = ties.shed.takes(record, judgement, time, tally);
     if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
         tracing::warn!(%error, "a summary makes no line");
@@ -292,6 +301,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     }
     log.seal(kind, &account, front.policy_digest(), (ties.gaps)(), &(ties.receipts)(), now)?;
     front.closing(log.next());
+    let room = log.room();
     while let Err(error) = store(front, log) {
         tracing::error!(%error, "the log cannot be written; trying again");
         front.publish(log, Some(error.to_string()), ties.status);
@@ -305,6 +315,12 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
     // what cannot be removed now is tried again after the next seal
     if let Some(Err(error)) = (ties.released)().map(|past| log.release(past)) {
         tracing::warn!(%error, "a segment that all sinks have stays in the spool");
+    }
+    match log.room() {
+        now if now == room => {}
+        Room::All => tracing::warn!("the spool has room for all events again"),
+        Room::Critical => tracing::warn!("the spool is nearly full: of new events only critical ones are kept"),
+        Room::Own => tracing::error!("the spool is full: no new events are kept"),
     }
     front.publish(log, None, ties.status);
     Ok(())

@@ -17,6 +17,7 @@ mod quarantine;
 mod reader;
 mod recover;
 mod repair;
+mod room;
 mod seals;
 mod segment;
 mod untold;
@@ -33,6 +34,7 @@ pub use quarantine::Quarantine;
 pub use reader::{Next, Reader};
 pub use recover::Recovery;
 pub use repair::{Damage, damage, repair};
+pub use room::Room;
 
 use crate::disk;
 use active::Active;
@@ -95,6 +97,8 @@ pub enum Sync {
 pub enum WhenFull {
     /// Drop the oldest closed segments, keep their seals, and report them.
     DropOldest,
+    /// Say so in time ([`Spool::room`]), so that less is sealed; then refuse with [`SpoolError::Full`].
+    DropNewest,
     /// Refuse with [`SpoolError::Full`].
     Stop,
 }
@@ -347,7 +351,7 @@ impl Spool {
             match self.evict() {
                 Ok(more) => free = free.saturating_add(more),
                 // The rest of the disk is not ours to free, and an audit log is worth the reserve.
-                Err(SpoolError::Full { .. }) if self.options.when_full == WhenFull::DropOldest => {
+                Err(SpoolError::Full { .. }) if self.options.when_full != WhenFull::Stop => {
                     break;
                 }
                 Err(error) => return Err(error),
@@ -420,6 +424,9 @@ impl Spool {
 
     /// Takes the ballast, or as much of it as the disk can spare; without it the spool works too.
     fn fill_ballast(&mut self) {
+        if self.room() != Room::All {
+            return;
+        }
         let room = disk::space(&self.options.dir).map_or(0, |space| space.free);
         let bytes = BALLAST_MAX.min(self.options.max_bytes / 8).min(room / 8);
         if self.ballast > 0 || bytes < 4096 || self.used().saturating_add(bytes) > self.options.max_bytes {

@@ -56,6 +56,11 @@ impl Config {
                 "spool.max_bytes is less than two segments: nothing could be given up",
             );
         }
+        let least = Size(spool::Options::least_max_bytes(self.seal.max_bytes.0));
+        if self.spool.when_full == WhenFull::DropNewest && self.spool.max_bytes.0 < least.0 {
+            let what = "spool.max_bytes leaves no reserve for `drop_newest`: it is less than 32 times seal.max_bytes";
+            report.hint(place(&["spool", "max_bytes"]), what, format!("write at least {least}"));
+        }
         if let Some(origin) = &self.origin
             && !is_origin(origin)
         {

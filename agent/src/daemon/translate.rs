@@ -71,6 +71,7 @@ pub(super) fn log_options(config: &Config) -> LogOptions {
         },
         when_full: match config.spool.when_full {
             config::WhenFull::DropOldestPayload => spool::WhenFull::DropOldest,
+            config::WhenFull::DropNewest => spool::WhenFull::DropNewest,
             config::WhenFull::Stop => spool::WhenFull::Stop,
         },
         ..spool::Options::new(spool_dir(config))

@@ -25,7 +25,7 @@ use crate::{
     keys::{Keys, KeysError},
     record::{self, Judgement, Record, Verdict, json},
     source::{Own, object},
-    spool::{self, Evicted, Spool, SpoolError},
+    spool::{self, Evicted, Room, Spool, SpoolError},
 };
 
 /// Why the log cannot go on.
@@ -91,6 +91,7 @@ pub struct Log {
     sealer: Sealer,
     keys: Keys,
     spool: Spool,
+    room: Room,
     /// The sealed batch that is not durable yet, with its seal line.
     sealed: Option<Vec<u8>>,
     /// A buffer of an earlier batch.
@@ -151,6 +152,7 @@ impl Log {
             writer: json::Writer::default(),
             sealer,
             keys,
+            room: spool.room(),
             spool,
             sealed: None,
             spare: Vec::new(),
@@ -344,7 +346,13 @@ impl Log {
         }
         self.spare = self.sealed.take().unwrap_or_default();
         self.sealer.advance();
+        self.room = self.spool.room();
         Ok(())
+    }
+
+    /// For which new events the spool has room.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
     /// The host key that is to take the place of the one in use.
@@ -362,7 +370,9 @@ impl Log {
 
     /// All required sinks have the batches up to this one.
     pub fn release(&mut self, past: u64) -> Result<(), LogError> {
-        Ok(self.spool.release(past)?)
+        let done = self.spool.release(past);
+        self.room = self.spool.room();
+        Ok(done?)
     }
 
     /// Fills in the log's part of the state.

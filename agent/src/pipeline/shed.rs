@@ -26,6 +26,15 @@ const GROUPS: usize = 1024;
 const BUDGETS: usize = 4096;
 const SECOND: u64 = 1_000_000_000;
 
+/// Whether an event is one of many that are only kept: such may be merged, and go first when there is no room.
+pub fn is_plain(record: &Record<'_>, judgement: Judgement<'_>) -> bool {
+    let event = &record.event;
+    let denied = matches!(errno::name(event.header.ret), Some("EACCES" | "EPERM"));
+    let is_plain = judgement.verdict == Verdict::Keep && event.kind().lane() == Lane::Bulk && !denied;
+    // two names for one act are an alert of their own
+    is_plain && mismatches(record).next().is_none()
+}
+
 /// What events must have in common to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -81,11 +90,7 @@ impl Shed {
         if self.budget == 0 && !self.is_pressed() {
             return (false, None);
         }
-        let event = &record.event;
-        let denied = matches!(errno::name(event.header.ret), Some("EACCES" | "EPERM"));
-        let may = judgement.verdict == Verdict::Keep && event.kind().lane() == Lane::Bulk && !denied;
-        // two names for one act are an alert of their own
-        let may = may && mismatches(record).next().is_none();
+        let (event, may) = (&record.event, is_plain(record, judgement));
         // the budget counts all that are told, merged or not
         if !may || !(self.is_over_budget(event.header.cgroup_id, event.header.ktime) | self.is_pressed()) {
             return (false, None);

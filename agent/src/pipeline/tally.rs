@@ -28,6 +28,7 @@ struct Flow {
     emitted: u64,
     truncated: u64,
     unwritten: u64,
+    refused: u64,
     merged: u64,
 }
 
@@ -175,6 +176,11 @@ impl Tally {
         self.hooks.entry(record.event.hook as u8).or_default().unwritten += 1;
     }
 
+    /// There was no room in the spool for the record of an event.
+    pub fn refused(&mut self, record: &Record<'_>) {
+        self.hooks.entry(record.event.hook as u8).or_default().refused += 1;
+    }
+
     /// Closes the account. `empty`: all events from before the sequence numbers of the marks are received.
     pub fn close(&mut self, marks: Marks, empty: bool) -> Closed {
         let mut closed = Closed::default();
@@ -243,6 +249,9 @@ impl Tally {
             }
             if got.unwritten > 0 {
                 closed.causes.push((hook.name(), "line", got.unwritten));
+            }
+            if got.refused > 0 {
+                closed.causes.push((hook.name(), "spool_full", got.refused));
             }
         }
         // a gap that no hook counted as lost: never silent

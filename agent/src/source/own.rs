@@ -97,7 +97,8 @@ pub enum Own {
         hook: &'static str,
         /// `ring_full`: the agent was too slow; `killed`: taken out of the ring by an agent that was killed before it
         /// had kept them; `skipped`: the kernel left out a program that was running already;
-        /// `undecodable`: the bytes made no event; `line`: the record made no line.
+        /// `undecodable`: the bytes made no event; `line`: the record made no line; `spool_full`: there was no room
+        /// for it (`spool.when_full: drop_newest`).
         cause: &'static str,
         /// How many.
         count: u64,

@@ -11,11 +11,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::LazyLock;
 
+use common::{Event, Header, Kind};
 use seal::{Trust, Verdict, Verifier};
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::disk::simulated::{Disk, Fate, PowerCut, ROOT};
-use crate::spool::{Cursor, Next, Position, Reader, WhenFull, frame};
+use crate::pipeline::tally::{Marks, Tally};
+use crate::record::{Context, sample};
+use crate::spool::{Cursor, Next, Position, Reader, Room, WhenFull, frame};
 
 const ORIGIN: &str = "test.example.org/crash";
 /// How often something is tried on a disk that fails, before it is healed.
@@ -37,6 +41,8 @@ struct Model {
     announced: BTreeMap<u64, Vec<u8>>,
     /// Sealed, and perhaps on the disk.
     tried: Option<(u64, Vec<u8>)>,
+    /// How many events were not taken into the batch of this number, because the spool was nearly full.
+    refused: BTreeMap<u64, u64>,
     /// All host keys.
     keys: Vec<Vkey>,
     /// Both sinks have these, and the spool was told.
@@ -67,6 +73,7 @@ struct Counts {
     adopted: u64,
     errors: u64,
     evicted: u64,
+    refused: u64,
     gaps: u64,
 }
 
@@ -78,6 +85,33 @@ static ENROLLED: LazyLock<(Disk, Model)> = LazyLock::new(|| {
     world.disk.power_cut(|_, _| Fate::Lost);
     (world.disk, world.model)
 });
+
+/// What a spool that is nearly full may take in these tests.
+const NEARLY_FULL: u64 = 40_000;
+/// One whose spool is nearly full, and which drops what is new.
+static SAVING: LazyLock<(Disk, Model)> = LazyLock::new(|| {
+    let mut world = World::enrolled(saving(options(3000, NEARLY_FULL)));
+    world.start();
+    while world.log.as_ref().unwrap().room() == Room::All {
+        world.batch(3000, &mut fastrand::Rng::with_seed(1));
+    }
+    world.log = None;
+    world.disk.power_cut(|_, _| Fate::Lost);
+    (world.disk, world.model)
+});
+/// The account of a batch in which there was no room for an event.
+static REFUSED: LazyLock<Closed> = LazyLock::new(|| {
+    let words = sample::event(sample::prefix(Kind::Unlink), &Header::default(), &vec![0; Kind::Unlink.size()], b"");
+    let mut tally = Tally::default();
+    tally.refused(&Record { event: Event::decode(words.as_bytes()).unwrap(), context: Context::default() });
+    tally.close(Marks::default(), true)
+});
+
+/// The same, but what is new is dropped when the spool is full.
+fn saving(mut options: LogOptions) -> LogOptions {
+    options.spool.when_full = WhenFull::DropNewest;
+    options
+}
 
 fn options(segment_bytes: u64, max_bytes: u64) -> LogOptions {
     let hour = Duration::from_hours(1);
@@ -102,7 +136,11 @@ impl World {
 
     /// One that has an enrolled log, not open.
     fn enrolled(options: LogOptions) -> Self {
-        let (disk, model) = &*ENROLLED;
+        Self::copied(&ENROLLED, options)
+    }
+
+    /// A copy of one that is not open.
+    fn copied((disk, model): &(Disk, Model), options: LogOptions) -> Self {
         Self::new(disk.copy(), model.clone(), options)
     }
 
@@ -188,15 +226,39 @@ impl World {
         let now = self.now();
         let log = self.log.as_mut().unwrap();
         let text = (0..text).map(|_| random.alphanumeric()).collect();
-        log.own(&Own::Policy { text }, now).unwrap();
+        let has_room = match log.room() {
+            Room::All => true,
+            Room::Critical => random.bool(),
+            Room::Own => false,
+        };
+        let account = if has_room {
+            log.own(&Own::Policy { text }, now).unwrap();
+            &Closed::default()
+        } else {
+            &*REFUSED
+        };
+        self.model.refused.insert(log.next(), account.lost);
+        account.lost_records().for_each(|lost| log.own(&lost, now).unwrap());
         let kind = std::mem::replace(&mut log.first, BatchKind::Events);
-        log.seal(kind, &Closed::default(), [7; 32], Vec::new(), &[], now).unwrap();
+        log.seal(kind, account, [7; 32], Vec::new(), &[], now).unwrap();
         self.model.tried = Some((log.next(), log.sealed.clone().unwrap()));
-        self.persist(|world| world.log.as_mut().unwrap().store());
+        self.persist(|world| {
+            let stored = world.log.as_mut().unwrap().store();
+            if matches!(stored, Err(LogError::Spool(SpoolError::Full { .. }))) && world.is_saving() {
+                // even the reserve is used up: nothing goes on until the sinks have something
+                (0..2).for_each(|at| world.deliver(at, usize::MAX));
+                world.release();
+            }
+            stored
+        });
         let (number, bytes) = self.model.tried.take().unwrap();
         self.model.announce(number, bytes);
         let key = self.log.as_ref().unwrap().vkey();
         self.model.keys.extend((!self.model.keys.contains(key)).then(|| key.clone()));
+    }
+
+    fn is_saving(&self) -> bool {
+        self.options.spool.when_full == WhenFull::DropNewest
     }
 
     /// Asks for another host key.
@@ -337,6 +399,7 @@ impl World {
         }
         self.release();
         self.check_whole();
+        assert!(!self.is_saving() || self.model.told.is_empty(), "what was kept went: {:?}", self.model.told);
         assert!(!self.disk.was_synced_again(), "fsync again on a file where it had failed");
     }
 }
@@ -345,6 +408,11 @@ impl Model {
     fn announce(&mut self, number: u64, bytes: Vec<u8>) {
         let (_, seal_line, parsed) = parse(&bytes).unwrap();
         assert!(!seal_line.is_empty());
+        let lost = parsed.header.facts.lost;
+        assert_eq!(lost, self.refused.get(&number).copied().unwrap_or(0), "batch {number} does not tell what it lacks");
+        let told = memchr::memmem::find_iter(&bytes, br#""cause":"spool_full","count":"1""#).count();
+        assert_eq!(told as u64, lost);
+        self.counts.refused += lost;
         for gap in parsed.header.facts.gaps {
             self.counts.evicted += gap.to - gap.from + 1;
             self.told.push((gap.from, gap.to));

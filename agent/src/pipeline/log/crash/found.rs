@@ -192,3 +192,33 @@ fn an_outage_of_three_days_costs_the_oldest_and_tells_each() {
     eprintln!("{} batches, {} dropped, {used} of {quota} bytes kept before", last + 1, gone.len());
     assert!(gone.len() > 100 && oldest_kept < last - 100, "{gone:?}");
 }
+
+/// The same three days with `drop_newest`: what was there when the spool was full is there at the end, no batch is missing,
+/// and each says how many events it lacks. Then there is room again.
+#[test]
+fn an_outage_of_three_days_costs_the_newest_and_counts_each() {
+    let quota = 12 << 20;
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut world = World::enrolled(saving(options(512 << 10, quota)));
+    world.start();
+    for number in 0..72 * 12 {
+        world.model.clock += 300_000_000_000;
+        world.batch(40_000, &mut random);
+        assert!(world.log.as_ref().unwrap().spool.used() <= quota);
+        if number % 144 == 143 {
+            world.lose_power(|_, _| if random.bool() { Fate::Lost } else { Fate::Kept });
+            world.start();
+        }
+    }
+    let Counts { batches, refused, .. } = world.model.counts;
+    assert!(refused > 300 && batches - refused > 300, "{refused} of {batches} were refused");
+    let before = world.model.refused.range(..300).map(|(_, lost)| lost).sum::<u64>();
+    assert_eq!(before, 0, "refused while there was room");
+    world.finish(&mut random);
+    for sink in &world.model.sinks {
+        assert!(sink.got.keys().copied().eq(0..world.model.counts.batches), "a sink lacks a batch");
+    }
+    world.batch(40_000, &mut random);
+    assert_eq!(world.model.counts.refused, refused + 1, "there is room, and `finish` began without");
+    eprintln!("{batches} batches, {refused} events refused");
+}

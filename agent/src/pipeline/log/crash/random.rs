@@ -61,9 +61,9 @@ fn run(cases: u64) {
     }
     eprintln!("{cases} cases from seed {begin}: {sum:?}");
     if cases > 1000 {
-        let Counts { batches, starts, cuts, adopted, errors, evicted, gaps } = sum;
+        let Counts { batches, starts, cuts, adopted, errors, evicted, refused, gaps } = sum;
         assert!(batches > 3 * cases && starts > 2 * cases && cuts > cases, "too little was done: {sum:?}");
-        assert!(adopted.min(errors).min(evicted).min(gaps) > 0, "something was never done: {sum:?}");
+        assert!(adopted.min(errors).min(evicted).min(refused).min(gaps) > 0, "something was never done: {sum:?}");
     }
 }
 
@@ -72,18 +72,25 @@ fn case(seed: u64, length: usize) -> Counts {
     let random = &mut fastrand::Rng::with_seed(seed);
     let options =
         options(random.choice([1, 3000, 1 << 20]).unwrap(), random.choice([8_000, 16_000, 40_000, 1 << 20]).unwrap());
-    let mut world = if random.u8(..16) == 0 {
-        let mut world = World::new(Disk::empty(), Model::default(), options);
-        world.disk.cut_at(random.u64(1..40));
-        while survive(|| world.enrol()).is_none() {
-            world.power_cut(random);
+    let mut world = match random.u8(..16) {
+        0 => {
+            let mut world = World::new(Disk::empty(), Model::default(), options);
+            world.disk.cut_at(random.u64(1..40));
+            while survive(|| world.enrol()).is_none() {
+                world.power_cut(random);
+            }
+            world
         }
-        world
-    } else {
-        let mut world = World::enrolled(options);
-        world.start();
-        world
+        1..4 => {
+            let mut options = saving(options);
+            options.spool.max_bytes = NEARLY_FULL;
+            World::copied(&SAVING, options)
+        }
+        _ => World::enrolled(options),
     };
+    if world.log.is_none() {
+        world.start();
+    }
     let length = length.min(random.usize(2..=LENGTH));
     for _ in 0..length {
         if survive(|| world.step(random)).is_none() {
@@ -165,6 +172,7 @@ impl Counts {
             adopted: self.adopted + other.adopted,
             errors: self.errors + other.errors,
             evicted: self.evicted + other.evicted,
+            refused: self.refused + other.refused,
             gaps: self.gaps + other.gaps,
         }
     }
