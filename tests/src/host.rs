@@ -99,7 +99,8 @@ pub fn batches(spool: &Path) -> Vec<Sealed> {
     bytes(spool).iter().map(|bytes| sealed(bytes)).collect()
 }
 
-fn sealed(bytes: &[u8]) -> Sealed {
+/// A batch as it was sealed, from its bytes.
+pub fn sealed(bytes: &[u8]) -> Sealed {
     let mut lines: Vec<_> = bytes.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect();
     let seal = seal::Batch::parse(lines.pop().unwrap()).unwrap();
     for line in &lines {
