@@ -88,6 +88,9 @@ pub enum KeysError {
         /// Why.
         source: StateError,
     },
+    /// A newer program keeps its log here.
+    #[error("{0} was written by a newer version of sigtrail, which this one would damage: run the newer one")]
+    Newer(PathBuf),
     /// The origin cannot name a log.
     #[error("`{0}` cannot name a log: use letters, digits, `.`, `-`, `_` and `/`, no blanks and no `+`")]
     Origin(String),
@@ -181,9 +184,13 @@ impl Keys {
         Ok((keys, host, state))
     }
 
-    /// Keeps everybody else from opening the keys while this is there, without reading them.
+    /// Keeps everybody else from opening the keys while this is there. They need not be whole, only not of a newer format.
     pub fn hold(dir: &Path) -> Result<File, KeysError> {
-        lock(dir, false)
+        let chain = lock(dir, false)?;
+        match newest(&chain, dir) {
+            Err(error @ KeysError::Newer(_)) => Err(error),
+            Ok(_) | Err(_) => Ok(chain),
+        }
     }
 
     /// Makes a host key that waits to take the place of the one in use. A running agent seals with both in its next
@@ -263,13 +270,20 @@ fn open_chain(dir: &Path) -> Result<(File, State, Slot), KeysError> {
     if !disk::exists(&dir.join(HOST)) {
         return Err(KeysError::NotEnrolled(dir.into()));
     }
-    let path = dir.join(CHAIN);
     let chain = lock(dir, false)?;
+    let (state, slot) = newest(&chain, dir)?;
+    Ok((chain, state, slot))
+}
+
+/// The newest state of a chain, with the slot that it is in.
+fn newest(chain: &File, dir: &Path) -> Result<(State, Slot), KeysError> {
+    let path = dir.join(CHAIN);
     let mut slots = Zeroizing::new(vec![0; 2 * SLOT]);
     chain.read_exact_at(&mut slots, 0).map_err(failed("reading", &path))?;
-    let newest = State::newest(&slots[..SLOT], &slots[SLOT..]);
-    let (state, slot) = newest.map_err(|source| KeysError::Chain { path, source })?;
-    Ok((chain, state, slot))
+    State::newest(&slots[..SLOT], &slots[SLOT..]).map_err(|source| match source {
+        StateError::Newer => KeysError::Newer(path),
+        source => KeysError::Chain { path, source },
+    })
 }
 
 /// Opens the file of the chain, each write to which is durable, and takes its lock (flock(2)). `make`: where there is none,

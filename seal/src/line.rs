@@ -11,6 +11,8 @@ use crate::tree::Hash;
 
 /// How every seal line begins; no event line does.
 pub const START: &[u8] = b"{\"sigtrail\":\"seal/v1\",\"header\":\"";
+/// Up to and with the comma after the format.
+const START_OF_HEADER: usize = b"{\"sigtrail\":\"seal/v1\",".len();
 const MIDDLE: &str = "\",\"proof\":\"";
 const END: &str = "\"}";
 
@@ -23,6 +25,9 @@ pub enum SealLineError {
     /// More than [`MAX_SEAL_LINE`] bytes.
     #[error("the seal line has {0} bytes, {MAX_SEAL_LINE} are allowed")]
     TooLong(usize),
+    /// A seal of a format that is not known here.
+    #[error("the seal is not of the format `seal/v1`: a newer version of sigtrail can read what a newer one wrote")]
+    Version,
     /// Not the three keys, not two strings, not UTF-8, or not spelled as it would be written.
     #[error("the seal line is not `sigtrail`, `header` and `proof` in the one allowed spelling")]
     Form,
@@ -47,6 +52,9 @@ impl SealLine {
     pub fn parse(line: &[u8]) -> Result<Self, SealLineError> {
         if line.len() > MAX_SEAL_LINE {
             return Err(SealLineError::TooLong(line.len()));
+        }
+        if line.starts_with(b"{\"sigtrail\":\"seal/v") && !line.starts_with(&START[..START_OF_HEADER]) {
+            return Err(SealLineError::Version);
         }
         let rest =
             line.strip_prefix(START).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(SealLineError::Form)?;

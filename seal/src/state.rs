@@ -4,6 +4,9 @@
 //! durable; overwrite the old slot with [`WIPED`], make that durable. In place, never by rename: a renamed file
 //! leaves the old seed in a free block. Without the wipe the old slot would keep seed n, with which batch n can be
 //! sealed anew, until batch n+1.
+//!
+//! The digit at the end of the magic is the format of the slot, and of all that lies beside it in the state directory: it is
+//! raised when an older program must leave that alone, and the older program says so.
 
 use thiserror::Error;
 
@@ -20,6 +23,8 @@ pub const WIPED: [u8; SLOT] = [0; SLOT];
 pub const MAX_ORIGIN: usize = 1024;
 
 const MAGIC: [u8; 8] = *b"STSTATE1";
+/// The magic of a later format ends with one of `2` to `9`.
+const MAGIC_OF_ANY: &[u8] = b"STSTATE";
 // magic 8, crc32c of all that follows 4, lengths of origin and range 2 + 2, then:
 const GENERATION: usize = 16;
 const BATCH: usize = 24;
@@ -38,6 +43,9 @@ pub enum StateError {
     /// The slot is not whole: take the other one.
     #[error("the state slot is torn or damaged")]
     Damaged,
+    /// A later program wrote it, in a format that this one does not know.
+    #[error("a newer version of sigtrail wrote the state")]
+    Newer,
     /// Neither slot holds a state: the chain cannot go on, a new enrolment must begin.
     #[error("neither state slot holds a state")]
     None,
@@ -220,6 +228,9 @@ impl State {
         if *slot == WIPED {
             return Err(StateError::Wiped);
         }
+        if slot.strip_prefix(MAGIC_OF_ANY).is_some_and(|rest| matches!(rest, [b'2'..=b'9', ..])) {
+            return Err(StateError::Newer);
+        }
         let read = Self::read(slot).ok_or(StateError::Damaged)?;
         if *read.encode() == *slot { Ok(read) } else { Err(StateError::Damaged) }
     }
@@ -243,9 +254,10 @@ impl State {
         })
     }
 
-    /// The newest whole state of two slots, and the slot it stands in.
+    /// The newest whole state of two slots, and the slot it stands in. A newer format in either of them counts.
     pub fn newest(a: &[u8], b: &[u8]) -> Result<(Self, Slot), StateError> {
         match (Self::decode(a), Self::decode(b)) {
+            (Err(StateError::Newer), _) | (_, Err(StateError::Newer)) => Err(StateError::Newer),
             (Ok(a), Ok(b)) if b.generation > a.generation => Ok((b, Slot::B)),
             (Ok(a), _) => Ok((a, Slot::A)),
             (_, Ok(b)) => Ok((b, Slot::B)),
@@ -278,6 +290,19 @@ mod tests {
         assert_eq!(State::decode(&WIPED), Err(StateError::Wiped));
         assert_eq!(State::decode(&slot[1..]), Err(StateError::Damaged));
         assert!(format!("{:?}", state(1)).contains("Seed(..)"), "no secret in Debug");
+    }
+
+    #[test]
+    fn a_newer_format_is_never_passed_over() {
+        let mut newer = state(5).encode();
+        newer[7] = b'2';
+        for (a, b) in
+            [(&*newer, &WIPED), (&WIPED, &*newer), (&*state(4).encode(), &*newer), (&*newer, &*state(9).encode())]
+        {
+            assert_eq!(State::newest(a, b), Err(StateError::Newer));
+        }
+        newer[7] = b'x';
+        assert_eq!(State::newest(&*newer, &WIPED), Err(StateError::None));
     }
 
     #[test]

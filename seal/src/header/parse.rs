@@ -19,7 +19,7 @@ pub enum HeaderError {
     #[error("the header has {0} bytes, {MAX_HEADER} are allowed")]
     TooLong(usize),
     /// The first line is another one.
-    #[error("the header does not begin with `{VERSION}`")]
+    #[error("the header does not begin with `{VERSION}`: a newer version of sigtrail can read what a newer one wrote")]
     Version,
     /// A line is missing, out of its place, or its value has another form.
     #[error("the header has no valid `{0}` line where it belongs")]

@@ -2,9 +2,11 @@
 //! twice.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod full;
 mod handover;
 mod keys;
 mod kill;
 mod repair;
 mod state;
 mod steps;
+mod upgrade;
