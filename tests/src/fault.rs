@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,7 +27,7 @@ pub enum Fault {
     Mute,
     /// The connection is reset when so many bytes of the request have passed.
     Reset(usize),
-    /// A byte of the request passes each second.
+    /// A byte of the request passes each second. An answer passes.
     Drip,
     /// The request passes; so many bytes of the answer pass, and then the connection is closed.
     CutAnswer(usize),
@@ -125,9 +126,11 @@ async fn play(fault: Fault, client: &mut TcpStream, receiver: SocketAddr) -> io:
         }
         Fault::Drip => {
             let mut server = TcpStream::connect(receiver).await?;
-            loop {
-                server.write_u8(client.read_u8().await?).await?;
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            let (mut up, mut down) = client.split();
+            let (mut answers, mut requests) = server.split();
+            tokio::select! {
+                dripped = drip(&mut up, &mut requests) => dripped,
+                copied = tokio::io::copy(&mut answers, &mut down) => copied.map(drop),
             }
         }
         Fault::CutAnswer(after) => {
@@ -153,6 +156,13 @@ async fn play(fault: Fault, client: &mut TcpStream, receiver: SocketAddr) -> io:
             server.write_all(&request.bytes).await?;
             tokio::io::copy(&mut server, client).await.map(drop)
         }
+    }
+}
+
+async fn drip(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> io::Result<()> {
+    loop {
+        to.write_u8(from.read_u8().await?).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod fault;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod golden;
+pub mod haproxy;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 pub mod host;
 #[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]

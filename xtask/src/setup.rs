@@ -52,6 +52,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "nginx-light", Sign::Program("nginx")),
     // without its service
     (Scope::Tests, "tinyproxy-bin", Sign::Program("tinyproxy")),
+    (Scope::Tests, "haproxy", Sign::Program("haproxy")),
     (Scope::Tests, "nats-server", Sign::Program("nats-server")),
     (Scope::Tests, "strace", Sign::Program("strace")),
     (Scope::Tests, "auditd", Sign::File("/usr/sbin/auditctl")),
@@ -77,7 +78,7 @@ const COMPILER: &[&str] =
     &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "zlib1g-dev", "libzstd-dev"];
 
 /// The packages that bring a service.
-const SERVICES: &[&str] = &["nginx-light", "auditd", "nats-server"];
+const SERVICES: &[&str] = &["nginx-light", "auditd", "haproxy", "nats-server"];
 
 /// What works where apt has no such compiler (Ubuntu, Fedora …).
 const ALTERNATIVE: &str = "  rustup toolchain install nightly --profile minimal --component rust-src
@@ -235,7 +236,7 @@ if [ -d /run/systemd/system ]; then
     for package; do
         case $package in
             nginx*) systemctl --quiet disable nginx ;;
-            auditd | nats-server) systemctl --quiet disable "$package" ;;
+            auditd | haproxy | nats-server) systemctl --quiet disable "$package" ;;
         esac
     done
 fi"#;

@@ -6,6 +6,7 @@ mod fake;
 mod fault;
 mod file;
 mod full;
+mod haproxy;
 mod history;
 mod http;
 mod memory;
