@@ -7,17 +7,24 @@ mod config;
 mod detach;
 mod docs;
 mod enroll;
+mod export;
 mod log;
+mod logs;
 mod paint;
 mod policy;
 mod print;
 mod probe;
+mod report;
 mod run;
+mod search;
 mod spool;
 mod status;
 mod tail;
+mod top;
+mod tree;
 mod trouble;
 mod verify;
+mod when;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -43,6 +50,16 @@ enum Verb {
     Run(run::Args),
     /// Show what happens on this host, live; needs no configuration and no running agent
     Tail(tail::Args),
+    /// Show the running agent, live: rates, sinks, losses
+    Top(top::Args),
+    /// Find records of a log: by time, user, session, process, file, address, rule
+    Search(Box<search::Args>),
+    /// Show who started whom, and what each process did
+    Tree(tree::Args),
+    /// Show what a log comes to, in tables or as a page
+    Report(Box<report::Args>),
+    /// Write records in the words of other tools
+    Export(Box<export::Args>),
     /// Check a sealed log: files, directories, bodies of requests, or `-`; or an archive, `s3://BUCKET/PREFIX`
     Verify(Box<verify::Args>),
     /// Prove one event, or that a head of the log continues an older one, by a text that stands without the log
@@ -108,10 +125,12 @@ pub fn main() -> ExitCode {
         Verb::Prove(args) => return seal::cli::prove(&args),
         Verb::Fleet(verb) => return seal::cli::fleet(&verb),
         Verb::Redact(args) => return seal::cli::redact(&args),
-        Verb::Spool(verb) => match spool::run(&verb) {
-            Ok(code) => return code,
-            Err(trouble) => Err(trouble),
-        },
+        Verb::Spool(verb) => return code(spool::run(&verb)),
+        Verb::Top(args) => top::run(&args),
+        Verb::Search(args) => return code(search::run(&args)),
+        Verb::Tree(args) => return code(tree::run(&args)),
+        Verb::Report(args) => return code(report::run(&args)),
+        Verb::Export(args) => return code(export::run(&args)),
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
         Verb::Status(args) => status::run(&args),
@@ -124,4 +143,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => trouble.show(),
     }
+}
+
+/// The exit code of a verb that has more than two.
+fn code(done: Result<ExitCode, Trouble>) -> ExitCode {
+    done.unwrap_or_else(Trouble::show)
 }

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod pipeline;
 pub mod policy;
 pub mod record;
+pub mod review;
 pub mod sealed;
 pub mod sink;
 pub mod source;

@@ -8,6 +8,7 @@ pub mod json;
 mod mismatch;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod words;
 
 use common::Event;
 pub use field::{ContextField, Derived, Part, Slot};

@@ -75,6 +75,11 @@ pub fn events<'a>(origin: &'a str, batch: &'a Batch) -> impl Iterator<Item = Res
     })
 }
 
+/// Where the evidence is.
+pub fn place(origin: &str, batch: u64, index: u64) -> Value {
+    json!({"origin": origin, "batch": batch, "index": index})
+}
+
 impl Event<'_> {
     /// Its name in every index: stays the same however often it is sent.
     pub fn id(&self) -> String {
@@ -83,7 +88,7 @@ impl Event<'_> {
 
     /// Where the evidence is.
     pub fn place(&self) -> Value {
-        json!({"origin": self.origin, "batch": self.batch, "index": self.index})
+        place(self.origin, self.batch, self.index)
     }
 
     /// When it happened, in nanoseconds since 1970. Of an enrolment only the note says it; where nothing does, it is when

@@ -2,7 +2,7 @@
 //! write the same files.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ mod parallel;
 mod print;
 mod proof;
 mod prove;
+mod read;
 mod redact;
 mod stamp;
 
@@ -32,6 +33,7 @@ pub use archive::{Archive, Object, verify_archive};
 pub use fleet::{FleetVerb, fleet};
 pub use input::InputError;
 pub use prove::{ProveArgs, prove};
+pub use read::{Opened, ReadArgs, Reading, read};
 pub use redact::{RedactArgs, redact};
 
 use input::{Identities, Input, Kind};
@@ -150,7 +152,7 @@ pub enum UsageError {
 /// Verifies and prints; the exit code is that of the worst log or proof: 0 for verified, 1 for tampered, 2 for incomplete.
 /// 3 is for a wrong call.
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    exit_code(verify_all(args))
+    exit_code(verify_to(args, &mut io::stdout().lock()))
 }
 
 fn exit_code(verdict: Result<Verdict, UsageError>) -> ExitCode {
@@ -188,13 +190,16 @@ fn heard_since(args: &VerifyArgs) -> Option<u64> {
     args.silent_after.map(|longest| now.saturating_sub(longest))
 }
 
-fn verify_all(args: &VerifyArgs) -> Result<Verdict, UsageError> {
+/// Verifies and writes the report: the worst verdict.
+///
+/// # Errors
+/// Nothing could be verified.
+pub fn verify_to(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Verdict, UsageError> {
     let (trust, stamps) = known(args)?;
     let jobs = args.jobs.unwrap_or_else(parallel::cores);
     let inputs = input::find(&args.inputs, &identities(&args.identities)?, jobs)?;
     let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
     let mut worst = Verdict::Verified;
-    let mut out = io::stdout().lock();
     let mut tell = |text: String, verdict: Verdict| {
         worst = worst.max(verdict);
         out.write_all(text.as_bytes()).map_err(UsageError::Output)

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write},
     os::unix::net::UnixStream,
+    path::Path,
 };
 
 use super::{
@@ -26,16 +27,21 @@ pub struct Args {
 const LIMIT: u64 = 1 << 20;
 
 pub(super) fn run(args: &Args) -> Result<(), Trouble> {
-    let path = args.config.load()?.runtime_dir.join(SOCKET);
-    let mut answer = String::new();
-    let asked = UnixStream::connect(&path).and_then(|stream| stream.take(LIMIT).read_to_string(&mut answer));
-    asked.map_err(|source| Trouble::NoAgent { path, source })?;
-    let status: AgentStatus = serde_json::from_str(&answer)?;
+    let (answer, status) = ask(&args.config.load()?.runtime_dir.join(SOCKET))?;
     let mut out = io::stdout().lock();
     let shown = if args.json { writeln!(out, "{answer}") } else { show(&mut out, &status) };
     shown.map_err(Trouble::Output)?;
     // nothing durable yet: not ready
     if status.pipeline.last_batch.is_none() { Err(Trouble::Failed) } else { Ok(()) }
+}
+
+/// The answer of the agent at a control socket: as it came, and read.
+pub(super) fn ask(path: &Path) -> Result<(String, AgentStatus), Trouble> {
+    let mut answer = String::new();
+    let asked = UnixStream::connect(path).and_then(|stream| stream.take(LIMIT).read_to_string(&mut answer));
+    asked.map_err(|source| Trouble::NoAgent { path: path.to_owned(), source })?;
+    let status = serde_json::from_str(&answer)?;
+    Ok((answer, status))
 }
 
 fn show(out: &mut impl Write, status: &AgentStatus) -> io::Result<()> {

@@ -60,6 +60,9 @@ pub enum Trouble {
     /// What the agent answered is no state.
     #[error("the agent's answer makes no sense: {0}; are the versions the same?")]
     Answer(#[from] serde_json::Error),
+    /// A log cannot be read, or nothing is there to read.
+    #[error(transparent)]
+    Log(#[from] seal::cli::UsageError),
     /// Words on the command line that make no sense together.
     #[error("{0}")]
     Usage(String),
@@ -103,6 +106,7 @@ impl Trouble {
             Self::Config(_)
             | Self::Policy(_)
             | Self::Usage(_)
+            | Self::Log(_)
             | Self::File { .. }
             | Self::Daemon(DaemonError::Policy(_) | DaemonError::Sink { .. } | DaemonError::Log(LogError::Keys(_))) => {
                 3

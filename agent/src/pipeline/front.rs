@@ -255,6 +255,7 @@ impl Front {
         let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
         self.source.kernel().inspect(|kernel| describe(kernel, &self.told, &mut status));
         status.total = self.tally.total;
+        status.kinds = self.tally.kinds.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect();
         if age >= RATE_AGE {
             status.rate = (self.tally.total.received - before) * 1000 / (age.as_millis() as u64);
             self.published = (Instant::now(), self.tally.total.received);

@@ -1,5 +1,7 @@
 //! The state of the hot half, for `status`.
 
+use std::collections::BTreeMap;
+
 use common::filter::Counts;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,9 @@ pub struct Status {
     pub skipped: u64,
     /// Totals since the start.
     pub total: Total,
+    /// Records since the start, by kind.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, u64>,
     /// Events from the kernel half in the last second or so, per second.
     pub rate: u64,
     /// Processes in the table.

@@ -56,6 +56,8 @@ pub struct Tally {
     killed: bool,
     /// Totals since the start.
     pub total: Total,
+    /// Records since the start, by kind.
+    pub kinds: BTreeMap<Kind, u64>,
 }
 
 /// Totals since the start of the agent.
@@ -105,7 +107,7 @@ impl Tally {
 
     /// Begins with a kernel half that has made nothing yet. The totals go on.
     pub fn begin_anew(&mut self) {
-        *self = Self { total: self.total, ..Self::default() };
+        *self = Self { total: self.total, kinds: std::mem::take(&mut self.kinds), ..Self::default() };
     }
 
     /// What is accounted for by the batch that was closed.
@@ -139,6 +141,7 @@ impl Tally {
 
     /// An event became a line.
     pub fn emitted(&mut self, record: &Record<'_>) {
+        *self.kinds.entry(record.event.kind()).or_default() += 1;
         // the agent made it: no hook has sent it, and no CPU has numbered it
         if record.event.kind() == Kind::CredChange {
             return;

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["view"],
     &["source", "enrich", "policy", "batch", "keys", "spool", "sink", "capture"],
     // what a person configures is handed down in parts: the two ways do not know the file
-    &["config", "pipeline", "deliver"],
+    &["config", "pipeline", "deliver", "review"],
     &["daemon"],
     &["cli"],
 ];
