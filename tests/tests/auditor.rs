@@ -26,7 +26,11 @@ use tests::host::{sigtrail, verifier};
 mod common;
 
 /// Pages of the documentation whose commands are run, too.
-const PAGES: &[&str] = &["docs/fleet.md", "docs/prove-an-event.md"];
+const PAGES: &[&str] = &["docs/fleet.md", "docs/prove-an-event.md", "docs/review.md"];
+
+/// The page with a log of its own, `web-1.ndjson`: `tests/review/web-1.lines`, which an agent wrote about a break-in that
+/// was played to it (`tests/review/scene.sh`), sealed with a key of ours.
+const REVIEW: &str = "web-1.ndjson";
 
 #[test]
 fn what_the_auditor_sees_is_what_is_written() {
@@ -65,6 +69,9 @@ fn run(text: &str, vectors: &Path) -> String {
         ("restored.ndjson", "cases/old-state-restored.ndjson"),
     ] {
         fs::copy(vectors.join(file), work.join(name)).unwrap();
+    }
+    if text.contains(REVIEW) {
+        reviewed(&vectors.join("../review/web-1.lines"), &work);
     }
     let other = common::log("audit.example.org/sigtrail/db-1/1", 3);
     fs::write(work.join("db.ndjson"), other.bytes()).unwrap();
@@ -110,6 +117,33 @@ fn run(text: &str, vectors: &Path) -> String {
         }
     }
     seen
+}
+
+/// Seals recorded lines, twenty a batch: `web-1.ndjson` and `web-1.vkey`.
+fn reviewed(recorded: &Path, work: &Path) {
+    let recorded = fs::read_to_string(recorded).unwrap();
+    let lines: Vec<&[u8]> = recorded.lines().map(str::as_bytes).collect();
+    let time = |line: &[u8]| {
+        let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+        seal::text::untime(line["time"].as_str().unwrap()).unwrap()
+    };
+    let mut maker = common::Maker::new("web-1.example.org/sigtrail", 9);
+    let batches: Vec<_> = lines.chunks(20).collect();
+    for (number, batch) in (1..).zip(&batches) {
+        let kind = match number {
+            1 => BatchKind::Start,
+            last if last == batches.len() as u64 => BatchKind::Stop,
+            _ => BatchKind::Events,
+        };
+        let mut facts = common::facts(kind, number);
+        let times = batch.iter().map(|line| time(line));
+        facts.wall = (times.clone().min().unwrap(), times.max().unwrap());
+        facts.clock.step_ns = 0;
+        maker.add(batch, &facts);
+    }
+    let log = maker.finish();
+    fs::write(work.join(REVIEW), log.bytes()).unwrap();
+    fs::write(work.join("web-1.vkey"), format!("{}\n", log.key)).unwrap();
 }
 
 /// A log whose third batch has a receipt for the first two, also as a segment of the spool; and the policy that wants it.

@@ -68,6 +68,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "e2fsprogs", Sign::File("/usr/sbin/mkfs.ext4")),
     (Scope::Tests, "iproute2", Sign::File("/usr/sbin/tc")),
     (Scope::Tests, "jq", Sign::Program("jq")),
+    // draws the page of `report --html`
+    (Scope::Tests, "chromium", Sign::Program("chromium")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),
     (Scope::Vm, "cpio", Sign::Program("cpio")),

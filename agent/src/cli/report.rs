@@ -55,7 +55,8 @@ fn chosen(args: &Args) -> Result<(Vec<&'static Plan>, ReadArgs), Trouble> {
     let mut read = args.logs.read.clone();
     let mut plans = Vec::new();
     read.inputs.retain(|input| {
-        let named: Vec<_> = PLANS.iter().filter(|plan| input == Path::new(plan.name) || input == Path::new("all")).collect();
+        let named: Vec<_> =
+            PLANS.iter().filter(|plan| input == Path::new(plan.name) || input == Path::new("all")).collect();
         let is_log = named.is_empty();
         plans.extend(named);
         is_log

@@ -37,7 +37,8 @@ pub struct Args {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = config::duration(text).filter(|time| (Duration::from_millis(100)..=Duration::from_mins(1)).contains(time));
+    let time =
+        config::duration(text).filter(|time| (Duration::from_millis(100)..=Duration::from_mins(1)).contains(time));
     time.ok_or_else(|| format!("`{text}` is no interval; write a time from 100ms to 1m"))
 }
 
@@ -130,17 +131,26 @@ impl Screen {
 
     /// How many a second.
     fn rate(&self, now: u64, before: u64) -> u64 {
-        let seconds = self.passed.as_secs_f64();
-        if seconds > 0.0 { (now.saturating_sub(before) as f64 / seconds).round() as u64 } else { 0 }
+        let passed = self.passed.as_millis() as u64;
+        now.saturating_sub(before).saturating_mul(1000).checked_div(passed).unwrap_or(0)
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
         let sinks = u16::try_from(self.now.sinks.len()).unwrap_or(u16::MAX).clamp(1, 8) + 3;
-        let areas = Layout::vertical([Constraint::Length(4), Constraint::Length(5), Constraint::Min(6), Constraint::Length(sinks)]);
+        let areas = Layout::vertical([
+            Constraint::Length(4),
+            Constraint::Length(5),
+            Constraint::Min(6),
+            Constraint::Length(sinks),
+        ]);
         let [head, rates, middle, below] = areas.areas(frame.area());
         frame.render_widget(self.head(), head);
         let newest = self.rates.iter().rev().take(usize::from(rates.width.saturating_sub(2))).rev();
-        let title = format!(" {} events/s, as many as {} ", self.rates.last().unwrap_or(&0), self.rates.iter().max().unwrap_or(&0));
+        let title = format!(
+            " {} events/s, as many as {} ",
+            self.rates.last().unwrap_or(&0),
+            self.rates.iter().max().unwrap_or(&0)
+        );
         let spark = Sparkline::default().block(block(&title)).style(Style::new().fg(Color::Blue)).data(newest.copied());
         frame.render_widget(spark, rates);
         let [left, right] = Layout::horizontal([Constraint::Length(38), Constraint::Min(30)]).areas(middle);
@@ -177,11 +187,12 @@ impl Screen {
     fn kinds(&self, frame: &mut Frame<'_>, area: Rect) {
         let count = |of: &AgentStatus, kind: &str| of.pipeline.kinds.get(kind).copied().unwrap_or(0);
         let kinds = &self.now.pipeline.kinds;
-        let mut rows: Vec<_> = kinds.iter().map(|(kind, total)| (self.rate(*total, count(&self.before, kind)), *total, kind)).collect();
+        let mut rows: Vec<_> =
+            kinds.iter().map(|(kind, total)| (self.rate(*total, count(&self.before, kind)), *total, kind)).collect();
         rows.sort_unstable_by(|one, other| other.cmp(one));
-        let rows = rows.into_iter().map(|(rate, total, kind)| {
-            Row::new([Cell::from(harmless(kind)), number(rate), number(total)])
-        });
+        let rows = rows
+            .into_iter()
+            .map(|(rate, total, kind)| Row::new([Cell::from(harmless(kind)), number(rate), number(total)]));
         let widths = [Constraint::Min(14), Constraint::Length(8), Constraint::Length(11)];
         frame.render_widget(table(rows, widths, ["kind", "      /s", "    records"], " records "), area);
     }

@@ -78,8 +78,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
 
 fn object(out: &mut impl Write, id: &str, process: &Process) -> io::Result<()> {
     let notes = process.notes.iter().map(|note| {
-        let Note { time, kind, words, error, alert } = note;
-        json!({"time": seal::text::time(*time), "kind": kind, "words": words, "error": error, "alert": alert})
+        let Note { time, kind, words, error, alert, times } = note;
+        json!({"time": seal::text::time(*time), "kind": kind, "words": words, "error": error, "alert": alert, "times": times})
     });
     let seen = process.seen.map(|(first, last)| [seal::text::time(first), seal::text::time(last)]);
     let value = json!({
@@ -106,7 +106,8 @@ fn drawn(out: &mut impl Write, paint: Paint, process: &Process, lasts: &[bool]) 
     };
     let below = format!("{bars}{stem}{}", if process.children.is_empty() { "   " } else { "│  " });
     let seen = process.seen.map(|(first, last)| {
-        let [first, last] = [first, last].map(|ns| seal::text::time(ns).get(..23).unwrap_or_default().replace('T', " "));
+        let [first, last] =
+            [first, last].map(|ns| seal::text::time(ns).get(..23).unwrap_or_default().replace('T', " "));
         format!("{first} to {}", last.get(11..).unwrap_or_default())
     });
     let end = process.end.as_ref().map_or(String::new(), |end| format!(", ended: {end}"));
@@ -126,7 +127,14 @@ fn drawn(out: &mut impl Write, paint: Paint, process: &Process, lasts: &[bool]) 
         let time = seal::text::time(note.time);
         let kind = format!("{:<8}", word(&note.kind));
         let colour = if note.alert.is_some() { Colour::Yellow } else { Colour::Cyan };
-        write!(out, "{}{} {} {}", grey(below.clone()), grey(time[11..23].to_owned()), paint.text(colour, kind), note.words)?;
+        let (what, many) = (&note.words, note.many());
+        write!(
+            out,
+            "{}{} {} {what}{many}",
+            grey(below.clone()),
+            grey(time[11..23].to_owned()),
+            paint.text(colour, kind)
+        )?;
         if let Some(error) = &note.error {
             write!(out, " = {}", paint.text(Colour::Red, word(error)))?;
         }

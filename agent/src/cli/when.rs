@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn times_as_people_type_them() {
-        let now = clock::Now { wall: seal::text::untime("2026-11-24T08:30:00.000000000Z").unwrap(), boot: 5_000_000_000 };
+        let now =
+            clock::Now { wall: seal::text::untime("2026-11-24T08:30:00.000000000Z").unwrap(), boot: 5_000_000_000 };
         let check = |text: &str, expected: &str| {
             assert_eq!(at(text, now).map(seal::text::time).as_deref(), Some(expected), "{text}");
         };

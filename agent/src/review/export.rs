@@ -6,9 +6,30 @@ use super::Item;
 
 /// Columns of CSV: what most records have, and the whole line as the last.
 pub const COLUMNS: &[&str] = &[
-    "time", "origin", "batch", "index", "kind", "success", "errno", "user", "euser", "auser", "sessionid", "pid", "ppid",
-    "comm", "process.exe", "process.id", "process.unit", "process.container.id", "path", "target", "peer", "policy.verdict",
-    "policy.rule", "what",
+    "time",
+    "origin",
+    "batch",
+    "index",
+    "kind",
+    "success",
+    "errno",
+    "user",
+    "euser",
+    "auser",
+    "sessionid",
+    "pid",
+    "ppid",
+    "comm",
+    "process.exe",
+    "process.id",
+    "process.unit",
+    "process.container.id",
+    "path",
+    "target",
+    "peer",
+    "policy.verdict",
+    "policy.rule",
+    "what",
 ];
 
 /// The cells of a record in the order of [`COLUMNS`].

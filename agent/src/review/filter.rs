@@ -104,9 +104,7 @@ impl Filter {
             && one(&self.pids, |pid| item.number("pid") == Some(*pid))
             && self.success.is_none_or(|wanted| if wanted { item.is("success") } else { item.is_not("success") })
             && self.verdict.as_ref().is_none_or(|verdict| item.text("policy.verdict").is_some_and(|it| it == *verdict))
-            && one(&self.users, |user| {
-                USERS.iter().any(|name| item.readable(name).is_some_and(|it| it == *user))
-            })
+            && one(&self.users, |user| USERS.iter().any(|name| item.readable(name).is_some_and(|it| it == *user)))
             && has(&self.rules, "policy.rule")
             && has(&self.units, "process.unit")
             && has(&self.containers, "process.container.id")
@@ -164,13 +162,17 @@ mod tests {
         for (user, expected) in [("root", true), ("eve", true), ("1000", true), ("0", true), ("mallory", false)] {
             check(OPEN, user, Filter { users: vec![user.into()], ..none() }, expected);
         }
-        for (program, expected) in [("/usr/bin/cat", true), ("cat", true), ("c?t", true), ("/usr/*", true), ("ls", false)] {
+        for (program, expected) in
+            [("/usr/bin/cat", true), ("cat", true), ("c?t", true), ("/usr/*", true), ("ls", false)]
+        {
             check(OPEN, program, Filter { processes: vec![glob(program).unwrap()], ..none() }, expected);
         }
         for (path, expected) in [("/etc/*", true), ("/etc/shadow", true), ("/etc", false), ("*.pem", false)] {
             check(OPEN, path, Filter { paths: vec![glob(path).unwrap()], ..none() }, expected);
         }
-        for (net, expected) in [("192.0.2.0/24", true), ("192.0.2.7", true), ("198.51.100.0/24", false), ("::/0", false)] {
+        for (net, expected) in
+            [("192.0.2.0/24", true), ("192.0.2.7", true), ("198.51.100.0/24", false), ("::/0", false)]
+        {
             let nets = || vec![Net::parse(net).unwrap()];
             check(CONNECT, net, Filter { nets: nets(), ..none() }, expected);
             check(OPEN, net, Filter { nets: nets(), ..none() }, false);

@@ -101,7 +101,7 @@ impl Page {
         if of.is_alert() {
             self.counts.alerts += many;
             let (user, program) = (of.user().unwrap_or_default(), of.program().unwrap_or_default());
-            if let Some(note) = note(of, &of.kind()).filter(|_| self.alerts.len() < ALERTS) {
+            if let Some(note) = note(of, &of.kind(), many).filter(|_| self.alerts.len() < ALERTS) {
                 self.alerts.push((note, user.into_owned(), program.into_owned()));
             }
         }
@@ -179,7 +179,7 @@ impl Page {
                                 td.key { (clean(user)) }
                                 td.key { (clean(program)) }
                                 td.key { (clean(&note.kind)) }
-                                td.key { (note.words) @if let Some(error) = &note.error { " = " span.error { (clean(error)) } } }
+                                td.key { (note.words) (note.many()) @if let Some(error) = &note.error { " = " span.error { (clean(error)) } } }
                             }
                         }
                     }
@@ -238,7 +238,7 @@ fn row(process: &Process, depth: usize) -> Markup {
             @if !process.counts.is_empty() { " " span.soft { "· " (clean(&process.counted())) } }
             @for note in &process.notes {
                 div class=(if note.alert.is_some() { "note alert" } else { "note" }) {
-                    (clean(&note.kind)) " " (note.words)
+                    (clean(&note.kind)) " " (note.words) (note.many())
                     @if let Some(error) = &note.error { " = " span.error { (clean(error)) } }
                     @if let Some(rule) = &note.alert { " ! " (clean(rule)) }
                 }
@@ -265,9 +265,11 @@ fn verification(report: &Value) -> Markup {
                 "incomplete" => "what is here is as it was sealed, and something is missing",
                 _ => "something is not as it was sealed",
             })
-            p {
-                "Log " code { (text("origin")) } " of " (text("host")) ": " (number("batches")) " batches, "
-                (number("events")) " records, " (number("lost")) " events lost."
+            @if report["origin"].is_string() {
+                p {
+                    "Log " code { (text("origin")) } " of " (text("host")) ": " (number("batches")) " batches, "
+                    (number("events")) " records, " (number("lost")) " events lost."
+                }
             }
             p.soft {
                 @if report["pinned"] == true { "The host key is one that was given as known." }

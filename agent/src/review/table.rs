@@ -162,9 +162,11 @@ fn loss(item: &Item<'_>, kind: &str) -> Option<Vec<String>> {
         "agent.lost" => row("events lost", word("hook"), word("cause")),
         "agent.degraded" => row("not watched", word("program"), word("why")),
         "agent.hook" => row("hook touched", word("hook"), format!("{}: {}", word("state"), word("why"))),
-        "agent.recovered" => {
-            row("ended without a stop", format!("after batch {}", word("last_batch")), format!("{} s", word("gap_seconds")))
-        }
+        "agent.recovered" => row(
+            "ended without a stop",
+            format!("after batch {}", word("last_batch")),
+            format!("{} s", word("gap_seconds")),
+        ),
         "agent.sink" if word("state") == "late" => row("sink late", word("sink"), word("why")),
         "agent.clock_step" => row("clock moved", String::new(), format!("{} ns", word("nanoseconds"))),
         _ => None,
@@ -328,15 +330,19 @@ mod tests {
                 .iter()
                 .map(|(keys, count, tallies)| (keys.iter().map(|key| (*key).to_owned()).collect(), *count, *tallies))
                 .collect();
-            let expected: Vec<_> = expected.iter().map(|(keys, count, tallies)| (&keys[..], *count, *tallies)).collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(keys, count, tallies)| (&keys[..], *count, *tallies)).collect();
             assert_eq!(rows, expected, "{name}");
         };
-        check("summary", &[
-            (&["connect"], 4, &[0, 0]),
-            (&["agent.lost"], 1, &[0, 0]),
-            (&["exec"], 1, &[0, 1]),
-            (&["open"], 1, &[1, 0]),
-        ]);
+        check(
+            "summary",
+            &[
+                (&["connect"], 4, &[0, 0]),
+                (&["agent.lost"], 1, &[0, 0]),
+                (&["exec"], 1, &[0, 1]),
+                (&["open"], 1, &[1, 0]),
+            ],
+        );
         check("logins", &[(&["3", "eve"], 2, &[1, 1, 1])]);
         check("privileged", &[(&["eve", "root", "exec", "/bin/id"], 1, &[0, 1])]);
         check("failed", &[(&["EACCES", "open", "/etc/shadow", "eve", ""], 1, &[0])]);
@@ -344,7 +350,10 @@ mod tests {
         check("connections", &[(&["connect", "tcp", "192.0.2.7:443", "0", ""], 4, &[0, 0])]);
         check("programs", &[(&["/bin/id", "root"], 1, &[0, 1])]);
         check("losses", &[(&["events lost", "sys_exit", "ring_full"], 7, &[])]);
-        check("users", &[(&["0", ""], 4, &[0, 0, 0]), (&["eve", "eve"], 1, &[0, 1, 0]), (&["root", "eve"], 1, &[1, 0, 1])]);
+        check(
+            "users",
+            &[(&["0", ""], 4, &[0, 0, 0]), (&["eve", "eve"], 1, &[0, 1, 0]), (&["root", "eve"], 1, &[1, 0, 1])],
+        );
         check("policy", &[(&["alert", "r"], 1, &[0])]);
     }
 }

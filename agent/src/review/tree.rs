@@ -57,6 +57,20 @@ pub struct Note {
     pub error: Option<String>,
     /// The rule that made it an alert.
     pub alert: Option<String>,
+    /// How many times, one after the other.
+    pub times: u64,
+}
+
+impl Note {
+    /// Whether it says the same, at another time.
+    fn repeats(&self, other: &Self) -> bool {
+        (&self.kind, &self.words, &self.error, &self.alert) == (&other.kind, &other.words, &other.error, &other.alert)
+    }
+
+    /// What is behind the words of a note that stands for many.
+    pub fn many(&self) -> String {
+        if self.times > 1 { format!(" × {}", self.times) } else { String::new() }
+    }
 }
 
 /// A process and what it did.
@@ -135,18 +149,19 @@ impl Tree {
                 self.beyond += 1;
             }
         }
-        let note = if self.notes < self.limits.all_notes { note(of, &kind) } else { None };
-        let is_notable = note.is_some() || self.notes >= self.limits.all_notes && is_notable(of, &kind);
-        let limit = self.limits.notes;
         let Some(process) = self.processes.get_mut(&*id) else { return };
         process.saw(of, &kind, many);
-        if let Some(note) = note
-            && process.notes.iter().filter(|other| other.alert.is_some() == note.alert.is_some()).count() < limit
-        {
+        let Some(note) = note(of, &kind, many) else { return };
+        if let Some(before) = process.notes.last_mut().filter(|before| before.repeats(&note)) {
+            before.times += many;
+            return;
+        }
+        let alike = process.notes.iter().filter(|other| other.alert.is_some() == note.alert.is_some()).count();
+        if alike < self.limits.notes && self.notes < self.limits.all_notes {
             process.notes.push(note);
             self.notes += 1;
-        } else if is_notable {
-            process.more += 1;
+        } else {
+            process.more += many;
         }
     }
 
@@ -248,7 +263,7 @@ fn child_of(fork: &Item<'_>, id: &str) -> Option<String> {
 }
 
 /// Whether it is more than a process does all the time.
-pub fn is_notable(item: &Item<'_>, kind: &str) -> bool {
+fn is_notable(item: &Item<'_>, kind: &str) -> bool {
     item.is_alert()
         || kind == "exec"
         || kind == "listen"
@@ -260,7 +275,7 @@ pub fn is_notable(item: &Item<'_>, kind: &str) -> bool {
 }
 
 /// The line that an event deserves.
-pub fn note(item: &Item<'_>, kind: &str) -> Option<Note> {
+pub fn note(item: &Item<'_>, kind: &str, times: u64) -> Option<Note> {
     if !is_notable(item, kind) {
         return None;
     }
@@ -272,6 +287,7 @@ pub fn note(item: &Item<'_>, kind: &str) -> Option<Note> {
         words: if short.len() < words.len() { format!("{short}…") } else { words },
         error: item.text("errno").map(std::borrow::Cow::into_owned),
         alert: item.is_alert().then(|| item.text("policy.rule").unwrap_or_default().into_owned()),
+        times,
     })
 }
 

@@ -79,10 +79,7 @@ impl Reading {
 ///
 /// # Errors
 /// The paths name no log, or a file of identities has none.
-pub fn read(
-    args: &ReadArgs,
-    mut each: impl FnMut(Opened<'_>) -> ControlFlow<()>,
-) -> Result<Reading, UsageError> {
+pub fn read(args: &ReadArgs, mut each: impl FnMut(Opened<'_>) -> ControlFlow<()>) -> Result<Reading, UsageError> {
     let inputs = input::find(&args.inputs, &identities(&args.identities)?, parallel::cores())?;
     let mut done = Walk { reading: Reading::default(), known: HashSet::new() };
     for input in &inputs {
