@@ -7,6 +7,7 @@
 
 mod front;
 mod log;
+mod meter;
 mod seam;
 mod shed;
 mod status;
@@ -30,9 +31,10 @@ use thiserror::Error;
 
 pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions, following};
+pub use meter::{BOUNDS, Delays};
 use seam::Seam;
 pub use shed::Shed;
-pub use status::{HookCounts, HookStatus, Status, place};
+pub use status::{HookCounts, HookStatus, ProgramRuns, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{
@@ -221,7 +223,9 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         return false;
     }
     front.drain(|record, judgement, time, tally| {
-        if judgement.verdict != Verdict::Drop {
+        if judgement.verdict == Verdict::Drop {
+            tally.dropped(record);
+        } else {
             keep((record, judgement, time), tally, log, ties, now);
         }
         if log.is_full() || log.is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -236,6 +240,7 @@ fn keep(
     ties: &mut Ties<'_>,
     now: Now,
 ) {
+    tally.meter.matched(judgement.rule);
     if let Some(show) = &mut ties.show {
         show(record, judgement, time);
     }
@@ -255,7 +260,10 @@ fn keep(
         return;
     }
     match log.record(record, judgement, time, now) {
-        Ok(()) => tally.emitted(record),
+        Ok(()) => {
+            tally.emitted(record);
+            tally.meter.waits(record.event.header.ktime);
+        }
         Err(error) => {
             tracing::warn!(%error, "a record makes no line");
             tally.unwritten(record);
@@ -310,7 +318,7 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
         }
         thread::sleep(RETRY);
     }
-    front.sealed();
+    front.sealed(Now::read()?);
     (ties.announce)(log.last());
     // what cannot be removed now is tried again after the next seal
     if let Some(Err(error)) = (ties.released)().map(|past| log.release(past)) {

@@ -303,6 +303,11 @@ impl Spool {
         closed + self.active.as_ref().map_or(0, Active::len) + self.ballast + self.seals.bytes()
     }
 
+    /// Most bytes that it may take.
+    pub fn max_bytes(&self) -> u64 {
+        self.options.max_bytes
+    }
+
     fn store(&mut self, bytes: u64) -> Result<(), SpoolError> {
         self.make_room(bytes)?;
         self.write_pending()?;

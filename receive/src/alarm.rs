@@ -44,6 +44,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Fork,
+        Self::Clone,
+        Self::Genesis,
+        Self::Hole,
+        Self::Account,
+        Self::Tampered,
+        Self::Untrusted,
+        Self::Silent,
+        Self::Back,
+    ];
+
     /// The word in the file and in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -104,8 +117,9 @@ impl Alarms {
         told.written.insert(key, Instant::now());
     }
 
-    /// How many were raised, by kind.
+    /// How many were raised, by kind; also 0, for who watches a count sees its first step only if it was there before.
     pub fn counts(&self) -> BTreeMap<Kind, u64> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        Kind::ALL.map(|kind| (kind, told.counts.get(&kind).copied().unwrap_or(0))).into()
     }
 }

@@ -70,6 +70,8 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "jq", Sign::Program("jq")),
     // draws the page of `report --html`
     (Scope::Tests, "chromium", Sign::Program("chromium")),
+    // promtool; without its service
+    (Scope::Tests, "prometheus", Sign::Program("promtool")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),
     (Scope::Vm, "cpio", Sign::Program("cpio")),
@@ -80,7 +82,7 @@ const COMPILER: &[&str] =
     &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "zlib1g-dev", "libzstd-dev"];
 
 /// The packages that bring a service.
-const SERVICES: &[&str] = &["nginx-light", "auditd", "haproxy", "nats-server"];
+const SERVICES: &[&str] = &["nginx-light", "auditd", "haproxy", "nats-server", "prometheus"];
 
 /// What works where apt has no such compiler (Ubuntu, Fedora …).
 const ALTERNATIVE: &str = "  rustup toolchain install nightly --profile minimal --component rust-src
@@ -238,7 +240,7 @@ if [ -d /run/systemd/system ]; then
     for package; do
         case $package in
             nginx*) systemctl --quiet disable nginx ;;
-            auditd | haproxy | nats-server) systemctl --quiet disable "$package" ;;
+            auditd | haproxy | nats-server | prometheus) systemctl --quiet disable "$package" ;;
         esac
     done
 fi"#;

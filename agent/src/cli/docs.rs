@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::trouble::Trouble;
 use crate::{
     config,
-    daemon::metrics::{METRICS, Metric},
+    daemon::metrics::{Kind as Sort, METRICS, Metric},
     record::{field, json::UNLIKE},
     view,
 };
@@ -80,7 +80,11 @@ fn events() -> String {
 
 fn metrics() -> String {
     let row = |metric: &Metric| {
-        let (end, kind) = if metric.counts { ("_total", "counter") } else { ("", "gauge") };
+        let (end, kind) = match metric.kind {
+            Sort::Counter => ("_total", "counter"),
+            Sort::Gauge => ("", "gauge"),
+            Sort::Histogram => ("", "histogram"),
+        };
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         format!("| `sigtrail_{}{end}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help)
     };
@@ -88,10 +92,16 @@ fn metrics() -> String {
     format!(
         "{GENERATED}\n# Metrics\n\nThe agent serves them in the format of OpenMetrics 1.0, which Prometheus reads, at \
          `/metrics` of the socket `metrics.sock` in `runtime_dir` and, if `metrics.listen` is set, of an address of this \
-         host. Counters begin at zero when the agent starts.\n\n```console\n$ curl -s --unix-socket \
-         /run/sigtrail/metrics.sock http://localhost/metrics\n```\n\nNothing disappears: `sigtrail_kernel_seen_events_total` \
-         of a hook is the sum of its `sigtrail_kernel_events_total`, and `sigtrail_received_events_total` comes to the sum of \
-         those that were `sent`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
+         host. Counters begin at zero when the agent starts, \
+         those of the kernel half and its programs when these are loaded. Example alerts are in \
+         `packaging/prometheus/alerts.yml`, and a dashboard for Grafana in `packaging/grafana/sigtrail.json`.\n\n```console\n$ curl -s --unix-socket \
+         /run/sigtrail/metrics.sock http://localhost/metrics\n```\n\nNothing disappears. Of an agent \
+         that loaded its programs itself (not one that took them over), this holds exactly whenever it has worked off what \
+         came; meanwhile the right side is behind by what is on its way:\n\n```promql\n\
+         sum(sigtrail_kernel_seen_events_total) == sum(sigtrail_kernel_events_total{{fate!=\"sent\"}}) + \
+         sum(sigtrail_events_total)\n```\n\nIn steps: `sigtrail_kernel_seen_events_total` of a hook is the sum of its \
+         `sigtrail_kernel_events_total`; those that were `sent` come to `sigtrail_received_events_total`; and that is the sum \
+         of `sigtrail_events_total`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
     )
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use super::control::{AgentStatus, SinkStatus};
-use crate::pipeline::{HookCounts, HookStatus};
+use crate::pipeline::{BOUNDS, Delays, HookCounts, HookStatus};
 
 /// The media type of [`page`].
 pub const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -20,8 +20,8 @@ pub const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=u
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// Whether it only grows, from the start of the agent on.
-    pub counts: bool,
+    /// What sort of metric it is.
+    pub kind: Kind,
     /// What it says.
     pub help: &'static str,
     /// The names of its labels.
@@ -29,16 +29,44 @@ pub struct Metric {
     rows: Rows,
 }
 
+/// What sort a metric is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from the start of the agent on.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// How many values there were below each bound.
+    Histogram,
+}
+
+/// What a metric has.
+#[derive(Debug)]
+enum Value {
+    Count(u64),
+    Nanoseconds(u64),
+    Delays(Delays),
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
 /// A value for each label, and that of the metric.
-type Row<'a> = (Vec<&'a str>, u64);
+type Row<'a> = (Vec<&'a str>, Value);
 type Rows = fn(&AgentStatus) -> Vec<Row<'_>>;
 
 const HOOK: &[&str] = &["hook"];
 const SINK: &[&str] = &["sink"];
+const PROGRAM: &[&str] = &["program"];
 
 /// All metrics.
 pub const METRICS: &[Metric] = &[
-    gauge("build_info", &["version"], "The version of the agent; the value is 1", |it| vec![(vec![&it.version], 1)]),
+    gauge("build_info", &["version"], "The version of the agent; the value is 1", |it| {
+        vec![(vec![&*it.version], 1.into())]
+    }),
     counter("kernel_seen_events", HOOK, "Calls that the policy asks for, by the hook that saw them", |it| {
         hooks(it, |counts| counts.seen)
     }),
@@ -56,24 +84,66 @@ pub const METRICS: &[Metric] = &[
     gauge("program_up", &["program", "at"], "1 if a program of the kernel half runs, 0 if it is degraded", |it| {
         it.pipeline.hooks.iter().map(up).collect()
     }),
-    counter("received_events", &[], "Events that came from the kernel half", |it| one(it.pipeline.total.received)),
+    counter("program_runs", PROGRAM, "Times that it ran; only while the kernel measures it", |it| {
+        it.pipeline.runs.iter().map(|of| (vec![&*of.program], of.runs.into())).collect()
+    }),
+    counter(
+        "program_run_seconds",
+        PROGRAM,
+        "Time that it ran, with all that it jumped to; only while the kernel measures it (the sysctl \
+         `kernel.bpf_stats_enabled`, which costs time itself)",
+        |it| it.pipeline.runs.iter().map(|of| (vec![&*of.program], Value::Nanoseconds(of.nanoseconds))).collect(),
+    ),
+    counter("received_events", &[], "Events that came from the kernel half", |it| {
+        one(it.pipeline.total.received + it.pipeline.total.undecodable)
+    }),
+    gauge("queue_bytes", &[], "Bytes of those that wait in memory", |it| one(it.pipeline.queue_bytes)),
     counter(
         "events",
         &["fate"],
-        "What became of them: `kept` (a record in the log), `merged` (told by a summary), `dropped` (the rest: by the \
-         policy, or because it made no line, which is lost, too)",
+        "What became of them: `kept` (a record in the log), `merged` (told by a summary), `dropped` (by the policy), \
+         `unwritten` (it made no line), `refused` (a full spool had no room) and `undecodable` (it made no event), \
+         which are lost, too, `repeated` (told by another kernel half, at a handover)",
         |it| {
             let total = it.pipeline.total;
-            let dropped = total.received.saturating_sub(total.kept + total.merged);
-            [("kept", total.kept), ("merged", total.merged), ("dropped", dropped)]
-                .map(|(fate, count)| (vec![fate], count))
-                .into()
+            let fates = [
+                ("kept", total.kept),
+                ("merged", total.merged),
+                ("dropped", total.dropped),
+                ("unwritten", total.unwritten),
+                ("refused", total.refused),
+                ("undecodable", total.undecodable),
+                ("repeated", total.repeated),
+            ];
+            fates.map(|(fate, count)| (vec![fate], count.into())).into()
         },
     ),
+    counter(
+        "rule_matches",
+        &["rule"],
+        "Events that a rule kept, by its `id`, which is empty for the default of the policy; 512 rules are told apart",
+        |it| it.pipeline.rules.iter().map(|(rule, count)| (vec![&**rule], (*count).into())).collect(),
+    ),
+    Metric {
+        name: "event_delay_seconds",
+        kind: Kind::Histogram,
+        help: "From the event in the kernel until its record was signed and durable",
+        labels: &[],
+        rows: |it| vec![(Vec::new(), Value::Delays(it.pipeline.delays))],
+    },
     counter("lost_events", &[], "Events that were wanted and not had, for whatever reason", |it| {
         one(it.pipeline.total.lost)
     }),
     gauge("processes", &[], "Processes in the table", |it| one(it.pipeline.processes as u64)),
+    counter("clock_steps", &[], "Times that the wall clock stepped, by 0.1 s or more", |it| {
+        one(it.pipeline.clock_steps)
+    }),
+    gauge(
+        "log_info",
+        &["origin", "policy"],
+        "The name of the log, and the digest of the policy that holds; the value is 1",
+        |it| vec![(vec![&*it.pipeline.origin, &*it.pipeline.policy], 1.into())],
+    ),
     gauge("log_up", &[], "1 if the log can be written, 0 if it cannot at the moment", |it| {
         one(it.pipeline.trouble.is_none().into())
     }),
@@ -85,6 +155,7 @@ pub const METRICS: &[Metric] = &[
         sealed.map_or_else(Vec::new, |ns| one(ns / 1_000_000_000))
     }),
     gauge("spool_bytes", &[], "Bytes of the spool", |it| one(it.pipeline.spool_bytes)),
+    gauge("spool_max_bytes", &[], "Bytes that it may take", |it| one(it.pipeline.spool_max_bytes)),
     gauge("sink_up", SINK, "1 if a sink takes what it is given, 0 since a send failed", |it| {
         sinks(it, |sink| Some(sink.trouble.is_none().into()))
     }),
@@ -125,17 +196,23 @@ struct State(AgentStatus);
 
 impl Collector for State {
     fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
-        for Metric { name, counts, help, labels, rows } in METRICS {
-            let kind = if *counts { MetricType::Counter } else { MetricType::Gauge };
-            let mut metric = page.encode_descriptor(name, help, None, kind)?;
+        for Metric { name, kind, help, labels, rows } in METRICS {
+            let ty = match kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
+            };
+            let mut metric = page.encode_descriptor(name, help, None, ty)?;
             for (values, value) in rows(&self.0) {
                 let of: Vec<_> = labels.iter().copied().zip(values).collect();
-                let write = |row: &mut MetricEncoder<'_>| {
-                    if *counts {
-                        row.encode_counter::<NoLabelSet, _, u64>(&value, None)
-                    } else {
-                        row.encode_gauge(&value)
+                let write = |row: &mut MetricEncoder<'_>| match (kind, &value) {
+                    (Kind::Counter, Value::Count(count)) => row.encode_counter::<NoLabelSet, _, u64>(count, None),
+                    (Kind::Counter, Value::Nanoseconds(time)) => {
+                        row.encode_counter::<NoLabelSet, _, f64>(&seconds(*time), None)
                     }
+                    (_, Value::Count(number)) => row.encode_gauge(number),
+                    (_, Value::Nanoseconds(time)) => row.encode_gauge(&seconds(*time)),
+                    (_, Value::Delays(delays)) => encode(delays, row),
                 };
                 if of.is_empty() { write(&mut metric)? } else { write(&mut metric.encode_family(&of)?)? }
             }
@@ -144,31 +221,41 @@ impl Collector for State {
     }
 }
 
+fn encode(delays: &Delays, row: &mut MetricEncoder<'_>) -> fmt::Result {
+    let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(delays.counts).collect();
+    row.encode_histogram::<NoLabelSet>(seconds(delays.nanoseconds), delays.counts.iter().sum(), &buckets, None)
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str, rows: Rows) -> Metric {
-    Metric { name, counts: true, help, labels, rows }
+    Metric { name, kind: Kind::Counter, help, labels, rows }
 }
 
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str, rows: Rows) -> Metric {
-    Metric { name, counts: false, help, labels, rows }
+    Metric { name, kind: Kind::Gauge, help, labels, rows }
 }
 
 fn one(value: u64) -> Vec<Row<'static>> {
-    vec![(Vec::new(), value)]
+    vec![(Vec::new(), value.into())]
 }
 
 fn hooks(status: &AgentStatus, value: fn(&HookCounts) -> u64) -> Vec<Row<'_>> {
-    status.pipeline.counts.iter().map(|counts| (vec![&*counts.hook], value(counts))).collect()
+    status.pipeline.counts.iter().map(|counts| (vec![&*counts.hook], value(counts).into())).collect()
 }
 
 fn fates(counts: &HookCounts) -> [Row<'_>; 3] {
     let fates = [("filtered", counts.filtered), ("sent", counts.sent), ("lost", counts.lost)];
-    fates.map(|(fate, count)| (vec![&*counts.hook, fate], count))
+    fates.map(|(fate, count)| (vec![&*counts.hook, fate], count.into()))
 }
 
 fn up(hook: &HookStatus) -> Row<'_> {
-    (vec![&*hook.program, &hook.at], hook.degraded.is_none().into())
+    (vec![&*hook.program, &hook.at], u64::from(hook.degraded.is_none()).into())
 }
 
 fn sinks(status: &AgentStatus, value: fn(&SinkStatus) -> Option<u64>) -> Vec<Row<'_>> {
-    status.sinks.iter().filter_map(|sink| Some((vec![&*sink.name], value(sink)?))).collect()
+    status.sinks.iter().filter_map(|sink| Some((vec![&*sink.name], value(sink)?.into()))).collect()
 }

@@ -11,7 +11,7 @@ use common::{Event, filter::Counts};
 
 use super::{
     Log, Seam, Shed, Status, Tally,
-    status::describe,
+    status::{describe, program_runs},
     tally::{Closed, Marks},
 };
 use crate::{
@@ -38,6 +38,8 @@ pub struct Front {
     /// What the kernel half said when it was asked last.
     told: Marks,
     seam: Seam,
+    /// Times that the wall clock stepped.
+    steps: u64,
     /// When the rate was worked out, and how many events there were then.
     published: (Instant, u64),
 }
@@ -69,6 +71,7 @@ impl Front {
             tally,
             told: Marks::default(),
             seam: Seam::default(),
+            steps: 0,
             published: (Instant::now(), 0),
         }
     }
@@ -96,6 +99,7 @@ impl Front {
                 None => !seam.is_told(&event, bytes),
             };
             if !is_ours {
+                tally.repeated();
                 return ControlFlow::Continue(());
             }
             if let Some(event) = credentials.follow(&event) {
@@ -128,7 +132,9 @@ impl Front {
         let step = now.offset() - self.offset;
         self.stamp.set(now);
         self.offset = now.offset();
-        (step.abs() >= STEP).then_some(step)
+        let stepped = step.abs() >= STEP;
+        self.steps += u64::from(stepped);
+        stepped.then_some(step)
     }
 
     /// Puts a policy in place of the one that holds, in the kernel half first. Returns what then is degraded.
@@ -179,8 +185,9 @@ impl Front {
         self.source.kernel().is_some_and(Kernel::is_long)
     }
 
-    /// The batch is durable.
-    pub fn sealed(&mut self) {
+    /// The batch is durable since a time.
+    pub fn sealed(&mut self, now: Now) {
+        self.tally.meter.durable(now.boot);
         if let Some(kernel) = self.source.kernel_mut() {
             kernel.sealed();
         }
@@ -259,7 +266,12 @@ impl Front {
         if age >= RATE_AGE {
             status.rate = (self.tally.total.received - before) * 1000 / (age.as_millis() as u64);
             self.published = (Instant::now(), self.tally.total.received);
+            status.runs = self.source.kernel().map_or_else(Vec::new, program_runs);
         }
+        status.clock_steps = self.steps;
+        status.delays = self.tally.meter.delays;
+        status.rules.clone_from(&self.tally.meter.rules);
+        status.policy = format!("sha256:{}", seal::text::hex(&self.policy.digest()));
         status.processes = self.enrich.processes();
         log.describe(&mut status);
         status.trouble = trouble;

@@ -382,6 +382,8 @@ impl Log {
         status.last_sealed = self.last_sealed.as_ref().map(|(_, time)| time.clone());
         status.head.clone_from(&self.head);
         status.spool_bytes = self.spool.used();
+        status.spool_max_bytes = self.spool.max_bytes();
+        status.host_key = self.sealer.vkey().to_string();
     }
 }
 

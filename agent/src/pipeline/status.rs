@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use common::filter::Counts;
 use serde::{Deserialize, Serialize};
 
-use super::tally::{Marks, Total};
+use super::{
+    meter::Delays,
+    tally::{Marks, Total},
+};
 use crate::source::{
     Kernel,
     hooks::{Entry, Program},
@@ -39,6 +42,17 @@ pub struct HookCounts {
     pub truncated: u64,
 }
 
+/// How much a program of the kernel half ran, since it was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramRuns {
+    /// Its name.
+    pub program: String,
+    /// How often.
+    pub runs: u64,
+    /// For how long, in nanoseconds.
+    pub nanoseconds: u64,
+}
+
 /// The state of the hot half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -50,6 +64,9 @@ pub struct Status {
     pub counts: Vec<HookCounts>,
     /// Times that the kernel left out a program of ours.
     pub skipped: u64,
+    /// How much the programs ran; empty while the kernel does not measure it (`kernel.bpf_stats_enabled`).
+    #[serde(default)]
+    pub runs: Vec<ProgramRuns>,
     /// Totals since the start.
     pub total: Total,
     /// Records since the start, by kind.
@@ -57,10 +74,28 @@ pub struct Status {
     pub kinds: BTreeMap<String, u64>,
     /// Events from the kernel half in the last second or so, per second.
     pub rate: u64,
+    /// Bytes of events that wait in memory.
+    #[serde(default)]
+    pub queue_bytes: u64,
+    /// How long records took until they were durable.
+    #[serde(default)]
+    pub delays: Delays,
+    /// Events that each rule kept.
+    #[serde(default)]
+    pub rules: BTreeMap<String, u64>,
+    /// Digest of the policy, as headers have it.
+    #[serde(default)]
+    pub policy: String,
+    /// Times that the wall clock stepped.
+    #[serde(default)]
+    pub clock_steps: u64,
     /// Processes in the table.
     pub processes: usize,
     /// Name of the log.
     pub origin: String,
+    /// The public host key that signs (name+id+key).
+    #[serde(default)]
+    pub host_key: String,
     /// Number of the last batch that is durable.
     pub last_batch: Option<u64>,
     /// When that was sealed, RFC 3339.
@@ -69,6 +104,9 @@ pub struct Status {
     pub head: Option<String>,
     /// Bytes of the spool.
     pub spool_bytes: u64,
+    /// Bytes that it may take.
+    #[serde(default)]
+    pub spool_max_bytes: u64,
     /// Why the log cannot be written at the moment.
     pub trouble: Option<String>,
 }
@@ -78,7 +116,14 @@ pub(super) fn describe(kernel: &Kernel, marks: &Marks, status: &mut Status) {
     kernel.family().name().clone_into(&mut status.family);
     status.hooks = hook_status(kernel);
     status.skipped = marks.skipped;
+    status.queue_bytes = kernel.waiting_bytes();
     status.counts = marks.counts.iter().map(|(hook, counts)| HookCounts::of(hook.name(), counts)).collect();
+}
+
+/// How much each program ran.
+pub(super) fn program_runs(kernel: &Kernel) -> Vec<ProgramRuns> {
+    let runs = kernel.runs().into_iter();
+    runs.map(|(program, runs, nanoseconds)| ProgramRuns { program: program.to_owned(), runs, nanoseconds }).collect()
 }
 
 /// Where a program sits, in words.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::{Event, Hook, Kind, filter::Counts, wire::mark};
 use seal::{Account, Cpu};
 
+use super::meter::Meter;
 use crate::{
     record::Record,
     source::{Base, Own},
@@ -58,6 +59,8 @@ pub struct Tally {
     pub total: Total,
     /// Records since the start, by kind.
     pub kinds: BTreeMap<Kind, u64>,
+    /// What is measured of records.
+    pub meter: Meter,
 }
 
 /// Totals since the start of the agent.
@@ -72,6 +75,21 @@ pub struct Total {
     /// Events that were told as part of a summary.
     #[serde(default)]
     pub merged: u64,
+    /// Events that the policy dropped here; the kernel half drops most of them before.
+    #[serde(default)]
+    pub dropped: u64,
+    /// Events that could not be made a line; they are lost, too.
+    #[serde(default)]
+    pub unwritten: u64,
+    /// Events for whose records a full spool had no room; they are lost, too.
+    #[serde(default)]
+    pub refused: u64,
+    /// Events that two kernel halves made, at the handover from one to the other, and the other one tells.
+    #[serde(default)]
+    pub repeated: u64,
+    /// Bytes that made no event; they are lost, too, and not counted as received.
+    #[serde(default)]
+    pub undecodable: u64,
 }
 
 /// The account of one batch, closed.
@@ -107,7 +125,8 @@ impl Tally {
 
     /// Begins with a kernel half that has made nothing yet. The totals go on.
     pub fn begin_anew(&mut self) {
-        *self = Self { total: self.total, kinds: std::mem::take(&mut self.kinds), ..Self::default() };
+        let (kinds, meter) = (std::mem::take(&mut self.kinds), std::mem::take(&mut self.meter));
+        *self = Self { total: self.total, kinds, meter, ..Self::default() };
     }
 
     /// What is accounted for by the batch that was closed.
@@ -137,13 +156,23 @@ impl Tally {
     /// Bytes came that are no event.
     pub fn undecodable(&mut self) {
         self.undecodable += 1;
+        self.total.undecodable += 1;
+    }
+
+    /// The policy dropped an event.
+    pub fn dropped(&mut self, record: &Record<'_>) {
+        self.total.dropped += u64::from(came(record));
+    }
+
+    /// Another kernel half tells an event that came.
+    pub fn repeated(&mut self) {
+        self.total.repeated += 1;
     }
 
     /// An event became a line.
     pub fn emitted(&mut self, record: &Record<'_>) {
         *self.kinds.entry(record.event.kind()).or_default() += 1;
-        // the agent made it: no hook has sent it, and no CPU has numbered it
-        if record.event.kind() == Kind::CredChange {
+        if !came(record) {
             return;
         }
         let hook = self.hooks.entry(record.event.hook as u8).or_default();
@@ -177,11 +206,13 @@ impl Tally {
     /// An event could not be made a line.
     pub fn unwritten(&mut self, record: &Record<'_>) {
         self.hooks.entry(record.event.hook as u8).or_default().unwritten += 1;
+        self.total.unwritten += u64::from(came(record));
     }
 
     /// There was no room in the spool for the record of an event.
     pub fn refused(&mut self, record: &Record<'_>) {
         self.hooks.entry(record.event.hook as u8).or_default().refused += 1;
+        self.total.refused += u64::from(came(record));
     }
 
     /// Closes the account. `empty`: all events from before the sequence numbers of the marks are received.
@@ -262,6 +293,11 @@ impl Tally {
             closed.causes.push(("all", if self.killed { "killed" } else { "uncounted" }, gaps));
         }
     }
+}
+
+/// Whether the kernel half sent it. What the agent made no hook has sent, and no CPU has numbered.
+fn came(record: &Record<'_>) -> bool {
+    record.event.kind() != Kind::CredChange
 }
 
 impl Closed {
@@ -407,6 +443,6 @@ mod tests {
         tally.undecodable();
         assert_eq!(causes(&tally.close(skipped.clone(), true)), [("all", "skipped", 3), ("all", "undecodable", 1)]);
         assert_eq!(causes(&tally.close(skipped, true)), []);
-        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8, merged: 0 });
+        assert_eq!(tally.total, Total { received: 1, kept: 1, lost: 8, undecodable: 1, ..Total::default() });
     }
 }

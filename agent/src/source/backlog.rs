@@ -41,6 +41,11 @@ impl Backlog {
         self.words as f64 / self.limit.max(1) as f64
     }
 
+    /// Bytes that are taken.
+    pub fn bytes(&self) -> usize {
+        self.words * 8
+    }
+
     /// Adds an event.
     pub fn push(&mut self, event: &[u8]) {
         let len = event.len().div_ceil(8);

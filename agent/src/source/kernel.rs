@@ -324,6 +324,26 @@ impl Kernel {
         programs.map(|program| misses(program).unwrap_or(0)).sum()
     }
 
+    /// The programs that sit on a hook: how often each ran since load, and for how many nanoseconds, with all that it
+    /// jumped to. Empty while the kernel does not measure it (bpf_stats_enabled in /proc/sys/kernel).
+    pub fn runs(&self) -> Vec<(&'static str, u64, u64)> {
+        let measured = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
+        if measured.is_ok_and(|text| text.trim() == "0") {
+            return Vec::new();
+        }
+        let sits = hooks::LSM.iter().chain(hooks::PROGRAMS).filter(|it| it.entry.slot().is_none());
+        let of = |it: &hooks::Program| {
+            let program = self.programs.get(it.name)?;
+            Some((it.name, figure(program, "run_cnt:")?, figure(program, "run_time_ns:")?))
+        };
+        sits.filter_map(of).collect()
+    }
+
+    /// Bytes of events that wait in memory.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.lanes.waiting_bytes()
+    }
+
     /// Whether this kernel counts them (5.12); where it does not, [`Kernel::skipped`] is 0 whatever happens.
     pub fn counts_skips(&self) -> bool {
         self.programs.values().any(|program| misses(program).is_some())
@@ -352,7 +372,12 @@ impl Kernel {
 }
 
 fn misses(program: &ProgramFd) -> Option<u64> {
+    figure(program, "recursion_misses:")
+}
+
+/// A number that the kernel tells of a program (bpf_prog_show_fdinfo).
+fn figure(program: &ProgramFd, name: &str) -> Option<u64> {
     let fd = program.as_fd().as_raw_fd();
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }

@@ -142,6 +142,11 @@ impl Lanes {
         self.journal = Some(journal);
     }
 
+    /// Bytes of events that wait in memory.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.both.iter().map(|lane| lane.backlog.bytes() as u64).sum()
+    }
+
     /// What is accounted for once the batch that is being sealed is durable.
     pub fn closing(&mut self, base: Base) {
         if let Some(journal) = &mut self.journal {

