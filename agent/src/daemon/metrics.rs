@@ -222,7 +222,7 @@ impl Collector for State {
 }
 
 fn encode(delays: &Delays, row: &mut MetricEncoder<'_>) -> fmt::Result {
-    let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+    let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(delays.counts).collect();
     row.encode_histogram::<NoLabelSet>(seconds(delays.nanoseconds), delays.counts.iter().sum(), &buckets, None)
 }
