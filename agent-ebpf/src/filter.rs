@@ -116,6 +116,12 @@ pub fn is_agent<M: Memory>(task: usize) -> bool {
         && load!(M, u64, load!(M, usize, task, task.group_leader), task.start) / TICK == control!(agent_born)
 }
 
+/// Whether this thread is the one by which the agent tries whether events reach its log.
+#[inline(always)]
+pub fn is_tester() -> bool {
+    aya_ebpf::helpers::bpf_get_current_pid_tgid() & 0xffff_ffff == control!(tester)
+}
+
 /// Counts what the agent itself did.
 #[inline(always)]
 pub fn count_own(hook: Hook) {

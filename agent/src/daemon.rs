@@ -5,10 +5,13 @@
 //! SIGTERM ─▶ pipeline stops, seals `stop` ─▶ sinks get the last batches ─▶ end
 //! ```
 
+mod confine;
 pub mod control;
 mod guard;
 pub mod metrics;
+mod notify;
 mod progress;
+pub mod rights;
 mod scrape;
 mod translate;
 
@@ -17,7 +20,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -40,7 +43,12 @@ use tokio::{
     sync::watch,
 };
 
-use self::progress::Progress;
+use self::{
+    confine::confine,
+    notify::Notify,
+    progress::Progress,
+    rights::{Half, RightsError},
+};
 use crate::{
     clock::Now,
     config::{self, Config},
@@ -48,7 +56,7 @@ use crate::{
     disk,
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
-    pipeline::{self, Front, Log, LogError, PipelineError, Shed, Status, Ties},
+    pipeline::{self, Front, Log, LogError, PipelineError, SelfTest, Shed, Status, Ties},
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{Sink, SinkError},
@@ -93,6 +101,9 @@ pub enum DaemonError {
         /// What the system said.
         source: io::Error,
     },
+    /// Capabilities are missing.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
     /// A part ended by a panic: a bug.
     #[error("{0} ended by a bug: please report the message above")]
     Panic(&'static str),
@@ -110,6 +121,7 @@ pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 /// Runs until SIGTERM or SIGINT. `file`: where the config was read from.
 pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(), DaemonError> {
     harden()?;
+    let missing = rights::missing()?;
     // keys are not made for a policy that makes no sense
     policy(config)?;
     if enrol_if_new(config)? {
@@ -123,6 +135,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let kernel = Succession::open(&Options { stay, ..translate::options(config, &policy) })?;
     let enrich = Enrich::prime(enrich::Options::new(boot))?;
     begin(&mut log, &kernel, &policy, now)?;
+    missing.iter().try_for_each(|need| log.own(&need.degraded(), now))?;
     let pressed = kernel.line.back().map(Kernel::pressed).unwrap_or_default();
     let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
@@ -130,6 +143,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let parts = Parts {
         scratch: config.runtime_dir.as_path().into(),
         receipts: Receipts::open(&translate::spool_dir(config)),
+        service: Arc::new(Mutex::new(Notify::from_env())),
         ..Parts::default()
     };
     let sinks = translate::sinks(config, log.origin())?;
@@ -142,6 +156,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
     thread::scope(|scope| {
         let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
+            parts.unconfined(confine(Half::Delivery, config, file));
             let ended = runtime.block_on(cold(config, file, sinks, &parts));
             parts.stop.store(true, Ordering::Release);
             ended
@@ -149,6 +164,8 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         let delivery =
             delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
+        hurry();
+        parts.unconfined(confine(Half::Hot, config, file));
         let ended = hot(front, log, poll, &parts, &progress, show, shed);
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
@@ -172,6 +189,22 @@ struct Parts {
     sinks: control::Sinks,
     /// A policy that shall hold from now on, with what it leaves to the kernel half.
     policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
+    /// The service manager.
+    service: Arc<Mutex<Notify>>,
+}
+
+impl Parts {
+    /// What a thread could not give up, for `status`.
+    fn unconfined(&self, lacks: Vec<String>) {
+        for why in &lacks {
+            tracing::warn!(why, "the agent may more than it needs");
+        }
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).unconfined.extend(lacks);
+    }
+
+    fn service(&self) -> MutexGuard<'_, Notify> {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Parts {
@@ -188,12 +221,20 @@ impl Default for Parts {
             status: Arc::default(),
             sinks: Arc::default(),
             policy: Arc::default(),
+            service: Arc::default(),
         }
     }
 }
 
 /// Niceness of the hot half (nice(2)).
 const PRIORITY: i32 = -10;
+
+/// As auditd does: who floods the host must not starve the one who records it.
+fn hurry() {
+    if let Err(error) = rustix::process::nice(PRIORITY) {
+        tracing::info!(%error, "going on with ordinary priority: CAP_SYS_NICE and `LimitNICE=-10` are missing");
+    }
+}
 
 /// The hot half, on its thread.
 fn hot(
@@ -205,27 +246,36 @@ fn hot(
     mut show: Option<Show>,
     shed: Shed,
 ) -> Result<(), PipelineError> {
+    let service = parts.service.clone();
+    let alive = move |status: &Status| service.lock().unwrap_or_else(PoisonError::into_inner).alive(status);
+    let test = notify::watchdog().map(|time| SelfTest::new(self_test(&parts.scratch), time / 2, Box::new(alive)));
+    let mut is_reloading = false;
     let ties = Ties {
+        test,
         stop: &parts.stop,
         why: &parts.why,
         leave: &parts.leave,
         scratch: &parts.scratch,
         announce: &mut |number| {
             parts.head.send_replace(Some(number));
+            parts.service().durable(number);
         },
         gaps: &mut || parts.gaps.take(),
         receipts: &mut || parts.receipts.take(),
         released: &mut || progress.released(),
         late: &mut |wall| progress.late(wall),
         shed,
-        policy: &mut || parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        policy: &mut || {
+            let next = parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // the one before was taken when this is asked again
+            if std::mem::replace(&mut is_reloading, next.is_some()) && next.is_none() {
+                parts.service().reloaded("the policy was read again");
+            }
+            next
+        },
         show: show.as_mut().map(|show| show.as_mut() as pipeline::Show<'_>),
         status: &parts.status,
     };
-    // as auditd does: who floods the host must not starve the one who records it
-    if let Err(error) = rustix::process::nice(PRIORITY) {
-        tracing::info!(%error, "going on with ordinary priority");
-    }
     let ended = pipeline::run(front, log, poll, ties);
     parts.over.send_replace(true);
     ended
@@ -265,6 +315,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
     let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
     let mut over = parts.over.subscribe();
     let stop = |why| {
+        parts.service().stopping();
         *parts.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
         parts.stop.store(true, Ordering::Release);
     };
@@ -301,12 +352,16 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
 
 /// Reads the policy files anew. A policy that makes no sense is refused: the one that holds stays.
 fn reload(config: &Config, file: Option<&Path>, parts: &Parts) {
+    parts.service().reloading();
     match guarded(config, file) {
         Ok(policy) => {
             let wanted = translate::wanted(config, &policy);
             *parts.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, wanted));
         }
-        Err(error) => tracing::error!("the policy stays as it was; the new one is refused: {error}"),
+        Err(error) => {
+            tracing::error!("the policy stays as it was; the new one is refused: {error}");
+            parts.service().reloaded("the policy stays as it was: the new one is refused");
+        }
     }
 }
 
@@ -347,9 +402,15 @@ fn harden() -> Result<(), Errno> {
     Ok(())
 }
 
+/// The file by which the agent tests itself.
+fn self_test(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("selftest")
+}
+
 /// The policy of the config behind the rules that protect the agent itself.
 fn guarded(config: &Config, file: Option<&Path>) -> Result<Policy, PolicyError> {
-    Policy::load_behind(Some(&guard::rules(config, file)), &config.policy)
+    let test = notify::watchdog().map(|_| self_test(&config.runtime_dir));
+    Policy::load_behind(Some(&guard::rules(config, file, test.as_deref())), &config.policy)
 }
 
 /// The policy of the config, or the built-in one.

@@ -9,6 +9,7 @@ mod front;
 mod log;
 mod meter;
 mod seam;
+mod selftest;
 mod shed;
 mod status;
 mod tally;
@@ -33,6 +34,7 @@ pub use front::{Front, Opened};
 pub use log::{Log, LogError, LogOptions, following};
 pub use meter::{BOUNDS, Delays};
 use seam::Seam;
+pub use selftest::SelfTest;
 pub use shed::Shed;
 pub use status::{HookCounts, HookStatus, ProgramRuns, Status, place};
 pub use tally::{Closed, Tally};
@@ -86,6 +88,8 @@ pub struct Ties<'a> {
     pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
     /// What becomes of a flood.
     pub shed: Shed,
+    /// Whether events still reach the log, if somebody waits for a sign of that.
+    pub test: Option<SelfTest>,
     /// Shown each record that is kept.
     pub show: Option<Show<'a>>,
     /// Where the state is published.
@@ -123,6 +127,9 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
     while !ties.stop.load(Ordering::Acquire) {
         if let Some((policy, wanted)) = (ties.policy)() {
             exchange(&mut front, &mut log, policy, &wanted, &mut ties)?;
+        }
+        if let Some(test) = &mut ties.test {
+            test.act(&mut front, now);
         }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
@@ -250,23 +257,40 @@ fn keep(
         Room::Own => false,
     };
     if !has_room {
-        return tally.refused(record);
+        tally.refused(record);
+    } else if !tell((record, judgement, time), tally, log, ties, now) {
+        return;
     }
+    if let Some(test) = &mut ties.test {
+        test.look(judgement.rule);
+    }
+}
+
+/// Makes the line of a record that finds room, or the part of a summary. Returns whether it is one.
+fn tell(
+    (record, judgement, time): (&Record<'_>, Judgement<'_>, &str),
+    tally: &mut Tally,
+    log: &mut Log,
+    ties: &mut Ties<'_>,
+    now: Now,
+) -> bool {
     let (is_merged, gone) = ties.shed.takes(record, judgement, time, tally);
     if let Some(Err(error)) = gone.map(|own| log.own(&own, now)) {
         tracing::warn!(%error, "a summary makes no line");
     }
     if is_merged {
-        return;
+        return true;
     }
     match log.record(record, judgement, time, now) {
         Ok(()) => {
             tally.emitted(record);
             tally.meter.waits(record.event.header.ktime);
+            true
         }
         Err(error) => {
             tracing::warn!(%error, "a record makes no line");
             tally.unwritten(record);
+            false
         }
     }
 }
@@ -331,5 +355,8 @@ fn seal(front: &mut Front, log: &mut Log, kind: BatchKind, ties: &mut Ties<'_>) 
         Room::Own => tracing::error!("the spool is full: no new events are kept"),
     }
     front.publish(log, None, ties.status);
+    if let Some(test) = &mut ties.test {
+        test.sealed(now, ties.status);
+    }
     Ok(())
 }

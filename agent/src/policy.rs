@@ -43,6 +43,8 @@ pub use push::Share;
 
 /// How the ids of the agent's own rules begin, and no others: who reads the log must be able to trust them.
 pub const OWN_RULES: &str = "self.";
+/// The one of them about the event that the agent makes to see whether events reach its log.
+pub const SELF_TEST: &str = "self.test";
 
 /// How much a rule's match matters, in Sigma's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -61,6 +61,9 @@ pub struct Control {
     pub agent: u32,
     /// Its process group, in the initial pid namespace.
     pub agent_group: u32,
+    /// The thread of the agent, in the initial pid namespace, whose unlink(2) makes an event all the same: the agent tries
+    /// by it whether its own way works. 0 for none.
+    pub tester: u64,
     /// Which of the filters holds: 0 or 1.
     pub chosen: u64,
     /// Number of the variables whose values are told of an exec.

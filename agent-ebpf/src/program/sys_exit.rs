@@ -315,7 +315,7 @@ fn dispatch<M: Memory>(ctx: &impl Source) {
     if it.closes() {
         return;
     }
-    if filter::is_agent::<M>(it.task) {
+    if filter::is_agent::<M>(it.task) && !(it.is(Call::Unlink) && filter::is_tester()) {
         filter::count_own(Hook::SysExit);
         return;
     }

@@ -84,6 +84,12 @@ fn show(out: &mut impl Write, status: &AgentStatus) -> io::Result<()> {
     writeln!(out, "sealed   batch {number} at {sealed}")?;
     writeln!(out, "head     {}", pipeline.head.clone().unwrap_or_else(none))?;
     writeln!(out, "spool    {} KiB", pipeline.spool_bytes / 1024)?;
+    if let Some(time) = pipeline.selftest {
+        writeln!(out, "test     an event of our own was sealed at {}", seal::text::time(time * 1_000_000_000))?;
+    }
+    for why in &pipeline.unconfined {
+        writeln!(out, "  {}", paint.text(Colour::Yellow, why))?;
+    }
     if let Some(trouble) = &pipeline.trouble {
         writeln!(out, "  {}", paint.text(Colour::Red, trouble))?;
     }

@@ -14,10 +14,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{config::Config, policy::OWN_RULES, source::pin::Pins};
+use crate::{
+    config::Config,
+    policy::{OWN_RULES, SELF_TEST},
+    source::pin::Pins,
+};
 
 /// The rules that protect an agent which reads this config from `file`, as a policy file.
-pub fn rules(config: &Config, file: Option<&Path>) -> String {
+///
+/// `test`: the file by which the agent tests whether events reach its log, if it does.
+pub fn rules(config: &Config, file: Option<&Path>, test: Option<&Path>) -> String {
     let pins = Pins::of(&config.state_dir).dir().to_owned();
     let process = PathBuf::from(format!("/proc/{}", std::process::id()));
     let kept = [&config.state_dir, &config.runtime_dir];
@@ -33,8 +39,15 @@ pub fn rules(config: &Config, file: Option<&Path>) -> String {
         texts(files.into_iter(), "").join(", "),
         above.join(", ")
     );
-    // while the programs of the run before are taken up, they do not know us yet
     let pid = std::process::id();
+    if let Some(test) = test {
+        text += &format!(
+            "  - id: {SELF_TEST}\n    title: The agent tested whether events reach its log\n    kinds: [unlink]\n    \
+             selection: {{ pid: {pid}, path: [{}] }}\n    condition: selection\n    verdict: keep\n",
+            texts(both(test).into_iter(), "").join(", ")
+        );
+    }
+    // while the programs of the run before are taken up, they do not know us yet
     let mut rule = |id: &str, title: &str, kinds: &str, rest: &str| {
         let head =
             format!("  - id: {OWN_RULES}{id}\n    title: {title}\n    kinds: [{kinds}]\n    we: {{ pid: {pid} }}\n");
@@ -155,11 +168,11 @@ mod tests {
     fn the_rules_make_sense_whatever_the_paths() {
         for dir in ["/var/lib/sigtrail", "/srv/a b/", "/x/'\"*?[\\", "relative"] {
             let config = Config { state_dir: dir.into(), policy: vec!["/etc/p: #.yaml".into()], ..Config::default() };
-            let text = rules(&config, Some(Path::new("/etc/sigtrail/config.yaml")));
+            let text = rules(&config, Some(Path::new("/etc/sigtrail/config.yaml")), Some(Path::new("run/self test")));
             let policy = Policy::parse_behind(Some(("self", &text)), &[])
                 .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
             let ids: Vec<_> = policy.rules().iter().map(|rule| rule.id.as_str()).collect();
-            assert_eq!(ids[..3], ["self.changed", "self.replaced", "self.written"]);
+            assert_eq!(ids[..4], ["self.test", "self.changed", "self.replaced", "self.written"]);
             // reads are not looked at, nor opens of what is not there
             assert_eq!(
                 policy.wanted()[common::Kind::Open as usize],

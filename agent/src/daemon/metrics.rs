@@ -154,6 +154,12 @@ pub const METRICS: &[Metric] = &[
         let sealed = it.pipeline.last_sealed.as_deref().and_then(seal::text::untime);
         sealed.map_or_else(Vec::new, |ns| one(ns / 1_000_000_000))
     }),
+    gauge(
+        "selftest_success_timestamp_seconds",
+        &[],
+        "When an event that the agent made itself last came into a durable batch, since 1970; none without a watchdog",
+        |it| it.pipeline.selftest.map_or_else(Vec::new, one),
+    ),
     gauge("spool_bytes", &[], "Bytes of the spool", |it| one(it.pipeline.spool_bytes)),
     gauge("spool_max_bytes", &[], "Bytes that it may take", |it| one(it.pipeline.spool_max_bytes)),
     gauge("sink_up", SINK, "1 if a sink takes what it is given, 0 since a send failed", |it| {

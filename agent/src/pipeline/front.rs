@@ -205,6 +205,11 @@ impl Front {
         self.source.kernel_mut().map_or(Vec::new(), |kernel| kernel.check(scratch))
     }
 
+    /// Makes an event of our own, see [`Kernel::test`].
+    pub fn test(&mut self, file: &Path) -> Result<(), String> {
+        self.source.kernel_mut().map_or(Ok(()), |kernel| kernel.test(file))
+    }
+
     /// SHA-256 of the policy's text.
     pub fn policy_digest(&self) -> [u8; 32] {
         self.policy.digest()

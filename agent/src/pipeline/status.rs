@@ -107,6 +107,13 @@ pub struct Status {
     /// Bytes that it may take.
     #[serde(default)]
     pub spool_max_bytes: u64,
+    /// Seconds since 1970 at which an event that the agent made itself last was in a durable batch; `None` where nobody
+    /// waits for that, or never yet.
+    #[serde(default)]
+    pub selftest: Option<u64>,
+    /// What the threads of the agent may though they need not, and why that could not be given up.
+    #[serde(default)]
+    pub unconfined: Vec<String>,
     /// Why the log cannot be written at the moment.
     pub trouble: Option<String>,
 }

@@ -115,6 +115,21 @@ impl Kernel {
         found
     }
 
+    /// Makes a file and removes it, and that makes an event, though it is our own act.
+    pub fn test(&mut self, file: &Path) -> Result<(), String> {
+        let said = |doing: &str, error: &dyn std::error::Error| format!("{doing}: {}", chain(error));
+        fs::write(file, "").map_err(|error| said("making the file", &error))?;
+        let thread = nix::unistd::gettid().as_raw().unsigned_abs();
+        let mut name = |tester: u32| {
+            let named = self.steering.set(|control| control.tester = tester.into());
+            named.map_err(|error| said("telling the kernel half", &error))
+        };
+        name(thread)?;
+        let removed = fs::remove_file(file);
+        name(0)?;
+        removed.map_err(|error| said("removing the file", &error))
+    }
+
     /// Makes all names anew.
     pub(super) fn name_again(&mut self) -> Result<(), String> {
         let Some(pins) = self.pins.clone() else { return Ok(()) };

@@ -4,6 +4,7 @@
 mod calls;
 mod degraded;
 mod metrics;
+mod service;
 mod sinks;
 mod spool;
 mod verify;

@@ -71,6 +71,7 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 released: &mut || None,
                 late: &mut |_| Vec::new(),
                 policy: &mut || None,
+                test: None,
                 shed: Shed::new(Arc::default(), 0),
                 show: None,
                 status: &status,
