@@ -27,14 +27,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    sys::{
-        prctl,
-        resource::{Resource, setrlimit},
-        stat::{Mode, umask},
-    },
-};
+use nix::errno::Errno;
 use seal::Vkey;
 use thiserror::Error;
 use tokio::{
@@ -44,7 +37,7 @@ use tokio::{
 };
 
 use self::{
-    confine::confine,
+    confine::{confine, harden, hurry},
     notify::Notify,
     progress::Progress,
     rights::{Half, RightsError},
@@ -226,16 +219,6 @@ impl Default for Parts {
     }
 }
 
-/// Niceness of the hot half (nice(2)).
-const PRIORITY: i32 = -10;
-
-/// As auditd does: who floods the host must not starve the one who records it.
-fn hurry() {
-    if let Err(error) = rustix::process::nice(PRIORITY) {
-        tracing::info!(%error, "going on with ordinary priority: CAP_SYS_NICE and `LimitNICE=-10` are missing");
-    }
-}
-
 /// The hot half, on its thread.
 fn hot(
     front: Front,
@@ -391,15 +374,6 @@ fn begin(log: &mut Log, line: &Succession, policy: &Policy, now: Now) -> Result<
     log.own(&Own::Policy { text: policy.text().to_owned() }, now)?;
     let degraded: Vec<_> = kernel.attached().iter().filter_map(Attached::degraded).collect();
     Ok(degraded.iter().try_for_each(|it| log.own(it, now))?)
-}
-
-/// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
-/// for root alone say so themselves.
-fn harden() -> Result<(), Errno> {
-    prctl::set_dumpable(false)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    umask(Mode::from_bits_truncate(0o027));
-    Ok(())
 }
 
 /// The file by which the agent tests itself.

@@ -14,7 +14,15 @@ use landlock::{
     ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus,
     path_beneath_rules,
 };
-use nix::libc;
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        stat::{Mode, umask},
+    },
+};
 use seccompiler::{BackendError, BpfProgram, SeccompAction, SeccompFilter};
 use thiserror::Error;
 
@@ -110,6 +118,25 @@ const NAMED: &[&str] = &[
 /// The newest rights of Landlock that are asked for; an older kernel restricts less.
 const RIGHTS: ABI = ABI::V3;
 
+/// No core dumps and no ptrace by others: the memory holds the chain key. Files are not for the world; those that are
+/// for root alone say so themselves.
+pub(super) fn harden() -> Result<(), Errno> {
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    umask(Mode::from_bits_truncate(0o027));
+    Ok(())
+}
+
+/// Niceness of the hot half (nice(2)).
+const PRIORITY: i32 = -10;
+
+/// As auditd does: who floods the host must not starve the one who records it.
+pub(super) fn hurry() {
+    if let Err(error) = rustix::process::nice(PRIORITY) {
+        tracing::info!(%error, "going on with ordinary priority: CAP_SYS_NICE and `LimitNICE=-10` are missing");
+    }
+}
+
 /// Confines this thread and those it will start, as far as this kernel can. Returns what it cannot.
 pub(super) fn confine(half: Half, config: &Config, file: Option<&Path>) -> Vec<String> {
     let files = match half {
@@ -194,9 +221,4 @@ fn above(path: PathBuf) -> Option<PathBuf> {
 fn existing(dir: &Path) -> Option<PathBuf> {
     let dir = std::path::absolute(dir).ok()?;
     dir.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
-}
-
-/// The files that the agent reads for its sinks, for those who look whether it may.
-pub(super) fn read_by_sinks(config: &Config) -> Vec<PathBuf> {
-    config.sinks.iter().flat_map(files).map(Path::to_owned).collect()
 }

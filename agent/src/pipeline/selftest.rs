@@ -38,10 +38,11 @@ impl SelfTest {
         if now.boot < self.next {
             return;
         }
-        self.next = now.boot + self.every;
         if let Err(error) = front.test(&self.file) {
             tracing::error!(error, file = %self.file.display(), "the agent cannot test itself");
         }
+        // the time that was given may be old: a batch was stored in between
+        self.next = Now::read().unwrap_or(now).boot + self.every;
     }
 
     /// Looks at the rule of a record that is kept.

@@ -156,6 +156,8 @@ pub struct Kernel {
     pub(super) lsm: Option<String>,
     pub(super) load: u32,
     pub(super) generation: String,
+    /// It was there before us, and its programs are not for us: it can be read and ended, no more.
+    pub(super) is_closed: bool,
     /// Its names; `None` when it has none.
     pub(super) pins: Option<Pins>,
     /// Why it has none.

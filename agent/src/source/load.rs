@@ -26,7 +26,7 @@ use super::{
     object,
     offsets::Types,
     pin::{self, Pins, Special, Thing},
-    refusal::{chain, load_error, refusal},
+    refusal::{chain, is_denied, load_error, refusal},
     speech::{self, Speech},
     steering::{Steering, Wanted},
 };
@@ -213,6 +213,7 @@ impl Kernel {
             generation: generation.to_owned(),
             pins: None,
             unpinned: None,
+            is_closed: false,
             found: None,
             own: None,
         })
@@ -319,8 +320,16 @@ impl Kernel {
                     _ if is_lsm => LsmProgram::from_pin(&path).map(AyaProgram::Lsm),
                     Family::Perf => TracePoint::from_pin(&path).map(AyaProgram::TracePoint),
                     Family::Fast | Family::Base => BtfTracePoint::from_pin(&path).map(AyaProgram::BtfTracePoint),
-                }
-                .map_err(|error| failed(&error))?;
+                };
+                let program = match program {
+                    Ok(program) => program,
+                    // the kernel gives out its types, which aya asks for, to CAP_SYS_ADMIN alone
+                    Err(error) if is_denied(&error) => {
+                        kernel.is_closed = true;
+                        continue;
+                    }
+                    Err(error) => return Err(failed(&error)),
+                };
                 let fd = program.fd().map_err(|error| failed(&error))?.try_clone().map_err(|error| failed(&error))?;
                 kernel.programs.insert(name.to_owned(), fd);
                 kernel.there.insert(name.to_owned(), program);
@@ -333,6 +342,7 @@ impl Kernel {
         kernel.lsm = no_lsm();
         for program in LSM.iter().chain(PROGRAMS).filter(|it| is_needed(it, plan.family, &options.wanted)) {
             let is_there = match program.entry {
+                Entry::Call(_) | Entry::Operation(_) | Entry::Judge if kernel.is_closed => true,
                 Entry::Lsm(_) if !kernel.links.contains_key(program.name) => {
                     kernel.lsm = Some("they could not be attached when the programs were loaded".to_owned());
                     continue;

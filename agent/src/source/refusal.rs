@@ -33,6 +33,19 @@ pub fn refusal(error: &ProgramError) -> String {
     text.chars().take(400).collect()
 }
 
+/// Whether a right was missing.
+pub fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.raw_os_error() == Some(nix::libc::EPERM)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// An error and what caused it, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

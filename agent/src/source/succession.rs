@@ -125,7 +125,7 @@ fn find(plan: &Plan, options: &Options, stay: &Stay, told: &mut Vec<Own>) -> Res
     found.sort_by_key(|kernel| kernel.steering.control().from);
     let handed_on = |kernel: &Kernel| kernel.until() != u64::MAX;
     if let Some(at) = found.iter().position(|kernel| kernel.generation() == plan.generation)
-        && (at + 1 != found.len() || handed_on(&found[at]))
+        && (at + 1 != found.len() || handed_on(&found[at]) || found[at].is_closed)
     {
         // its programs go on under another name until they are drained
         found[at].leave().map_err(SourceError::Pin)?;

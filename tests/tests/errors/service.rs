@@ -27,7 +27,8 @@ fn unit() -> PathBuf {
 /// systemd looks at the unit: it makes sense, and leaves little to an intruder (2.4 of 10; auditd has 9.4).
 #[test]
 fn the_unit_is_hardened() {
-    let exposure = run(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=24"]).arg(unit()));
+    let exposure =
+        run(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=24"]).arg(unit()));
     assert_eq!(exposure.code, Some(0), "{}", exposure.out);
     assert!(exposure.out.contains("Overall exposure level for sigtrail.service: 2."), "{}", exposure.out);
 
@@ -35,7 +36,8 @@ fn the_unit_is_hardened() {
     let dir = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(unit()).unwrap().replace("/usr/bin/sigtrail", sigtrail().to_str().unwrap());
     fs::write(dir.path().join("sigtrail.service"), text).unwrap();
-    let verified = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(dir.path().join("sigtrail.service")));
+    let verified =
+        run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(dir.path().join("sigtrail.service")));
     assert_eq!((verified.code, verified.err.as_str()), (Some(0), ""), "{}", verified.out);
 }
 
@@ -81,7 +83,10 @@ fn the_watchdog_is_fed_by_an_event_that_came_into_the_log() {
     until("the third sign of life", || (manager.count("WATCHDOG=1") >= 3).then_some(()));
     let status = host.status();
     assert!(status["selftest"].as_u64().is_some(), "{status:#}");
-    let metrics = run(Command::new("curl").args(["-sS", "--unix-socket"]).arg(host.path("run/metrics.sock")).arg("http://localhost/metrics"));
+    let metrics = run(Command::new("curl")
+        .args(["-sS", "--unix-socket"])
+        .arg(host.path("run/metrics.sock"))
+        .arg("http://localhost/metrics"));
     assert!(metrics.out.contains("\nsigtrail_selftest_success_timestamp_seconds "), "{metrics:?}");
 
     // another policy
@@ -221,7 +226,10 @@ fn held(pid: u32, name: &str) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|it| it.unwrap().path());
     let text = threads.map(|it| fs::read_to_string(it.join("status")).unwrap());
     let text = text.into_iter().find(|it| it.starts_with(&format!("Name:\t{name}\n"))).unwrap();
-    text.lines().filter(|it| it.starts_with("Cap") || it.starts_with("Seccomp:") || it.starts_with("NoNewPrivs")).map(str::to_owned).collect()
+    text.lines()
+        .filter(|it| it.starts_with("Cap") || it.starts_with("Seccomp:") || it.starts_with("NoNewPrivs"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -236,8 +244,16 @@ fn the_user_of_the_service_needs_four_capabilities() {
     let four = format!("{:016x}", (1_u64 << 39) | (1 << 38) | (1 << 19) | (1 << 2));
     let none = "0".repeat(16);
     let sets = |kept: &str| {
-        [("CapInh", &*none), ("CapPrm", kept), ("CapEff", kept), ("CapBnd", &four), ("CapAmb", &none), ("NoNewPrivs", "1"), ("Seccomp", "2")]
-            .map(|(name, value)| format!("{name}:\t{value}"))
+        [
+            ("CapInh", &*none),
+            ("CapPrm", kept),
+            ("CapEff", kept),
+            ("CapBnd", &four),
+            ("CapAmb", &none),
+            ("NoNewPrivs", "1"),
+            ("Seccomp", "2"),
+        ]
+        .map(|(name, value)| format!("{name}:\t{value}"))
     };
     assert_eq!(held(agent.pid(), "sigtrail"), sets(&four));
     assert_eq!(held(agent.pid(), "delivery"), sets(&none));
@@ -295,7 +311,8 @@ fn a_capability_that_is_missing_is_named() {
         let batches = host.batches();
         let degraded: Vec<_> = batches.iter().flat_map(|it| it.of_kind("agent.degraded")).collect();
         assert!(degraded.iter().any(|it| it["why"].as_str().unwrap().starts_with(&name)), "{degraded:#?}");
-        let pinned = &batches.iter().find_map(|it| it.of_kind("agent.start").first().copied().cloned()).unwrap()["pinned"];
+        let pinned =
+            &batches.iter().find_map(|it| it.of_kind("agent.start").first().copied().cloned()).unwrap()["pinned"];
         assert_eq!(*pinned, missing != "dac_read_search", "{missing}");
     }
 }
