@@ -6,6 +6,7 @@
 mod config;
 mod detach;
 mod docs;
+mod doctor;
 mod enroll;
 mod export;
 mod log;
@@ -73,6 +74,8 @@ enum Verb {
     Probe(probe::Args),
     /// Ask the running agent how it is
     Status(status::Args),
+    /// Look for what is wrong with this set-up, and say what to do
+    Doctor(doctor::Args),
     /// Remove the programs that an agent left in the kernel, which was killed and shall not start again
     Detach(detach::Args),
     /// Make the keys of this host's log and print the enrolment note
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Detach(args) => detach::run(&args),
         Verb::Enroll(args) => enroll::run(&args),
         Verb::Config(args) => config::run(&args),

@@ -35,13 +35,13 @@ pub struct Args {
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(super) struct Report {
     kernel: String,
     facts: Vec<Fact>,
     /// How programs will read kernel memory.
     family: Option<&'static str>,
     /// The programs of the family that is used; with `--families` those of the others too.
-    programs: Vec<Fate>,
+    pub(super) programs: Vec<Fate>,
     /// Whether the kernel counts the times that it skips a program (`recursion_misses`, 5.12).
     counts_skips: bool,
     /// The security modules that are on; empty where securityfs does not tell.
@@ -49,22 +49,22 @@ struct Report {
     /// Members of kernel structs that are missing.
     missing: Vec<String>,
     /// Why there is no security tier.
-    no_lsm: Option<String>,
+    pub(super) no_lsm: Option<String>,
     /// Why nothing can be collected.
-    error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// What this kernel makes of a program of the kernel half.
 #[derive(Debug, Serialize)]
-struct Fate {
-    program: String,
+pub(super) struct Fate {
+    pub(super) program: String,
     /// Where it sits.
     at: String,
     family: &'static str,
     /// What it tells; empty for one that only helps others.
-    kinds: Vec<&'static str>,
+    pub(super) kinds: Vec<&'static str>,
     /// Why it does not run; `None` when it does.
-    degraded: Option<String>,
+    pub(super) degraded: Option<String>,
 }
 
 impl Fate {
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Result<(), Trouble> {
     if report.error.is_some() { Err(Trouble::Failed) } else { Ok(()) }
 }
 
-fn probe() -> Report {
+pub(super) fn probe() -> Report {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mounts = read("/proc/mounts");
     let mounted = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));

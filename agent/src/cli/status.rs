@@ -11,7 +11,9 @@ use super::{
     paint::{Colour, Paint},
     trouble::Trouble,
 };
-use crate::daemon::control::{AgentStatus, SOCKET};
+use crate::{
+    daemon::control::{AgentStatus, SOCKET},
+};
 
 /// Ask the running agent.
 #[derive(Debug, clap::Args)]

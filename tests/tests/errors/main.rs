@@ -3,6 +3,7 @@
 
 mod calls;
 mod degraded;
+mod doctor;
 mod metrics;
 mod service;
 mod sinks;

@@ -277,7 +277,7 @@ fn the_user_of_the_service_needs_four_capabilities() {
     let batches = host.batches();
     let of = |kind: &str| batches.iter().flat_map(|it| it.of_kind(kind)).cloned().collect::<Vec<_>>();
     assert!(of("agent.start").iter().all(|it| it["pinned"] == true), "{:#?}", of("agent.start"));
-    assert_eq!(of("agent.handover")[0]["how"], "adopted");
+    assert_eq!(of("agent.handover")[0]["how"], "replaced");
     assert!(of("agent.degraded").is_empty() && of("agent.lost").is_empty());
     host.verified();
 }
