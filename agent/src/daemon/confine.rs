@@ -222,3 +222,77 @@ fn existing(dir: &Path) -> Option<PathBuf> {
     let dir = std::path::absolute(dir).ok()?;
     dir.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::ErrorKind, process::Command, sync::mpsc, thread};
+
+    use super::*;
+
+    fn config(dir: &Path) -> Config {
+        let (state, run, token) = (dir.join("state"), dir.join("run"), dir.join("tokens/web"));
+        for made in [state.join("keys"), state.join("spool"), run.clone(), dir.join("tokens"), dir.join("log")] {
+            fs::create_dir_all(made).unwrap();
+        }
+        fs::write(state.join("keys/host"), "secret").unwrap();
+        fs::write(&token, "old").unwrap();
+        let text = format!(
+            "state_dir: {}\nruntime_dir: {}\nsinks:\n  - type: http\n    name: web\n    url: https://127.0.0.1/\n    \
+             token_file: {}\n  - type: file\n    name: log\n    dir: {}\n",
+            state.display(),
+            run.display(),
+            token.display(),
+            dir.join("log/made/later").display()
+        );
+        Config::parse("test", &text).unwrap()
+    }
+
+    #[test]
+    fn the_delivery_reaches_what_the_configuration_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, config) = (dir.path().to_owned(), config(dir.path()));
+        let ((replaced, replace), (finish, done)) = (mpsc::channel(), mpsc::channel());
+        let confined = thread::spawn(move || {
+            let lacks = confine(Half::Delivery, &config, None);
+            let denied = |result: std::io::Result<()>| result.err().map(|error| error.kind());
+            let no = Some(ErrorKind::PermissionDenied);
+            assert_eq!(denied(Command::new("/bin/true").status().map(drop)), no, "it runs no program");
+            assert_eq!(fs::read(at.join("tokens/web")).unwrap(), b"old");
+            fs::write(at.join("state/spool/cursor"), "1").unwrap();
+            fs::rename(at.join("state/spool/cursor"), at.join("state/spool/other")).unwrap();
+            std::os::unix::net::UnixListener::bind(at.join("run/sock")).unwrap();
+            fs::read("/proc/self/status").unwrap();
+            fs::read("/etc/passwd").unwrap();
+            fs::create_dir_all(at.join("log/made/later")).unwrap();
+            // another file in the place of the one that was there, as whoever renews a token puts it
+            replaced.send(()).unwrap();
+            done.recv().unwrap();
+            assert_eq!(fs::read(at.join("tokens/web")).unwrap(), b"new");
+            if lacks.iter().any(|it| it.contains("no Landlock")) {
+                return;
+            }
+            assert_eq!(lacks, [""; 0]);
+            assert_eq!(denied(fs::read(at.join("state/keys/host")).map(drop)), no, "the host key");
+            assert_eq!(denied(fs::write(at.join("tokens/web"), "")), no, "a token is read only");
+        });
+        if replace.recv().is_ok() {
+            fs::write(dir.path().join("tokens/next"), "new").unwrap();
+            fs::rename(dir.path().join("tokens/next"), dir.path().join("tokens/web")).unwrap();
+            finish.send(()).unwrap();
+        }
+        confined.join().unwrap();
+    }
+
+    #[test]
+    fn the_hot_half_looks_everywhere_and_runs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let confined = thread::spawn(move || {
+            assert_eq!(confine(Half::Hot, &config, None), [""; 0]);
+            fs::read_link("/proc/1/exe").unwrap();
+            fs::read(config.state_dir.join("keys/host")).unwrap();
+            assert_eq!(Command::new("/bin/true").status().unwrap_err().kind(), ErrorKind::PermissionDenied);
+        });
+        confined.join().unwrap();
+    }
+}

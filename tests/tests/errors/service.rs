@@ -162,7 +162,8 @@ fn a_blind_agent_does_not_feed_the_watchdog() {
     let blind = manager.count("WATCHDOG=1") - before;
     blinder.kill().unwrap();
     blinder.wait().unwrap();
-    assert_eq!(blind, 0, "a blind agent said that it sees");
+    // of five: it is put back every 5 s, and for a moment it sees
+    assert!(blind <= 1, "a blind agent said {blind} times that it sees");
     // it mends itself when nobody hinders it
     until("a sign of life again", || (manager.count("WATCHDOG=1") > before).then_some(()));
     assert_eq!(agent.stop().0, Some(0));
@@ -279,7 +280,10 @@ fn the_user_of_the_service_needs_four_capabilities() {
     assert!(of("agent.start").iter().all(|it| it["pinned"] == true), "{:#?}", of("agent.start"));
     assert_eq!(of("agent.handover")[0]["how"], "replaced");
     assert!(of("agent.degraded").is_empty() && of("agent.lost").is_empty());
-    host.verified();
+    // of the spool, what the sink has is gone
+    let files = fs::read_dir(host.path("log")).unwrap().map(|it| it.unwrap().path()).collect::<Vec<_>>();
+    let (code, report) = host.verify(&files);
+    assert_eq!((code, &report["lost"]), (0, &Value::from(0)), "{report:#}");
 }
 
 fn delivered(host: &Host) -> String {
