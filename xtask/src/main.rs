@@ -9,6 +9,7 @@ mod fuzz;
 mod generate;
 mod mutants;
 mod object;
+mod package;
 mod receiver;
 mod rights;
 mod run;
@@ -55,6 +56,8 @@ cargo xtask VERB [OPTIONS]
                            libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
   mutants [FILE]… [--shard 0/8]
                            changes the seal crate piece by piece; its tests must notice, but for seal/mutants.txt (an hour)
+  package [--programs DIR] [--revision N]
+                           what people install, into target/package/; of finished programs if you say where they are
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; writes docs/kernel-support.md
 
@@ -189,6 +192,18 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
                 }
             }
             mutants::run(&tree, &mutants)
+        }
+        "package" => {
+            let mut package = package::Options::default();
+            options(&mut line, &mut consent, |line, name| {
+                match name {
+                    "programs" => package.programs = Some(line.value()?.into()),
+                    "revision" => package.revision = line.value()?.parse()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            package::run(&tree, &package, consent)
         }
         "vm" => {
             let options = vm::Options::read(&mut line, &mut consent)?;
