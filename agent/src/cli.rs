@@ -11,6 +11,7 @@ mod enroll;
 mod export;
 mod log;
 mod logs;
+mod pages;
 mod paint;
 mod policy;
 mod print;
@@ -89,9 +90,14 @@ enum Verb {
     Spool(spool::Verb),
     /// Show the configuration: with all defaults, or check a file
     Config(config::Args),
+    /// Print what a shell completes command lines with: `sigtrail completions bash`
+    Completions(pages::Completions),
     /// Write the reference pages
     #[command(hide = true)]
     Docs(docs::Args),
+    /// Write man pages and completions
+    #[command(hide = true)]
+    Pages(pages::Args),
 }
 
 /// The configuration file that most verbs read.
@@ -141,7 +147,9 @@ pub fn main() -> ExitCode {
         Verb::Detach(args) => detach::run(&args),
         Verb::Enroll(args) => enroll::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Completions(args) => pages::complete(&args),
         Verb::Docs(args) => docs::run(&args),
+        Verb::Pages(args) => pages::write(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

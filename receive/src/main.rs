@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use clap_complete::Shell;
+use clap_mangen::Man;
 use receive::{
     alarm::Alarms,
     hosts::{Hosts, Mode},
@@ -78,6 +80,19 @@ type Failed = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // for packages: no option, because those that are required would be asked for
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [verb, out, date] = &words[..]
+        && verb == "pages"
+    {
+        return match pages(Path::new(out), &date.to_string_lossy()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sigtrail-receive: writing {}: {error}", out.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => {
@@ -94,6 +109,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes man page and completions into a directory.
+fn pages(out: &Path, date: &str) -> std::io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut Options::command(), "sigtrail-receive", out)?;
+    }
+    let page = Man::new(Options::command()).section("8").date(date).manual("sigtrail");
+    page.source(concat!("sigtrail ", env!("CARGO_PKG_VERSION"))).generate_to(out)?;
+    Ok(())
 }
 
 async fn run(options: &Options) -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::Args;
+use clap::{Args, Parser};
 use thiserror::Error;
 
 use crate::note::Vkey;
@@ -39,6 +39,17 @@ pub use redact::{RedactArgs, redact};
 use input::{Identities, Input, Kind};
 use print::Inputs;
 use stamp::Stamp;
+
+/// Verify a sealed log of sigtrail
+///
+/// Exit code: 0 verified, 1 tampered, 2 incomplete, 3 wrong call.
+#[derive(Debug, Parser)]
+#[command(name = "sigtrail-verify", version)]
+pub struct Auditor {
+    /// What to verify.
+    #[command(flatten)]
+    pub verify: VerifyArgs,
+}
 
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
