@@ -56,8 +56,9 @@ cargo xtask VERB [OPTIONS]
                            libFuzzer on the parsers of foreign bytes, a second each if you do not say how long
   mutants [FILE]… [--shard 0/8]
                            changes the seal crate piece by piece; its tests must notice, but for seal/mutants.txt (an hour)
-  package [--programs DIR] [--revision N]
+  package [--programs DIR] [--revision N] [--fast]
                            what people install, into target/package/; of finished programs if you say where they are
+  package --twice          builds and packs in two folders, and compares the bytes
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; writes docs/kernel-support.md
 
@@ -197,6 +198,8 @@ fn verb(mut line: Parser, more: Vec<OsString>) -> Result<(), Error> {
             let mut package = package::Options::default();
             options(&mut line, &mut consent, |line, name| {
                 match name {
+                    "twice" => package.twice = true,
+                    "fast" => package.fast = true,
                     "programs" => package.programs = Some(line.value()?.into()),
                     "revision" => package.revision = line.value()?.parse()?,
                     _ => return Ok(false),

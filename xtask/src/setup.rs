@@ -5,7 +5,7 @@ mod foreign;
 pub use foreign::all as foreign;
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -74,6 +74,11 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Tests, "chromium", Sign::Program("chromium")),
     // promtool; without its service
     (Scope::Tests, "prometheus", Sign::Program("promtool")),
+    // packages: what checks and installs them
+    (Scope::Tests, "lintian", Sign::Program("lintian")),
+    (Scope::Tests, "rpm", Sign::Program("rpm")),
+    (Scope::Tests, "rpmlint", Sign::Program("rpmlint")),
+    (Scope::Tests, "mandoc", Sign::Program("mandoc")),
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),
     (Scope::Vm, "cpio", Sign::Program("cpio")),
@@ -259,8 +264,10 @@ fi"#;
 
 /// Builds a tool of cargo's once, into the repository's target folder, unless it is there in this version.
 pub fn tool(tree: &Tree, name: &str, version: &str) -> Result<(), Error> {
-    let there = command::answer(Command::new(tree.finished("tools/bin").join(name)).arg("--version"));
-    if there.is_some_and(|text| text.trim_end().ends_with(version)) {
+    // what cargo notes there; not every tool has a --version
+    let list = fs::read_to_string(tree.finished("tools/.crates.toml"));
+    let there = list.is_ok_and(|list| list.contains(&format!("\"{name} {version} (")));
+    if there && tree.finished("tools/bin").join(name).is_file() {
         return Ok(());
     }
     eprintln!("building {name} {version} (once, some minutes)");

@@ -10,7 +10,7 @@ use crate::{
     build::{self, Profile},
     check, command,
     error::Error,
-    fuzz, generate, mutants,
+    fuzz, generate, mutants, package,
     rights::{Consent, as_root, is_root},
     setup::{self, Scope},
     tree::Tree,
@@ -54,6 +54,11 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     }
 
     let mut tally = Tally::default();
+    // before all tests: some of them install what is made
+    let packed = package::run_checked(tree);
+    if let Err(error) = &packed {
+        eprintln!("xtask: {error}");
+    }
     let inside = run_tests("the tests of the crates", &mut inside(tree, length), &mut tally);
     let outside = outside(tree, length, consent)
         .and_then(|mut outside| run_tests("the tests from outside", &mut outside, &mut tally));
@@ -62,6 +67,7 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
     let elsewhere = if length == Length::Long { vm::run_built(tree, &vm::Options::all()) } else { Ok(()) };
     let mutated = if length == Length::Long { mutants::run(tree, &mutants::Options::default()) } else { Ok(()) };
     rules?;
+    packed?;
     inside?;
     outside?;
     fuzzed?;
@@ -91,7 +97,7 @@ fn outside(tree: &Tree, length: Length, consent: Consent) -> Result<Command, Err
     cargo.args(["--package", "tests"]);
     if !is_root() {
         let triple = build::host()?;
-        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_RECEIVE,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
+        let variables = "--preserve-env=PATH,SIGTRAIL,SIGTRAIL_VERIFY,SIGTRAIL_RECEIVE,SIGTRAIL_PACKAGES,SIGTRAIL_STRESS_SECONDS,CARGO_MANIFEST_DIR,RUST_BACKTRACE";
         // Asks the person, and then sudo asks the password: before the tests and not in the midst of them.
         let why = "the tests from outside load eBPF programs; each of their binaries runs through sudo";
         command::run("becoming root", &mut as_root(why, Command::new("true"), consent)?)?;
@@ -108,6 +114,7 @@ fn cargo_test(tree: &Tree) -> Command {
     for (variable, name) in [("SIGTRAIL_VERIFY", "sigtrail-verify"), ("SIGTRAIL_RECEIVE", "sigtrail-receive")] {
         cargo.env(variable, tree.finished(name));
     }
+    cargo.env("SIGTRAIL_PACKAGES", tree.finished("package"));
     cargo
 }
 

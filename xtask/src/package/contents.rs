@@ -27,8 +27,8 @@ pub struct Entry {
     /// Where it goes, below the root; a folder if it ends with a slash.
     to: &'static str,
     mode: u32,
-    /// The one format that has it; all if it is not said.
-    only: Option<Format>,
+    /// The formats that have it.
+    formats: &'static [Format],
 }
 
 /// Where a file comes from.
@@ -46,12 +46,16 @@ enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Deb,
+    Rpm,
+    Tar,
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deb => "deb",
+            Self::Rpm => "rpm",
+            Self::Tar => "tar",
         })
     }
 }
@@ -69,19 +73,22 @@ afterwards, so that who becomes root later cannot rewrite the past unseen.
 What was lost is counted and signed, too. Anyone with the public key can
 verify the log, offline, with sigtrail-verify.",
         files: &[
-            entry(Source::Program("sigtrail"), "usr/bin/sigtrail", 0o755),
-            entry(Source::Program("sigtrail-verify"), "usr/bin/sigtrail-verify", 0o755),
+            program("sigtrail"),
+            program("sigtrail-verify"),
             entry(Source::File("packaging/service"), "usr/libexec/sigtrail/service", 0o755),
-            entry(Source::File("packaging/systemd/sigtrail.service"), "usr/lib/systemd/system/sigtrail.service", 0o644),
-            entry(Source::File("packaging/sysusers/sigtrail.conf"), "usr/lib/sysusers.d/sigtrail.conf", 0o644),
-            entry(Source::File("packaging/tmpfiles/sigtrail.conf"), "usr/lib/tmpfiles.d/sigtrail.conf", 0o644),
+            file("packaging/systemd/sigtrail.service", "usr/lib/systemd/system/sigtrail.service"),
+            file("packaging/sysusers/sigtrail.conf", "usr/lib/sysusers.d/sigtrail.conf"),
+            file("packaging/tmpfiles/sigtrail.conf", "usr/lib/tmpfiles.d/sigtrail.conf"),
             // the group is the agent's: packaging/service
             entry(Source::File("packaging/sigtrail.yaml"), "etc/sigtrail/sigtrail.yaml", 0o640),
             entry(Source::All("policies", "yaml"), "usr/share/sigtrail/policies/", 0o644),
-            entry(Source::File("docs/event.schema.json"), "usr/share/sigtrail/event.schema.json", 0o644),
+            file("docs/event.schema.json", "usr/share/sigtrail/event.schema.json"),
             entry(Source::All("docs", "md"), "usr/share/doc/sigtrail/", 0o644),
-            entry(Source::File("README.md"), "usr/share/doc/sigtrail/README.md", 0o644),
-            entry(Source::File("packaging/copyright"), "usr/share/doc/sigtrail/copyright", 0o644),
+            file("README.md", "usr/share/doc/sigtrail/README.md"),
+            file("packaging/copyright", "usr/share/doc/sigtrail/copyright").only(DEBIAN),
+            file("packaging/deb/sigtrail/lintian-overrides", "usr/share/lintian/overrides/sigtrail").only(DEBIAN),
+            file("LICENSE-MIT", "usr/share/licenses/sigtrail/LICENSE-MIT").only(OTHERS),
+            file("LICENSE-APACHE", "usr/share/licenses/sigtrail/LICENSE-APACHE").only(OTHERS),
         ],
     },
     Package {
@@ -94,39 +101,50 @@ cosignature: its signed word, with its own time, that it has the log up to
 there. It tells of forks, clones, holes and hosts that fell silent. It is
 also a C2SP witness for any transparency log.",
         files: &[
-            entry(Source::Program("sigtrail-receive"), "usr/bin/sigtrail-receive", 0o755),
-            entry(
-                Source::File("packaging/systemd/sigtrail-receive.service"),
-                "usr/lib/systemd/system/sigtrail-receive.service",
-                0o644,
-            ),
-            entry(
-                Source::File("packaging/sysusers/sigtrail-receive.conf"),
-                "usr/lib/sysusers.d/sigtrail-receive.conf",
-                0o644,
-            ),
-            entry(
-                Source::File("packaging/tmpfiles/sigtrail-receive.conf"),
-                "usr/lib/tmpfiles.d/sigtrail-receive.conf",
-                0o644,
-            ),
-            entry(Source::File("packaging/sigtrail-receive.default"), "etc/default/sigtrail-receive", 0o644),
-            entry(Source::File("packaging/trust"), "etc/sigtrail-receive/trust", 0o644),
-            entry(Source::File("docs/receiver.md"), "usr/share/doc/sigtrail-receive/receiver.md", 0o644),
-            entry(Source::File("packaging/copyright"), "usr/share/doc/sigtrail-receive/copyright", 0o644),
+            program("sigtrail-receive"),
+            file("packaging/systemd/sigtrail-receive.service", "usr/lib/systemd/system/sigtrail-receive.service"),
+            file("packaging/sysusers/sigtrail-receive.conf", "usr/lib/sysusers.d/sigtrail-receive.conf"),
+            file("packaging/tmpfiles/sigtrail-receive.conf", "usr/lib/tmpfiles.d/sigtrail-receive.conf"),
+            file("packaging/sigtrail-receive.default", "etc/default/sigtrail-receive"),
+            file("packaging/trust", "etc/sigtrail-receive/trust"),
+            file("docs/receiver.md", "usr/share/doc/sigtrail-receive/receiver.md"),
+            file("packaging/copyright", "usr/share/doc/sigtrail-receive/copyright").only(DEBIAN),
+            file("packaging/deb/sigtrail-receive/lintian-overrides", "usr/share/lintian/overrides/sigtrail-receive")
+                .only(DEBIAN),
+            file("LICENSE-MIT", "usr/share/licenses/sigtrail-receive/LICENSE-MIT").only(OTHERS),
+            file("LICENSE-APACHE", "usr/share/licenses/sigtrail-receive/LICENSE-APACHE").only(OTHERS),
         ],
     },
 ];
 
+const DEBIAN: &[Format] = &[Format::Deb];
+const OTHERS: &[Format] = &[Format::Rpm, Format::Tar];
+
+/// A finished program, in /usr/bin.
+const fn program(name: &'static str) -> Entry {
+    entry(Source::Program(name), "usr/bin/", 0o755)
+}
+
+/// A file of the repository that everybody may read.
+const fn file(path: &'static str, to: &'static str) -> Entry {
+    entry(Source::File(path), to, 0o644)
+}
+
 const fn entry(from: Source, to: &'static str, mode: u32) -> Entry {
-    Entry { from, to, mode, only: None }
+    Entry { from, to, mode, formats: &[Format::Deb, Format::Rpm, Format::Tar] }
+}
+
+impl Entry {
+    const fn only(self, formats: &'static [Format]) -> Self {
+        Self { formats, ..self }
+    }
 }
 
 /// Puts all files of a package below `root`, as they will be below `/`, and returns their paths there, sorted.
 pub fn stage(run: &Run<'_>, package: &Package, format: Format, root: &Path) -> Result<Vec<PathBuf>, Error> {
-    for entry in package.files.iter().filter(|entry| entry.only.is_none_or(|only| only == format)) {
+    for entry in package.files.iter().filter(|entry| entry.formats.contains(&format)) {
         match entry.from {
-            Source::Program(name) => copy(&run.programs.join(name), &root.join(entry.to), entry.mode)?,
+            Source::Program(name) => copy(&run.programs.join(name), &root.join(entry.to).join(name), entry.mode)?,
             Source::File(path) => copy(&run.tree.root.join(path), &root.join(entry.to), entry.mode)?,
             Source::All(folder, extension) => {
                 let folder = run.tree.root.join(folder);
@@ -139,9 +157,9 @@ pub fn stage(run: &Run<'_>, package: &Package, format: Format, root: &Path) -> R
             }
         }
     }
-    let doc = root.join("usr/share/doc").join(package.name);
+    pages(run, package, format, root)?;
     if format == Format::Deb {
-        let page = doc.join("changelog.Debian");
+        let page = root.join("usr/share/doc").join(package.name).join("changelog.Debian");
         write(&page, &changelog::debian(run, package.name)?)?;
         gzip(&page)?;
     }
@@ -157,6 +175,26 @@ pub fn stage(run: &Run<'_>, package: &Package, format: Format, root: &Path) -> R
         }
     });
     Ok(files)
+}
+
+/// Man pages and completions, as the programs have written them, where each shell and man(1) look for them.
+fn pages(run: &Run<'_>, package: &Package, format: Format, root: &Path) -> Result<(), Error> {
+    // Debian's zsh has a place of its own for what comes with packages
+    let zsh = if format == Format::Deb { "vendor-completions" } else { "site-functions" };
+    for path in children(&run.pages(package))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let to = match name.rsplit_once('.') {
+            Some((command, "bash")) => format!("usr/share/bash-completion/completions/{command}"),
+            Some((_, "fish")) => format!("usr/share/fish/vendor_completions.d/{name}"),
+            Some((_, section)) => format!("usr/share/man/man{section}/{name}"),
+            None => format!("usr/share/zsh/{zsh}/{name}"),
+        };
+        copy(&path, &root.join(&to), 0o644)?;
+        if to.starts_with("usr/share/man/") {
+            gzip(&root.join(&to))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a text, and the folders above it.

@@ -47,6 +47,9 @@ pub fn make(run: &Run<'_>, package: &Package) -> Result<PathBuf, Error> {
     let mut deb = std::process::Command::new(run.tree.finished("tools/bin/cargo-deb"));
     deb.args(["--no-build", "--no-strip", "--quiet", "--offline", "--deb-revision"]).arg(run.revision.to_string());
     deb.arg("--manifest-path").arg(place.join("Cargo.toml")).arg("--output").arg(&to);
+    if run.fast {
+        deb.arg("--fast");
+    }
     deb.env("SOURCE_DATE_EPOCH", run.epoch.to_string()).env("CARGO_TARGET_DIR", place.join("target"));
     // it prints the path, which is for us to do
     command::run("packing for Debian", deb.stdout(std::process::Stdio::null()))?;
