@@ -153,7 +153,7 @@ impl Screen {
         );
         let spark = Sparkline::default().block(block(&title)).style(Style::new().fg(Color::Blue)).data(newest.copied());
         frame.render_widget(spark, rates);
-        let [left, right] = Layout::horizontal([Constraint::Length(38), Constraint::Min(30)]).areas(middle);
+        let [left, right] = Layout::horizontal([Constraint::Length(38), Constraint::Min(30)]).spacing(2).areas(middle);
         self.kinds(frame, left);
         self.hooks(frame, right);
         self.sinks(frame, below);

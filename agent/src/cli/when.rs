@@ -32,12 +32,12 @@ fn at(text: &str, now: clock::Now) -> Option<u64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return u64::try_from(time.as_nanosecond()).ok();
     }
-    if let Ok(time) = text.parse::<civil::Time>() {
-        let midnight = civil::Time::midnight();
-        return today.checked_add(u64::try_from(time.duration_since(midnight).as_nanos()).ok()?);
+    // a time of the day is parsed last: it would take what stands behind a date, too
+    if let Ok(time) = text.parse::<civil::DateTime>() {
+        return u64::try_from(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_nanosecond()).ok();
     }
-    let time = text.parse::<civil::DateTime>().ok().or_else(|| Some(text.parse::<civil::Date>().ok()?.into()))?;
-    u64::try_from(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_nanosecond()).ok()
+    let time = text.parse::<civil::Time>().ok()?;
+    today.checked_add(u64::try_from(time.duration_since(civil::Time::midnight()).as_nanos()).ok()?)
 }
 
 /// A number and a unit, with or without a blank between: `10 min`, `2h`, `1 day`.
