@@ -22,8 +22,8 @@ use crate::{
 
 /// The rules that protect an agent which reads this config from `file`, as a policy file.
 ///
-/// `test`: the file by which the agent tests whether events reach its log, if it does.
-pub fn rules(config: &Config, file: Option<&Path>, test: Option<&Path>) -> String {
+/// `tester`: the file by which the agent tests whether events reach its log, if it does.
+pub fn rules(config: &Config, file: Option<&Path>, tester: Option<&Path>) -> String {
     let pins = Pins::of(&config.state_dir).dir().to_owned();
     let process = PathBuf::from(format!("/proc/{}", std::process::id()));
     let kept = [&config.state_dir, &config.runtime_dir];
@@ -40,12 +40,13 @@ pub fn rules(config: &Config, file: Option<&Path>, test: Option<&Path>) -> Strin
         above.join(", ")
     );
     let pid = std::process::id();
-    if let Some(test) = test {
-        text += &format!(
+    if let Some(tester) = tester {
+        let rule = format!(
             "  - id: {SELF_TEST}\n    title: The agent tested whether events reach its log\n    kinds: [unlink]\n    \
              selection: {{ pid: {pid}, path: [{}] }}\n    condition: selection\n    verdict: keep\n",
-            texts(both(test).into_iter(), "").join(", ")
+            texts(both(tester).into_iter(), "").join(", ")
         );
+        text.push_str(&rule);
     }
     // while the programs of the run before are taken up, they do not know us yet
     let mut rule = |id: &str, title: &str, kinds: &str, rest: &str| {
