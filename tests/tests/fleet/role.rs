@@ -54,9 +54,9 @@ fn a_host_is_rolled_out_and_what_does_not_work_is_taken_back() {
     assert_eq!((ran.code, counts["failed"]), (Some(0), 0), "{}", ran.out);
     let status = node.status();
     assert_eq!(status["origin"], "web-1.example.org/sigtrail");
-    let note = fs::read_to_string(node.path("notes/localhost.note")).unwrap();
-    assert!(seal::enrol::Enrolment::verify(&note).unwrap().hostkey.to_string() == status["host_key"]);
-    assert!(Note::parse(&note).unwrap().verify(&fleet).is_ok(), "{note}");
+    let signed = fs::read_to_string(node.path("notes/localhost.note")).unwrap();
+    assert!(seal::enrol::Enrolment::verify(&signed).unwrap().hostkey.to_string() == status["host_key"]);
+    assert!(Note::parse(&signed).unwrap().verify(&fleet).is_ok(), "{signed}");
     let fact = run(&mut node.command("/etc/ansible/facts.d/sigtrail.fact"));
     let fact: serde_json::Value = serde_json::from_str(&fact.out).unwrap();
     assert_eq!((&fact["pid"], &fact["policy"]), (&status["pid"], &status["policy"]));
