@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the eBPF object, then the agent that carries it, as one static file.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -71,12 +71,31 @@ fn programs(tree: &Tree, profile: Profile) -> Result<PathBuf, Error> {
         }
         Profile::Debug => "debug",
     };
-    let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&triple));
-    cargo.env(variable, "-C target-feature=+crt-static -C relocation-model=static");
-    // either of the two would take the place of the variable above
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // encoded, because a folder may have a blank in its name; it takes the place of all others that may be set
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(tree).join("\x1f"));
     command::run("building the agent", &mut cargo)?;
     Ok(tree.cargo_target().join(triple).join(folder))
+}
+
+/// The flags of the programs.
+fn flags(tree: &Tree) -> Vec<String> {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Crelocation-model=static".to_owned()];
+    flags.extend(without_paths(tree));
+    flags
+}
+
+/// Flags that take the paths of this machine out of what is built, so that every machine makes the same bytes.
+pub fn without_paths(tree: &Tree) -> Vec<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let places = [
+        (cargo, "/cargo"),
+        (Some(tree.cargo_target().into()), "/sigtrail/target"),
+        (Some(tree.root.clone()), "/sigtrail"),
+    ];
+    // the last one that fits a path counts
+    let known = places.into_iter().filter_map(|(path, name)| Some((path?, name)));
+    known.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())).collect()
 }
 
 /// The target of the compiler of the user half.

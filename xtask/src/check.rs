@@ -95,7 +95,7 @@ fn tools(tree: &Tree, toolchain: &Toolchain) -> Result<Vec<(&'static str, Comman
     // Debian's compiler comes without clippy; then the compiler's own warnings have to do. -Z warnings leaves the
     // flags as they are, so nothing is built twice.
     let clippy = toolchain.compiler.bin.join("cargo-clippy").is_file();
-    let mut kernel_lints = toolchain.cargo(if clippy { "clippy" } else { "build" }, object::FLAGS)?;
+    let mut kernel_lints = toolchain.cargo(if clippy { "clippy" } else { "build" }, &object::flags(tree))?;
     kernel_lints.current_dir(&kernel_half).args(["--quiet", "-Z", "warnings"]);
     kernel_lints.env("CARGO_BUILD_WARNINGS", "deny").env("CARGO_TARGET_DIR", object::target(tree));
 

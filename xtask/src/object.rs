@@ -7,18 +7,23 @@ use std::{
     process::Command,
 };
 
-use crate::{command, error::Error, setup, toolchain::TARGET, toolchain::Toolchain, tree::Tree};
+use crate::{build, command, error::Error, setup, toolchain::TARGET, toolchain::Toolchain, tree::Tree};
 
 /// The binary of the agent-ebpf package.
 const NAME: &str = "sigtrail-ebpf";
-/// What the kernel half is compiled with: debug information, from which the linker makes BTF.
-pub const FLAGS: &[&str] = &["-Cdebuginfo=2", "-Clink-arg=--btf"];
+/// What the kernel half is compiled with: debug information, from which the linker makes BTF, without paths of this
+/// machine.
+pub fn flags(tree: &Tree) -> Vec<String> {
+    let mut flags = vec!["-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned()];
+    flags.extend(build::without_paths(tree));
+    flags
+}
 
 /// Builds the object into `target/bpf/`. A file with the same bytes is left alone, so that cargo does not build the
 /// agent again.
 pub fn build(tree: &Tree, toolchain: &Toolchain) -> Result<(), Error> {
     let target = target(tree);
-    let mut cargo = toolchain.cargo("build", FLAGS)?;
+    let mut cargo = toolchain.cargo("build", &flags(tree))?;
     cargo.current_dir(tree.root.join("agent-ebpf")).env("CARGO_TARGET_DIR", &target);
     command::run("building the kernel half", &mut cargo)?;
 

@@ -134,7 +134,7 @@ fn llvm_major(text: &str) -> Option<u32> {
 
 impl Toolchain {
     /// The build line of the kernel half, to be run in its folder.
-    pub fn cargo(&self, verb: &str, flags: &[&str]) -> Result<Command, Error> {
+    pub fn cargo(&self, verb: &str, flags: &[String]) -> Result<Command, Error> {
         let bin = &self.compiler.bin;
         let tools = self.linker.parent().unwrap_or(Path::new("/"));
         let mut cargo = Command::new(bin.join("cargo"));
