@@ -173,7 +173,7 @@ impl Walk {
             return ControlFlow::Continue(());
         }
         let opened = Opened { header, bytes };
-        let all = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let all = bytes.split_inclusive(|byte| *byte == b'\n').count() as u64;
         let readable = opened.lines().count() as u64;
         self.reading.batches += 1;
         self.reading.lines += all;
