@@ -61,6 +61,8 @@ cargo xtask VERB [OPTIONS]
   package --twice          builds and packs in two folders, and compares the bytes
   vm [5.10|6.1|6.12|newest|all]… [--test PART] [--keep] [--shell]
                            the kernel tests on Debian's kernels, in virtual machines; writes docs/kernel-support.md
+  vm systemd [--package FILE]
+                           the package in a Debian with a real systemd: install, upgrade, kill, blind, purge
 
   --yes, -y                use sudo without a question";
 

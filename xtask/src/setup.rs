@@ -82,6 +82,7 @@ const PACKAGES: &[(Scope, &str, Sign)] = &[
     (Scope::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Scope::Vm, "busybox-static", Sign::Program("busybox")),
     (Scope::Vm, "cpio", Sign::Program("cpio")),
+    (Scope::Vm, "mmdebstrap", Sign::Program("mmdebstrap")),
 ];
 
 /// Debian's compiler with a built `core` for BPF, and what bpf-linker is linked with.

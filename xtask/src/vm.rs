@@ -3,9 +3,12 @@
 //! QEMU without acceleration boots Debian's kernel with an initramfs that has our own init, the agent and the test
 //! binary. The guest says on its first serial line what it does (`vm: pass files::open 1.2`), and writes all it found
 //! to its second one, which is `target/vm/KERNEL.json`; of some tests only, `target/vm/KERNEL.part.json`.
+//!
+//! `cargo xtask vm systemd` is another guest: a Debian, for the package and its service.
 
 mod initramfs;
 mod kernels;
+mod systemd;
 
 use std::{
     fmt, fs,
@@ -40,6 +43,10 @@ const LIMIT: u32 = 3600;
 #[derive(Debug, Default)]
 pub struct Options {
     kernels: Vec<Kernel>,
+    /// The package, in a Debian with systemd.
+    systemd: bool,
+    /// The package for it; nothing is built then.
+    package: Option<PathBuf>,
     /// Only the tests whose name has this in it.
     test: Option<String>,
     /// The initramfs stays.
@@ -49,9 +56,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// All tests on all kernels.
+    /// All tests on all kernels, and the package.
     pub fn all() -> Self {
-        Self { kernels: Kernel::ALL.to_vec(), ..Self::default() }
+        Self { kernels: Kernel::ALL.to_vec(), systemd: true, ..Self::default() }
     }
 
     /// Reads the rest of the command line.
@@ -59,8 +66,10 @@ impl Options {
         let mut options = Self::default();
         while let Some(arg) = line.next()? {
             match arg {
+                Arg::Value(name) if name == "systemd" => options.systemd = true,
                 Arg::Value(name) => {
-                    let named = name.parse_with(|name| Kernel::named(name).ok_or("5.10, 6.1, 6.12, newest or all"))?;
+                    let named =
+                        name.parse_with(|name| Kernel::named(name).ok_or("5.10, 6.1, 6.12, newest, all or systemd"))?;
                     options.kernels.extend(named);
                 }
                 Arg::Long("test") => {
@@ -71,13 +80,17 @@ impl Options {
                     }
                     options.test = Some(test);
                 }
+                Arg::Long("package") => {
+                    options.package = Some(line.value()?.into());
+                    options.systemd = true;
+                }
                 Arg::Long("keep") => options.keep = true,
                 Arg::Long("shell") => options.shell = true,
                 Arg::Long("yes") | Arg::Short('y') => *consent = Consent::Given,
                 _ => return Err(arg.unexpected()),
             }
         }
-        if options.kernels.is_empty() {
+        if options.kernels.is_empty() && !options.systemd {
             options.kernels.push(Kernel::DEFAULT);
         }
         Ok(options)
@@ -86,7 +99,9 @@ impl Options {
 
 /// The verb.
 pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
-    build::run(tree, Profile::Release, Scope::Vm, consent)?;
+    if options.package.is_none() {
+        build::run(tree, Profile::Release, Scope::Vm, consent)?;
+    }
     run_built(tree, options)
 }
 
@@ -94,13 +109,24 @@ pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error
 pub fn run_built(tree: &Tree, options: &Options) -> Result<(), Error> {
     let folder = tree.finished("vm");
     fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
-    let initramfs = Initramfs::build(tree, &folder)?;
+    // one that does not come to its end does not hide the result of the other
+    let kernels = if options.kernels.is_empty() { Ok(0) } else { kernel_tests(tree, &folder, options) };
+    let systemd = if options.systemd { systemd::run(tree, &folder, options.package.as_deref()) } else { Ok(0) };
+    match kernels? + systemd? {
+        0 => Ok(()),
+        failed => Err(Error::Tests(failed)),
+    }
+}
+
+/// The kernel tests on the kernels that were asked for; how many failed.
+fn kernel_tests(tree: &Tree, folder: &Path, options: &Options) -> Result<usize, Error> {
+    let initramfs = Initramfs::build(tree, folder)?;
     let mut images = Vec::new();
     for kernel in &options.kernels {
-        images.push((*kernel, kernels::image(&folder, *kernel)?));
+        images.push((*kernel, kernels::image(folder, *kernel)?));
     }
     let mut failed = 0;
-    for (kernel, tally) in side_by_side(&images, |kernel, image| boot(&folder, kernel, image, &initramfs, options)) {
+    for (kernel, tally) in side_by_side(&images, |kernel, image| boot(folder, kernel, image, &initramfs, options)) {
         let tally = tally?;
         if !options.shell {
             println!("{kernel}: {tally}");
@@ -108,12 +134,12 @@ pub fn run_built(tree: &Tree, options: &Options) -> Result<(), Error> {
         failed += tally.failed;
     }
     if options.test.is_none() && !options.shell {
-        page(tree, &folder, &initramfs)?;
+        page(tree, folder, &initramfs)?;
     }
     if !options.keep {
         initramfs.remove()?;
     }
-    if failed == 0 { Ok(()) } else { Err(Error::Tests(failed)) }
+    Ok(failed)
 }
 
 /// Runs a machine for each image, as many at a time as there are CPUs: each keeps one busy.
@@ -184,11 +210,8 @@ fn boot(
     let results =
         if options.test.is_some() { folder.join(format!("{kernel}.part.json")) } else { whole(folder, kernel) };
     let log = folder.join(format!("{kernel}.log"));
-    let mut qemu = Command::new("timeout");
-    qemu.args(["--foreground", &LIMIT.to_string(), "qemu-system-x86_64"]);
-    // TCG: this must also run where there is no KVM, as in a virtual machine
-    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", "2", "-m", "2048"]);
-    qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(&image.kernel);
+    let mut qemu = qemu("single", 2048);
+    qemu.arg("-kernel").arg(&image.kernel);
     qemu.arg("-initrd").arg(&initrd).arg("-append").arg(words(kernel, options));
     if options.shell {
         qemu.args(["-serial", "mon:stdio", "-serial", "null"]);
@@ -197,24 +220,38 @@ fn boot(
     // a comma ends a file name, two are one
     qemu.args(["-serial", "stdio", "-serial"])
         .arg(format!("file:{}", results.display().to_string().replace(',', ",,")));
-    println!("{kernel}: {}", command::shown(&qemu));
+    machine(&kernel.to_string(), &mut qemu, &log)
+}
 
+/// An emulated machine with this many MB: TCG, because this must also run where there is no KVM, as in a virtual machine.
+fn qemu(threads: &str, memory: u32) -> Command {
+    let mut qemu = Command::new("timeout");
+    qemu.args(["--foreground", &LIMIT.to_string(), "qemu-system-x86_64", "-accel"])
+        .arg(format!("tcg,thread={threads}"));
+    qemu.args(["-cpu", "max,la57=off", "-smp", "2", "-m", &memory.to_string()]);
+    qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+    qemu
+}
+
+/// Runs a machine to its end, and counts what it says on its console; all it said is in the file `log`.
+fn machine(name: &str, qemu: &mut Command, log: &Path) -> Result<Tally, Error> {
+    println!("{name}: {}", command::shown(qemu));
     let mut tally = Tally::default();
-    let mut kept = fs::File::create(&log).map_err(Error::io("writing", &log))?;
+    let mut kept = fs::File::create(log).map_err(Error::io("writing", log))?;
     let mut machine = qemu
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|source| command::start("starting a virtual machine", &qemu, source))?;
+        .map_err(|source| command::start("starting a virtual machine", qemu, source))?;
     if let Some(output) = machine.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
             let line = line.map_err(Error::io("reading the output of", "qemu"))?;
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches('\r');
             if tally.add(line) {
-                println!("{kernel}: {line}");
+                println!("{name}: {line}");
             }
-            writeln!(kept, "{line}").map_err(Error::io("writing", &log))?;
+            writeln!(kept, "{line}").map_err(Error::io("writing", log))?;
         }
     }
     let status = machine.wait().map_err(Error::io("waiting for", "qemu"))?;
@@ -222,7 +259,7 @@ fn boot(
         return Ok(tally);
     }
     Err(Error::Missing {
-        what: format!("the machine with Linux {kernel} ended ({status}) before its tests did"),
+        what: format!("the machine {name} ended ({status}) before its tests did"),
         remedy: format!("  tail -n 40 {}", log.display()),
     })
 }
@@ -281,10 +318,11 @@ mod tests {
         };
         check(&[], "6.1 | ");
         check(&["5.10", "newest"], "5.10 newest | ");
+        check(&["systemd"], " | ");
         check(&["all"], "5.10 6.1 6.12 newest | ");
         check(&["6.12", "--test", "files::open"], "6.12 |  vm.test=files::open");
         check(&["--shell", "--keep", "-y"], "6.1 |  vm.shell");
-        check(&["4.19"], "cannot parse argument \"4.19\": 5.10, 6.1, 6.12, newest or all");
+        check(&["4.19"], "cannot parse argument \"4.19\": 5.10, 6.1, 6.12, newest, all or systemd");
         check(&["--test", "a b"], "a part of a test's name, like files::open");
         check(&["--tests"], "invalid option '--tests'");
     }
