@@ -269,7 +269,8 @@ purge() {
     [ ! -e /etc/sigtrail/sigtrail.yaml ] || fail "the configuration is left"
     cp /host/sigtrail-verify /run/
     /run/sigtrail-verify --key /run/host.vkey $log
-    /run/sigtrail-verify --key /run/host.vkey $state/spool
+    # what all sinks have is gone from the spool: incomplete (2), which is not tampered with (1)
+    /run/sigtrail-verify --key /run/host.vkey $state/spool || [ $? = 2 ]
 }
 
 steps="install receivers start activity upgrade killed blinded watchdog clock purge"
