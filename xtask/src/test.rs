@@ -64,7 +64,11 @@ pub fn run(tree: &Tree, length: Length, consent: Consent) -> Result<(), Error> {
         .and_then(|mut outside| run_tests("the tests from outside", &mut outside, &mut tally));
     let fuzzed = fuzz::run_built(tree, &fuzz::Options { seconds: fuzz_seconds(length), ..fuzz::Options::default() });
     println!("\n{tally}");
-    let elsewhere = if length == Length::Long { vm::run_built(tree, &vm::Options::all()) } else { Ok(()) };
+    let elsewhere = if length == Length::Long {
+        vm::package(tree, consent).and_then(|()| vm::run_built(tree, &vm::Options::all()))
+    } else {
+        Ok(())
+    };
     let mutated = if length == Length::Long { mutants::run(tree, &mutants::Options::default()) } else { Ok(()) };
     rules?;
     packed?;

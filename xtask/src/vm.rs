@@ -31,6 +31,7 @@ use crate::{
     build::{self, Profile},
     command,
     error::Error,
+    package,
     rights::Consent,
     setup::Scope,
     tree::Tree,
@@ -101,8 +102,17 @@ impl Options {
 pub fn run(tree: &Tree, options: &Options, consent: Consent) -> Result<(), Error> {
     if options.package.is_none() {
         build::run(tree, Profile::Release, Scope::Vm, consent)?;
+        if options.systemd {
+            package(tree, consent)?;
+        }
     }
     run_built(tree, options)
+}
+
+/// Packs the finished programs.
+pub fn package(tree: &Tree, consent: Consent) -> Result<(), Error> {
+    let options = package::Options { programs: Some(tree.finished("")), ..package::Options::default() };
+    package::run(tree, &options, consent)
 }
 
 /// The verb, with programs and packages that are there already.
