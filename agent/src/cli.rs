@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well; 1 it is not (a verdict, a failure at run time); 2 incomplete (`verify` only); 3 the call
 //! cannot be done as it was typed (usage, a file that is not there, a config or policy that makes no sense).
 
+mod capture;
 mod config;
 mod detach;
 mod docs;
@@ -73,6 +74,8 @@ enum Verb {
     Policy(policy::Verb),
     /// Show what this kernel offers, what will be used, and what is missing
     Probe(probe::Args),
+    /// Capture what happened and what is there, for a responder, as one sealed bundle
+    Capture(Box<capture::Args>),
     /// Ask the running agent how it is
     Status(status::Args),
     /// Look for what is wrong with this set-up, and say what to do
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Verb::Export(args) => return code(export::run(&args)),
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Capture(args) => capture::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Detach(args) => detach::run(&args),

@@ -3,6 +3,7 @@
 //! Each setting is declared once, below: its name, type, default and doc make the struct, the reader, the reference
 //! ([`reference`]) and the example file ([`example`]).
 
+mod capture;
 mod check;
 mod nats;
 mod setting;
@@ -15,6 +16,7 @@ use std::{
 };
 
 use crate::document::{self, Node, Place, Problems, Report};
+pub use capture::{Capture, Recorder};
 pub use crate::{
     sink::http::{Encoding, Preset},
     view::View,
@@ -106,6 +108,10 @@ settings! {
         spool: Spool [Spool::default()],
         /// Where the log is delivered to.
         sinks: Vec<Sink> [Vec::new()],
+        /// The last events in memory, also those that the policy drops: docs/capture.md.
+        recorder: Recorder [Recorder::default()],
+        /// Who may capture what, and at what cost: docs/capture.md.
+        capture: Capture [Capture::default()],
         /// What the agent counts: for Prometheus, at `/metrics`.
         metrics: Metrics [Metrics::default()],
         /// What the agent says about itself.

@@ -5,6 +5,7 @@
 //! SIGTERM ─▶ pipeline stops, seals `stop` ─▶ sinks get the last batches ─▶ end
 //! ```
 
+pub mod capture;
 mod confine;
 pub mod control;
 mod guard;
@@ -37,12 +38,14 @@ use tokio::{
 };
 
 use self::{
+    capture::Desk,
     confine::{confine, harden, hurry},
     notify::Notify,
     progress::Progress,
     rights::{Half, RightsError},
 };
 use crate::{
+    capture::recorder::Recorder,
     clock::Now,
     config::{self, Config},
     deliver::{self, Gaps, Orders, Pace, Receipts, Way},
@@ -108,6 +111,11 @@ impl From<Errno> for DaemonError {
     }
 }
 
+fn system(doing: &str) -> impl FnOnce(io::Error) -> DaemonError {
+    let doing = doing.to_owned();
+    move |source| DaemonError::System { doing, source }
+}
+
 /// Shows a record to a person, from the hot thread.
 pub type Show = Box<dyn FnMut(&Record<'_>, Judgement<'_>, &str) + Send>;
 
@@ -133,11 +141,16 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let shed = Shed::new(pressed, config.kernel.cgroup_events_per_second);
     let front = Front::new(Source::Kernel(kernel.line), enrich, policy, now);
     let poll = Duration::from_millis(u64::from(config.kernel.poll_ms));
+    let (recorder, plug) = Recorder::new(translate::recorder(config)).map_err(system("making the recorder"))?;
+    let parts = Parts::default();
+    let captures = translate::captures(config);
+    let desk = Desk::open(captures, plug, parts.status.clone(), parts.stop.clone());
     let parts = Parts {
+        desk: Arc::new(desk.map_err(system("opening the directory of captures"))?),
         scratch: config.runtime_dir.as_path().into(),
         receipts: Receipts::open(&translate::spool_dir(config)),
         service: Arc::new(Mutex::new(Notify::from_env())),
-        ..Parts::default()
+        ..parts
     };
     let sinks = translate::sinks(config, log.origin())?;
     let progress = watched(config, &parts, &sinks);
@@ -146,7 +159,7 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         // a sink does one thing at a time, and a file sink tidies up; more threads only hold more memory
         .max_blocking_threads(2 * sinks.len().max(1))
         .build();
-    let runtime = runtime.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
+    let runtime = runtime.map_err(system("starting the delivery"))?;
     thread::scope(|scope| {
         let delivery = thread::Builder::new().name("delivery".into()).spawn_scoped(scope, || {
             parts.unconfined(confine(Half::Delivery, config, file));
@@ -154,12 +167,11 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
             parts.stop.store(true, Ordering::Release);
             ended
         });
-        let delivery =
-            delivery.map_err(|source| DaemonError::System { doing: "starting the delivery".into(), source })?;
+        let delivery = delivery.map_err(system("starting the delivery"))?;
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
         hurry();
         parts.unconfined(confine(Half::Hot, config, file));
-        let ended = hot(front, log, poll, &parts, &progress, show, shed);
+        let ended = hot(front, log, poll, &parts, &progress, show, (shed, recorder));
         delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
@@ -179,6 +191,8 @@ struct Parts {
     gaps: Gaps,
     receipts: Receipts,
     status: Arc<Mutex<Status>>,
+    /// Captures.
+    desk: Arc<Desk>,
     sinks: control::Sinks,
     /// A policy that shall hold from now on, with what it leaves to the kernel half.
     policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
@@ -212,6 +226,7 @@ impl Default for Parts {
             gaps: Gaps::default(),
             receipts: Receipts::default(),
             status: Arc::default(),
+            desk: Arc::default(),
             sinks: Arc::default(),
             policy: Arc::default(),
             service: Arc::default(),
@@ -227,7 +242,7 @@ fn hot(
     parts: &Parts,
     progress: &Progress,
     mut show: Option<Show>,
-    shed: Shed,
+    (shed, recorder): (Shed, Recorder),
 ) -> Result<(), PipelineError> {
     let service = parts.service.clone();
     let alive = move |status: &Status| service.lock().unwrap_or_else(PoisonError::into_inner).alive(status);
@@ -248,6 +263,9 @@ fn hot(
         released: &mut || progress.released(),
         late: &mut |wall| progress.late(wall),
         shed,
+        recorder,
+        told: &mut || parts.desk.take(),
+        capture: &mut |rule, pid| parts.desk.rule(rule, pid),
         policy: &mut || {
             let next = parts.policy.lock().unwrap_or_else(PoisonError::into_inner).take();
             // the one before was taken when this is asked again
@@ -266,10 +284,6 @@ fn hot(
 
 /// The cold half: sinks, control socket, signals.
 async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Parts) -> Result<(), DaemonError> {
-    let failed = |doing: &str| {
-        let doing = doing.to_owned();
-        move |source| DaemonError::System { doing, source }
-    };
     let orders = watch::Sender::new(Orders::default());
     let mut deliveries = tokio::task::JoinSet::new();
     let states = parts.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -291,11 +305,14 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
     let mut answers = tokio::task::JoinSet::new();
     answers.spawn(async { ("`sigtrail status`", control.await) });
     answers.spawn(async { ("`/metrics`", metrics.await) });
+    let captures = capture::serve(config.runtime_dir.join(capture::SOCKET), parts.desk.clone());
+    answers.spawn(async { ("`sigtrail capture`", captures.await) });
     let doing = "waiting for signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed(doing))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed(doing))?;
-    let mut leave = signal(SignalKind::user_defined2()).map_err(failed(doing))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed(doing))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system(doing))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system(doing))?;
+    let mut leave = signal(SignalKind::user_defined2()).map_err(system(doing))?;
+    let mut snap = signal(SignalKind::user_defined1()).map_err(system(doing))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system(doing))?;
     let mut over = parts.over.subscribe();
     let stop = |why| {
         parts.service().stopping();
@@ -310,6 +327,7 @@ async fn cold(config: &Config, file: Option<&Path>, sinks: Vec<Sink>, parts: &Pa
                 parts.leave.store(true, Ordering::Release);
                 stop("SIGUSR2");
             }
+            _ = snap.recv() => parts.desk.signal(),
             _ = hangup.recv() => {
                 orders.send_modify(|orders| orders.reopen += 1);
                 reload(config, file, parts);

@@ -8,6 +8,7 @@
 #![warn(clippy::print_stdout, reason = "it panics when the reader went away")]
 
 pub mod batch;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -40,6 +40,7 @@ pub use status::{HookCounts, HookStatus, ProgramRuns, Status, place};
 pub use tally::{Closed, Tally};
 
 use crate::{
+    capture::recorder::Recorder,
     clock::Now,
     policy::Policy,
     record::{Judgement, Record, Verdict},
@@ -84,6 +85,12 @@ pub struct Ties<'a> {
     pub released: &'a mut dyn FnMut() -> Option<u64>,
     /// Asked for what happened to sinks, at a time of the wall clock in nanoseconds since 1970.
     pub late: &'a mut dyn FnMut(u64) -> Vec<Own>,
+    /// Asked for records that shall be sealed at once.
+    pub told: &'a mut dyn FnMut() -> Vec<Own>,
+    /// Told the rule and the process of an event that asks for a capture.
+    pub capture: &'a mut dyn FnMut(&str, u32),
+    /// What is left of events that are dropped.
+    pub recorder: Recorder,
     /// Asked for a policy that shall hold from now on, with what it leaves to the kernel half.
     pub policy: &'a mut dyn FnMut() -> Option<(Policy, Wanted)>,
     /// What becomes of a flood.
@@ -114,6 +121,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Runs until it is told to stop: the story of this file.
 pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -> Result<(), PipelineError> {
     let mut now = Now::read()?;
+    ties.recorder.tick(now);
     let mut first = log.first_kind();
     while let Some(until) = front.ends() {
         drain_to(until, &mut front, &mut log, &mut first, &mut ties)?;
@@ -133,6 +141,8 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
+        ties.recorder.tick(now);
+        (ties.told)().iter().try_for_each(|own| log.alert(own, now))?;
         if let Some(step) = front.follow(now) {
             log.own(&Own::ClockStep { nanoseconds: step }, now)?;
         }
@@ -166,6 +176,7 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         seal(&mut front, &mut log, kind, &mut ties)?;
         now = Now::read()?;
     }
+    (ties.told)().iter().try_for_each(|own| log.own(own, now))?;
     let why = *ties.why.lock().unwrap_or_else(PoisonError::into_inner);
     log.own(&Own::Stop { why, pinned: leave }, Now::read()?)?;
     seal(&mut front, &mut log, BatchKind::Stop, &mut ties)?;
@@ -230,6 +241,7 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         return false;
     }
     front.drain(|record, judgement, time, tally| {
+        ties.recorder.record(record, judgement, now);
         if judgement.verdict == Verdict::Drop {
             tally.dropped(record);
         } else {
@@ -248,6 +260,9 @@ fn keep(
     now: Now,
 ) {
     tally.meter.matched(judgement.rule);
+    if judgement.verdict == Verdict::Capture {
+        (ties.capture)(judgement.rule, record.event.header.pid);
+    }
     if let Some(show) = &mut ties.show {
         show(record, judgement, time);
     }

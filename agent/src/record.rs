@@ -24,6 +24,8 @@ pub enum Verdict {
     Keep,
     /// Recorded, and the batch is sealed at once.
     Alert,
+    /// Recorded as an alert, and the process is captured.
+    Capture,
 }
 
 impl Verdict {
@@ -33,6 +35,7 @@ impl Verdict {
             Self::Drop => "drop",
             Self::Keep => "keep",
             Self::Alert => "alert",
+            Self::Capture => "capture",
         }
     }
 }

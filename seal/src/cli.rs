@@ -19,6 +19,7 @@ use crate::text::untime;
 use crate::verify::{Finding, Report, Severity, Trust, Verdict, Verifier, What};
 
 mod archive;
+mod bundle;
 mod fleet;
 mod input;
 mod parallel;
@@ -30,6 +31,7 @@ mod redact;
 mod stamp;
 
 pub use archive::{Archive, Object, verify_archive};
+pub use bundle::{Checked, check_bundle};
 pub use fleet::{FleetVerb, fleet};
 pub use input::InputError;
 pub use prove::{ProveArgs, prove};
@@ -54,8 +56,8 @@ pub struct Auditor {
 /// What to verify, and what is known before.
 #[derive(Args, Clone, Debug, Default)]
 pub struct VerifyArgs {
-    /// Files and directories with sealed logs, of one host or of many, or with proofs that `sigtrail prove` made; `-` for
-    /// standard input. zstd, gzip, age and spool segments are recognised
+    /// Files and directories with sealed logs, of one host or of many, with proofs that `sigtrail prove` made, or bundles
+    /// of `sigtrail capture`; `-` for standard input. zstd, gzip, age and spool segments are recognised
     #[arg(value_name = "FILE|DIR|-", required = true)]
     pub inputs: Vec<PathBuf>,
     /// A host key known to be right (name+id+key), or a file with one a line; may be given more than once
@@ -209,12 +211,21 @@ pub fn verify_to(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Verdict,
     let (trust, stamps) = known(args)?;
     let jobs = args.jobs.unwrap_or_else(parallel::cores);
     let inputs = input::find(&args.inputs, &identities(&args.identities)?, jobs)?;
-    let (proofs, logs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Proof);
+    let (bundles, inputs): (Vec<_>, Vec<_>) = inputs.iter().partition(|input| input.kind == Kind::Bundle);
+    let (proofs, logs): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| input.kind == Kind::Proof);
     let mut worst = Verdict::Verified;
     let mut tell = |text: String, verdict: Verdict| {
         worst = worst.max(verdict);
         out.write_all(text.as_bytes()).map_err(UsageError::Output)
     };
+    for input in &bundles {
+        let checked = match input.open() {
+            Ok(reader) => check_bundle(reader, trust.clone()),
+            Err(error) => return Err(InputError::Path { path: input.name(), error }.into()),
+        };
+        let text = if args.json { checked.json(&input.name()) } else { checked.human(&input.name()) };
+        tell(text, checked.verdict())?;
+    }
     for input in proofs {
         let checked = proof::check(input, &trust, &stamps);
         let text = if args.json { checked.json() } else { checked.human() };
@@ -335,7 +346,7 @@ fn report(log: &Log, trust: Trust, alone: bool) -> (Report, Inputs) {
                 continue;
             }
             Kind::Encrypted => find(What::Encrypted),
-            Kind::Proof | Kind::Other => find(What::NotALog),
+            Kind::Proof | Kind::Bundle | Kind::Other => find(What::NotALog),
             Kind::Nothing => {}
         }
         // keeps the numbers of inputs and names in step

@@ -18,6 +18,7 @@
 
 pub mod add_checkpoint;
 pub mod batch;
+pub mod bundle;
 pub mod consistency_proof;
 pub mod cosign;
 pub mod enrol;

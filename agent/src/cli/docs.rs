@@ -68,7 +68,9 @@ fn events() -> String {
          `hooks`, `missing`, `no_lsm`, `pinned`, `unpinned`), `agent.handover` (`how`: `adopted`, `replaced` or `abandoned`; `from`, \
          `generation`, `waiting`, `journal`, `unread_seconds`, `why`), `agent.hook` (`hook`, `state`: `restored` or `missing`; `why`), `agent.recovered` (`last_batch`, `last_sealed`, `gap_seconds`, `cut_bytes`), `agent.policy` \
          (`text`), `agent.degraded` (`program`, `kinds`, `why`), `agent.lost` (`hook`, `cause`, `count`), \
-         `agent.sink` (`sink`, `state`: `late` or `in_time`; `since` when the oldest batch that waits was sealed, `why`), `agent.clock_step` (`nanoseconds`), `agent.stop` (`why`, `pinned`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
+         `agent.sink` (`sink`, `state`: `late` or `in_time`; `since` when the oldest batch that waits was sealed, `why`), `agent.clock_step` (`nanoseconds`), `agent.capture` (`result`: `begun`, `done`, `failed`, `refused` or `left_out`; `by`: `command`, `rule` or `signal`; `target`, `with`, `rule`, \
+         `asker_uid`, `asker_pid`, `asker_exe`, `why`, and of one that is done `manifest`, `members`, `bytes`, `events`, `left_out`, `bundle`), \
+         `agent.stop` (`why`, `pinned`). A record of kind `mismatch` (`call`, `cpu`, `field`, `object`, `pid`, `said`, `seq`, `tid`, `time`) follows the record of the \
          same `cpu` and `seq`. `summary` stands for events of a flood that have process, kind, rule and success or failure in \
          common: `of` (their kind), `count`, `time` and `last` (when the first and the last happened), `sample` (the record of \
          the first, whole). Batch 0 holds one record of kind `enrol` with the \
@@ -217,7 +219,7 @@ fn schema() -> Value {
                 "required": ["class", "id", "name", "type"], "additionalProperties": false,
             },
             "evidence": object(json!({ "hook": { "type": "string" }, "mismatch": names, "truncated": names, "user_copy": names }), &["hook"]),
-            "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert"] } }), &["rule", "verdict"]),
+            "policy": object(json!({ "rule": { "type": "string" }, "verdict": { "enum": ["keep", "alert", "capture"] } }), &["rule", "verdict"]),
             "process": object(json!({
                 "ancestors": { "type": "array", "items": text_ref }, "cgroup": text_ref,
                 "complete": { "type": "boolean" },

@@ -57,7 +57,7 @@ impl Printer {
             pid: header.pid,
             comm: header.comm.bytes(),
             error: errno::name(header.ret),
-            alert: (judgement.verdict == Verdict::Alert).then_some(judgement.rule),
+            alert: (judgement.verdict >= Verdict::Alert).then_some(judgement.rule),
         };
         self.framed(frame, |out| words::what(event, out))
     }

@@ -47,6 +47,9 @@ pub enum Trouble {
         /// What the system said.
         source: io::Error,
     },
+    /// The agent made no bundle.
+    #[error("no bundle: {0}")]
+    Capture(String),
     /// A file could not be used.
     #[error("{doing} {path}: {source}")]
     File {

@@ -73,6 +73,8 @@ impl Config {
             let what = format!("metrics.listen is \"{text}\", no address of this host alone");
             report.hint(place(&["metrics", "listen"]), what, "write for example \"127.0.0.1:9473\" or \"[::1]:9473\"");
         }
+        self.recorder.check(|key| place(&["recorder", key]), report);
+        self.capture.check(|key| place(&["capture", key]), report);
         self.check_sinks(document, report);
     }
 

@@ -2,9 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::DaemonError;
+use common::Kind;
+
+use super::{DaemonError, capture};
 use crate::{
     batch::Limits,
+    capture::{Detail, recorder},
     config::{self, Config},
     pipeline::{Log, LogOptions},
     policy::Policy,
@@ -36,7 +39,43 @@ pub(super) fn wanted(config: &Config, policy: &Policy) -> Wanted {
     if !config.kernel.push_down {
         return Wanted::all();
     }
-    Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() }.with_processes()
+    let wanted = Wanted { classes: policy.wanted(), calls: policy.calls(), matchers: policy.matchers() };
+    let recorder = &config.recorder;
+    let whole: Vec<_> = match recorder.enabled {
+        false => Vec::new(),
+        true if recorder.kinds.is_empty() => return Wanted::all(),
+        true => recorder.kinds.iter().filter_map(|name| Kind::from_name(name)).collect(),
+    };
+    wanted.with_whole(&whole).with_processes()
+}
+
+/// What the settings say of the recorder.
+pub(super) fn recorder(config: &Config) -> recorder::Options {
+    let config::Recorder { enabled, bytes, age, .. } = config.recorder;
+    recorder::Options { always: enabled, bytes: bytes.0 as usize, age }
+}
+
+/// What the settings say of captures.
+pub(super) fn captures(config: &Config) -> capture::Settings {
+    let capture = &config.capture;
+    let details = |names: &[String]| names.iter().filter_map(|name| Detail::from_name(name)).collect();
+    capture::Settings {
+        dir: capture.dir.clone().unwrap_or_else(|| config.state_dir.join("captures")),
+        group: capture.group.clone(),
+        group_may: details(&capture.group_may),
+        recipients: capture.recipients.clone(),
+        before: capture.before,
+        during: capture.during,
+        with: details(&capture.with),
+        max_time: capture.max_time,
+        max_bytes: capture.max_bytes.0,
+        memory_bytes: capture.memory_bytes.0,
+        read_rate: capture.read_rate.0,
+        keep: capture.keep as usize,
+        rule_every: capture.rule_every,
+        state_dir: config.state_dir.clone(),
+        spool: spool_dir(config),
+    }
 }
 
 /// How the kernel half outlives the agent, if it shall.

@@ -236,7 +236,7 @@ impl Log {
         now: Now,
     ) -> Result<(), LineError> {
         let Self { batch, writer, .. } = self;
-        let is_alert = judgement.verdict == Verdict::Alert;
+        let is_alert = judgement.verdict >= Verdict::Alert;
         batch.add(now.boot, is_alert, |out| writer.line(record, judgement, time, out))?;
         for (field, path) in record::mismatches(record) {
             batch.add(now.boot, true, |out| record::mismatch(record, field, path, time, out))?;

@@ -72,7 +72,7 @@ pub(super) fn compile(policy: &Policy, kind: Kind, rules: &KindRules) -> Option<
     // alerts of the critical lane have their place in it anyway
     let outcome_of = |verdict| match verdict {
         Verdict::Drop => outcome::DISCARD,
-        Verdict::Alert if kind.lane() == Lane::Bulk => outcome::ALERT,
+        Verdict::Alert | Verdict::Capture if kind.lane() == Lane::Bulk => outcome::ALERT,
         _ => outcome::SEND,
     };
     let mut compiler = Compiler::default();

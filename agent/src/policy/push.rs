@@ -142,7 +142,7 @@ impl World {
     fn is_sent_elsewhere(&self, policy: &Policy, matcher: &Matcher) -> bool {
         let is_sent = |verdict| match verdict {
             Verdict::Drop => false,
-            Verdict::Alert => self.kind.lane() == Lane::Critical,
+            Verdict::Alert | Verdict::Capture => self.kind.lane() == Lane::Critical,
             Verdict::Keep => true,
         };
         let answer = |slot, check: &Check| {

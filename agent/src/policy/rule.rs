@@ -16,7 +16,7 @@ const FILE_KEYS: &[&str] = &["version", "lists", "rules", "default"];
 /// Keys of a rule that are no selections.
 const RULE_KEYS: &[&str] =
     &["id", "title", "description", "kinds", "condition", "verdict", "level", "tags", "references"];
-const VERDICTS: &[Verdict] = &[Verdict::Drop, Verdict::Keep, Verdict::Alert];
+const VERDICTS: &[Verdict] = &[Verdict::Drop, Verdict::Keep, Verdict::Alert, Verdict::Capture];
 
 /// A file.
 pub(super) struct Written<'n> {

@@ -121,6 +121,8 @@ pub enum Own {
         /// The first of them as its whole record.
         sample: Vec<u8>,
     },
+    /// A capture, or what was in the way of one.
+    Capture(Box<Capture>),
     /// A record that was held back, as it would have been written at once.
     Record {
         /// Its line.
@@ -133,6 +135,69 @@ pub enum Own {
         /// Whether the programs go on.
         pinned: bool,
     },
+}
+
+/// See [`Own::Capture`].
+#[derive(Clone, Debug, Default)]
+pub struct Capture {
+    /// `begun`; `done`: the manifest of this digest is whole; `failed`; `refused`; `left_out`: a rule asked too often, or
+    /// while another capture ran.
+    pub result: &'static str,
+    /// `command`, `rule` or `signal`.
+    pub by: &'static str,
+    /// Whose processes and events.
+    pub target: String,
+    /// How much of each process.
+    pub with: Vec<&'static str>,
+    /// The rule.
+    pub rule: Option<String>,
+    /// User and process that asked, as the kernel says.
+    pub asker: Option<(u32, u32)>,
+    /// The program of that process; another may have taken its place since.
+    pub exe: Option<String>,
+    /// Why not.
+    pub why: Option<String>,
+    /// Of one that is done.
+    pub made: Option<Made>,
+}
+
+/// What a capture made.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// SHA-256 of the manifest, in hexadecimal.
+    pub manifest: String,
+    /// Members that it names, and their bytes.
+    pub members: (u64, u64),
+    /// Events among them.
+    pub events: u64,
+    /// What was left out.
+    pub left_out: u64,
+    /// Where the bundle is kept; `None`: who asked for it got it.
+    pub bundle: Option<String>,
+}
+
+impl Capture {
+    fn fields(&self, fields: &mut BTreeMap<&str, Value>) {
+        fields.insert("result", json!(self.result));
+        fields.insert("by", json!(self.by));
+        fields.insert("target", json!(self.target));
+        fields.insert("with", json!(self.with));
+        if let Some((uid, pid)) = self.asker {
+            fields.insert("asker_uid", json!(uid));
+            fields.insert("asker_pid", json!(pid));
+        }
+        let bundle = self.made.as_ref().and_then(|made| made.bundle.as_ref());
+        let texts = [("rule", &self.rule), ("asker_exe", &self.exe), ("why", &self.why)];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        fields.extend(texts.chain(bundle.map(|path| ("bundle", path))).map(|(name, text)| (name, json!(text))));
+        if let Some(made) = &self.made {
+            fields.insert("manifest", json!(made.manifest));
+            fields.insert("members", json!(made.members.0.to_string()));
+            fields.insert("bytes", json!(made.members.1.to_string()));
+            fields.insert("events", json!(made.events.to_string()));
+            fields.insert("left_out", json!(made.left_out.to_string()));
+        }
+    }
 }
 
 impl Own {
@@ -149,6 +214,7 @@ impl Own {
             Self::Lost { .. } => "agent.lost",
             Self::ClockStep { .. } => "agent.clock_step",
             Self::Summary { .. } => "summary",
+            Self::Capture(_) => "agent.capture",
             Self::Record { .. } => "record",
             Self::Stop { .. } => "agent.stop",
         }
@@ -238,6 +304,7 @@ impl Own {
                 fields.insert("why", json!(why));
                 fields.insert("pinned", json!(pinned));
             }
+            Self::Capture(capture) => capture.fields(&mut fields),
             Self::Summary { .. } | Self::Record { .. } => {}
         }
         json!(fields).to_string()

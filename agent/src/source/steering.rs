@@ -36,6 +36,20 @@ impl Wanted {
         Self { classes, calls: Call::ALL.to_vec(), matchers: Vec::new() }
     }
 
+    /// Also all events of these kinds.
+    #[must_use]
+    pub fn with_whole(mut self, kinds: &[Kind]) -> Self {
+        for kind in kinds {
+            self.classes[*kind as usize] = class::ALL;
+        }
+        // some calls make events of two kinds, and some fill those of others: one more is dropped by its class
+        if !kinds.is_empty() {
+            self.calls = Call::ALL.to_vec();
+        }
+        self.matchers.retain(|(kind, _)| !kinds.contains(kind));
+        self
+    }
+
     /// Also what the process table and the watch over credentials need, whatever else is wanted.
     #[must_use]
     pub fn with_processes(mut self) -> Self {

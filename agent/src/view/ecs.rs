@@ -136,7 +136,7 @@ pub(super) fn view(record: Record<'_>) -> Value {
 }
 
 fn event(row: &Row, fields: &mut Fields, view: &mut Object) {
-    let alert = fields.text("policy.verdict").as_deref() == Some("alert");
+    let alert = matches!(fields.text("policy.verdict").as_deref(), Some("alert" | "capture"));
     view.put("event.kind", Some(if alert { "alert" } else { "event" }));
     view.put("event.category", Some(json!([row.category])));
     view.put("event.type", Some(json!(row.types)));

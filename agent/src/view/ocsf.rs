@@ -90,7 +90,7 @@ fn control(fields: &mut Fields, view: &mut Object) -> bool {
         view.put("severity_id", Some(value::INFORMATIONAL));
         return false;
     };
-    let alert = verdict == "alert";
+    let alert = matches!(verdict.as_ref(), "alert" | "capture");
     if alert {
         // the level of the rule is not in the record
         view.put("severity_id", Some(value::OTHER));

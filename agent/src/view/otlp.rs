@@ -60,7 +60,8 @@ const WARN: (u8, &str) = (13, "WARN");
 
 /// The log record of an event.
 pub fn record(event: &Event<'_>) -> Value {
-    let is_alert = field(&event.fields, "policy.verdict").is_some_and(|verdict| verdict == "alert");
+    let is_alert =
+        field(&event.fields, "policy.verdict").is_some_and(|verdict| verdict == "alert" || verdict == "capture");
     let (number, text) = if is_alert { WARN } else { INFO };
     let kind = event.fields.get("kind").and_then(Value::as_str).unwrap_or("record");
     // the kernel's time is what we observed: the record has no later one

@@ -240,6 +240,7 @@ pub static ROWS: &[Row] = rows! {
     "agent.lost", Always => "host" ["info"] "agent-lost", BASE OTHER, Agent;
     "agent.sink", Always => "host" ["info"] "agent-sink", BASE OTHER, Agent;
     "agent.clock_step", Always => "host" ["change"] "agent-clock-step", BASE OTHER, Agent;
+    "agent.capture", Always => "host" ["info"] "agent-capture", BASE OTHER, Agent;
     "agent.stop", Always => "host" ["info"] "agent-stop", BASE OTHER, Agent;
     "mismatch", Always => "host" ["info"] "mismatch", BASE OTHER, Agent;
     "summary", Always => "host" ["info"] "summary", BASE OTHER, Agent;

@@ -59,6 +59,8 @@ pub(super) enum Kind {
     Log,
     /// A proof that stands without its log.
     Proof,
+    /// What `sigtrail capture` made.
+    Bundle,
     /// Encrypted, and there is no identity.
     Encrypted,
     /// Something else.
@@ -96,6 +98,7 @@ impl Input {
         let once = !path.as_ref().is_some_and(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file()));
         let identities = identities.clone();
         let mut input = Self { path, kind: Kind::Log, origin: None, first: None, identities, once: Mutex::new(None) };
+        let is_named = input.path.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "sigtrail"));
         let mut reader = match input.open() {
             Ok(reader) => reader,
             Err(error) => {
@@ -107,12 +110,17 @@ impl Input {
         };
         if let Ok(bytes) = reader.fill_buf() {
             input.kind = match bytes.first() {
+                _ if is_bundle(bytes) => Kind::Bundle,
                 Some(b'{') | None => Kind::Log,
                 Some(_) if bytes.starts_with(b"sig") => Kind::Proof,
                 Some(_) if bytes.starts_with(&AGE) => Kind::Encrypted,
                 Some(_) if once => Kind::Log,
                 Some(_) => Kind::Other,
             };
+        }
+        // one whose first byte was changed is a bundle
+        if is_named && input.kind != Kind::Encrypted {
+            input.kind = Kind::Bundle;
         }
         if once {
             input.once = Mutex::new(Some(reader));
@@ -192,6 +200,11 @@ impl Input {
         let name = self.path.as_ref().and_then(|path| path.file_name()?.to_str());
         name.is_some_and(|name| Path::new(name.trim_end_matches(".zst")).extension().is_some_and(|end| end == "seals"))
     }
+}
+
+/// Whether the bytes begin an archive in the form of ustar.
+fn is_bundle(bytes: &[u8]) -> bool {
+    bytes.get(257..262).is_some_and(|magic| magic == b"ustar")
 }
 
 /// Gives each line without its LF; a line that is longer than the format allows is an error, and what is behind the last

@@ -110,7 +110,7 @@ fn one(input: &Input, args: &RedactArgs) -> Result<usize, RedactError> {
     match input.kind {
         Kind::Log => {}
         Kind::Encrypted => return Err(RedactError::Encrypted(path.display().to_string())),
-        Kind::Proof | Kind::Other | Kind::Nothing => return Ok(0),
+        Kind::Proof | Kind::Bundle | Kind::Other | Kind::Nothing => return Ok(0),
     }
     let file = File::open(path).map_err(io_error("open", path))?;
     // an agent holds a shared lock on the file that it writes

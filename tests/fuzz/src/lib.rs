@@ -7,8 +7,10 @@ use std::str;
 
 use receive::body;
 use seal::{
-    Batch, ConsistencyProof, EventProof, Header, Receipt, State, Trust, Verifier, Vkey,
+    Batch, ConsistencyProof, EventProof, Header, Receipt, State, Trust, Verdict, Verifier, Vkey,
     add_checkpoint::AddCheckpoint,
+    bundle::{BATCH, BLOCK, FORMAT, Head, MANIFEST, VKEY},
+    cli::check_bundle,
     consistency_proof::Head,
     cosign::{Witness, WitnessKey},
     enrol::{self, EnrolError, Enrolment},
@@ -69,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "witness_policy", takes: |bytes| Policy::parse(bytes).is_ok(), seeds: witness_policy },
     Target { name: "canonical_json", takes: canonical_json, seeds: || vec![br#"{"a":[1,{"b":"\n"}]}"#.to_vec()] },
     Target { name: "log", takes: log, seeds: || LOGS.map(<[u8]>::to_vec).into() },
+    Target { name: "bundle", takes: bundle, seeds: || vec![a_bundle()] },
     Target { name: "state", takes: state, seeds: || vec![genesis().encode().to_vec()] },
     Target { name: "record", takes: |bytes| frame::read(bytes).is_ok(), seeds: records },
     Target { name: "spooled", takes: spooled, seeds: || vec![payload()] },
@@ -171,6 +174,13 @@ fn log(bytes: &[u8]) -> bool {
     verifier.finish().batches > 0
 }
 
+/// One whose members are those of its manifest, so far as they are read; no change of one is sealed.
+fn bundle(bytes: &[u8]) -> bool {
+    let checked = check_bundle(bytes, Trust::default());
+    assert!(checked.verdict() != Verdict::Verified, "nobody sealed it");
+    checked.manifest.is_some() && checked.members > 0
+}
+
 /// A slot with the checksum that its bytes ask for: else no changed one comes further than that.
 fn state(bytes: &[u8]) -> bool {
     let mut slot = [0; state::SLOT];
@@ -270,6 +280,25 @@ fn witness_policy() -> Vec<Vec<u8>> {
 
 fn genesis() -> State {
     State::genesis(&host(), seal::Seed::new([1; 32])).unwrap()
+}
+
+/// A member, its manifest, and a batch that has no record of it.
+fn a_bundle() -> Vec<u8> {
+    let manifest = format!(
+        r#"{{"format":"{FORMAT}","left_out":[],"members":[{{"name":"files/0000","sha256":"{}","size":"0"}}]}}"#,
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+    let batch = LOGS[1].split_inclusive(|byte| *byte == b'\n').take(2).collect::<Vec<_>>().concat();
+    let vkey = include_bytes!("../../vectors/host.vkey");
+    let mut tar = Vec::new();
+    for (name, bytes) in [("files/0000", &b""[..]), (MANIFEST, manifest.as_bytes()), (BATCH, &batch), (VKEY, vkey)] {
+        let head = Head::new(name, bytes.len() as u64, 1_780_000_000).unwrap();
+        tar.extend(head.write());
+        tar.extend_from_slice(bytes);
+        tar.resize(tar.len() + head.padding(), 0);
+    }
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    tar
 }
 
 /// The first batch of a log, as the spool keeps it and a sink sends it.

@@ -12,6 +12,7 @@ use std::{
 use seal::{BatchKind, Trust, Verdict, Verifier};
 use sigtrail::{
     batch::Limits,
+    capture::recorder::{self, Recorder},
     clock::Now,
     enrich::Enrich,
     pipeline::{self, Front, Log, LogOptions, Shed, Status, Ties},
@@ -70,6 +71,9 @@ fn play(play: &Play<'_>) -> (Vec<Sealed>, Status) {
                 receipts: &mut Vec::new,
                 released: &mut || None,
                 late: &mut |_| Vec::new(),
+                told: &mut Vec::new,
+                capture: &mut |_, _| {},
+                recorder: Recorder::new(recorder::Options::default()).unwrap().0,
                 policy: &mut || None,
                 test: None,
                 shed: Shed::new(Arc::default(), 0),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command, sync::LazyLock};
 
 use sigtrail::{
-    source::Own,
+    source::{Capture, Made, Own},
     view::table::{About, ROWS},
 };
 use tests::host::{Host, Sealed};
@@ -71,6 +71,17 @@ fn made() -> Vec<Fields> {
         Own::Sink { name: "http".to_owned(), since: None, why: None },
         Own::Lost { hook: "sys_exit", cause: "ring_full", count: u64::MAX },
         Own::ClockStep { nanoseconds: i64::MIN },
+        Own::Capture(Box::new(Capture {
+            result: "done",
+            by: "command",
+            target: "pid:17".to_owned(),
+            with: vec!["exe", "maps"],
+            rule: Some("trap".to_owned()),
+            asker: Some((1000, 17)),
+            exe: Some("/usr/bin/sigtrail".to_owned()),
+            why: Some(why()),
+            made: Some(Made { manifest: "00".repeat(32), members: (7, u64::MAX), ..Made::default() }),
+        })),
         summary("open", sample("open")),
         summary("connect", sample("connect")),
         // a sample that found no room

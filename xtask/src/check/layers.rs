@@ -30,7 +30,7 @@ const FENCES: &[Fence] = &[
     Fence { within: "agent/src", what: "tokio", only: &["daemon", "deliver", "sink", "cli"] },
     Fence { within: "agent/src", what: "procfs", only: &["enrich", "capture"] },
     Fence { within: "agent/src", what: "clap", only: &["cli"] },
-    Fence { within: "agent/src", what: "age", only: &["sink"] },
+    Fence { within: "agent/src", what: "age", only: &["sink", "capture"] },
     Fence { within: "agent/src", what: "object_store", only: &["sink", "cli"] },
     Fence { within: "agent/src", what: "quick_xml", only: &["sink"] },
     // the auditor's crate computes; only its command line opens files
