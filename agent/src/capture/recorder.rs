@@ -230,3 +230,69 @@ impl Drop for Tap {
         self.0.asked.fetch_add(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::{Event, Header, Kind};
+    use zerocopy::IntoBytes as _;
+
+    use super::*;
+    use crate::record::{Context, sample};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn fill(recorder: &mut Recorder, from: u64, seconds: u64) {
+        let mut random = fastrand::Rng::with_seed(7);
+        for at in from..from + seconds {
+            let now = Now { boot: at * SECOND, wall: at * SECOND };
+            for _ in 0..200 {
+                // numbers that do not compress
+                let header =
+                    Header { pid: random.u32(..), ktime: random.u64(..), seq: random.u64(..), ..Header::default() };
+                let body = vec![0; Kind::Unlink.size()];
+                let words = sample::event(sample::prefix(Kind::Unlink), &header, &body, &[]);
+                let record = Record { event: Event::decode(words.as_bytes()).unwrap(), context: Context::default() };
+                recorder.record(&record, Judgement::default(), now);
+            }
+            recorder.tick(Now { boot: now.boot + SECOND, wall: now.wall + SECOND });
+        }
+    }
+
+    /// The numbers of the chunks that are there, and the bytes of all.
+    fn held(recorder: &Recorder) -> (Vec<u64>, usize) {
+        let ring = recorder.shared.ring();
+        (ring.chunks.iter().map(|it| it.number).collect(), ring.chunks.iter().map(|it| it.packed.len()).sum())
+    }
+
+    #[test]
+    fn memory_is_bounded_by_bytes_and_by_age() {
+        let options = Options { always: true, bytes: 64 << 10, age: Duration::from_secs(1000) };
+        let (mut recorder, plug) = Recorder::new(options).unwrap();
+        fill(&mut recorder, 1, 100);
+        let (numbers, bytes) = held(&recorder);
+        assert!(bytes <= 64 << 10 && bytes > 32 << 10 && numbers.len() < 100, "{bytes} in {}", numbers.len());
+        assert_eq!(numbers.last(), Some(&99));
+        assert_eq!(recorder.shared.ring().bytes, bytes);
+        // the lines are those that were written
+        let chunk = plug.tap().next(99).unwrap();
+        assert_eq!(chunk.lines().unwrap().split_inclusive(|byte| *byte == b'\n').count(), 200);
+        let (mut recorder, _) =
+            Recorder::new(Options { bytes: 1 << 20, age: Duration::from_secs(5), ..options }).unwrap();
+        fill(&mut recorder, 1, 50);
+        assert!((4..=6).contains(&held(&recorder).0.len()), "{:?}", held(&recorder));
+    }
+
+    #[test]
+    fn it_records_while_somebody_captures_and_forgets_then() {
+        let (mut recorder, plug) =
+            Recorder::new(Options { always: false, bytes: 1 << 20, age: Duration::from_secs(60) }).unwrap();
+        fill(&mut recorder, 1, 2);
+        assert_eq!(held(&recorder).0, []);
+        let tap = plug.tap();
+        fill(&mut recorder, 3, 2);
+        assert_eq!(held(&recorder).0.len(), 2);
+        drop(tap);
+        recorder.tick(Now { boot: 9 * SECOND, wall: 9 * SECOND });
+        assert_eq!((held(&recorder).0, recorder.open.len()), (Vec::new(), 0));
+    }
+}

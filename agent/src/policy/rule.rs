@@ -63,7 +63,13 @@ pub(super) fn read<'n>(document: &'n Node, is_own: bool, report: &mut Report) ->
                     report.add(node.place, format!("a policy has at most {RULE_LIMIT} rules"));
                 }
             }
-            "default" => written.default = verdict(node, report).map(|verdict| (verdict, node.place)),
+            "default" => {
+                let verdict = verdict(node, report);
+                if verdict == Some(Verdict::Capture) {
+                    report.hint(node.place, "the default cannot be capture", "write a rule that says of what");
+                }
+                written.default = verdict.map(|verdict| (verdict, node.place));
+            }
             other => report.unknown(
                 key.place,
                 format!("unknown key \"{other}\" of a policy"),

@@ -9,7 +9,7 @@ use receive::body;
 use seal::{
     Batch, ConsistencyProof, EventProof, Header, Receipt, State, Trust, Verdict, Verifier, Vkey,
     add_checkpoint::AddCheckpoint,
-    bundle::{BATCH, BLOCK, FORMAT, Head, MANIFEST, VKEY},
+    bundle::{self, BATCH, BLOCK, FORMAT, MANIFEST, VKEY},
     cli::check_bundle,
     consistency_proof::Head,
     cosign::{Witness, WitnessKey},
@@ -71,7 +71,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "witness_policy", takes: |bytes| Policy::parse(bytes).is_ok(), seeds: witness_policy },
     Target { name: "canonical_json", takes: canonical_json, seeds: || vec![br#"{"a":[1,{"b":"\n"}]}"#.to_vec()] },
     Target { name: "log", takes: log, seeds: || LOGS.map(<[u8]>::to_vec).into() },
-    Target { name: "bundle", takes: bundle, seeds: || vec![a_bundle()] },
+    Target { name: "bundle", takes: a_capture, seeds: || vec![a_bundle()] },
     Target { name: "state", takes: state, seeds: || vec![genesis().encode().to_vec()] },
     Target { name: "record", takes: |bytes| frame::read(bytes).is_ok(), seeds: records },
     Target { name: "spooled", takes: spooled, seeds: || vec![payload()] },
@@ -175,7 +175,7 @@ fn log(bytes: &[u8]) -> bool {
 }
 
 /// One whose members are those of its manifest, so far as they are read; no change of one is sealed.
-fn bundle(bytes: &[u8]) -> bool {
+fn a_capture(bytes: &[u8]) -> bool {
     let checked = check_bundle(bytes, Trust::default());
     assert!(checked.verdict() != Verdict::Verified, "nobody sealed it");
     checked.manifest.is_some() && checked.members > 0
@@ -292,7 +292,7 @@ fn a_bundle() -> Vec<u8> {
     let vkey = include_bytes!("../../vectors/host.vkey");
     let mut tar = Vec::new();
     for (name, bytes) in [("files/0000", &b""[..]), (MANIFEST, manifest.as_bytes()), (BATCH, &batch), (VKEY, vkey)] {
-        let head = Head::new(name, bytes.len() as u64, 1_780_000_000).unwrap();
+        let head = bundle::Head::new(name, bytes.len() as u64, 1_780_000_000).unwrap();
         tar.extend(head.write());
         tar.extend_from_slice(bytes);
         tar.resize(tar.len() + head.padding(), 0);
