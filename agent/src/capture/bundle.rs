@@ -1,8 +1,10 @@
 //! The archive while it is written: members within the limits, then the manifest, then what seals it.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufWriter, Read, Write},
+    os::unix::fs::MetadataExt as _,
     thread,
     time::{Duration, Instant},
 };
@@ -72,6 +74,8 @@ pub(super) struct Bundle {
     end: Instant,
     /// Bytes that were read from files, for the pace.
     read: u64,
+    /// Hash and size of files that were read, by device and inode.
+    known: BTreeMap<(u64, u64), ([u8; 32], u64)>,
 }
 
 impl Bundle {
@@ -99,6 +103,7 @@ impl Bundle {
             begun,
             end: begun + limits.time,
             read: 0,
+            known: BTreeMap::new(),
         })
     }
 
@@ -156,15 +161,22 @@ impl Bundle {
         self.named(&head, from, error, &hash.finalize().into())
     }
 
-    /// The hash of a file that is not copied, and how many bytes it has.
-    pub fn digest(&mut self, mut file: impl Read) -> io::Result<([u8; 32], u64)> {
+    /// The hash of a file that is not copied, and how many bytes it has. Each is read once.
+    pub fn digest(&mut self, mut file: File) -> io::Result<([u8; 32], u64)> {
+        let about = file.metadata()?;
+        let id = (about.dev(), about.ino());
+        if let Some(known) = self.known.get(&id) {
+            return Ok(*known);
+        }
         let mut hash = Sha256::new();
         let mut buffer = vec![0; PART];
         let mut bytes = 0;
         loop {
             let got = file.read(&mut buffer)?;
             if got == 0 {
-                return Ok((hash.finalize().into(), bytes));
+                let found = (hash.finalize().into(), bytes);
+                self.known.insert(id, found);
+                return Ok(found);
             }
             if self.is_over() {
                 return Err(io::Error::other("the time of the capture is over"));

@@ -32,7 +32,19 @@ fn under_load(seconds: u64) {
                 }
             });
         }
-        let ran = capture(&host, &["--all", "--for", &format!("{seconds}s"), "-o", case.to_str().unwrap()]);
+        let ran = capture(
+            &host,
+            &[
+                "--pid",
+                &std::process::id().to_string(),
+                "--with",
+                "maps,fds",
+                "--for",
+                &format!("{seconds}s"),
+                "-o",
+                case.to_str().unwrap(),
+            ],
+        );
         stop.store(true, Ordering::Relaxed);
         assert_eq!(ran.code, Some(0), "{ran:?}");
     });

@@ -7,7 +7,14 @@ mod scene;
 mod tamper;
 mod trigger;
 
-use std::{collections::BTreeMap, fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command},
+};
 
 use seal::bundle::{BLOCK, Head};
 use serde_json::Value;
@@ -57,6 +64,26 @@ fn verify(bundle: &Path, options: &[&str]) -> (i32, Value) {
     let ran = run(command.current_dir(elsewhere.path()).args(["--json", "case.sigtrail"]).args(options));
     let report = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     (ran.code.unwrap(), report)
+}
+
+/// A process that does nothing, and has none below it.
+struct Idle(Child);
+
+impl Idle {
+    fn start() -> Self {
+        Self(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// Asks for a capture.

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tests::host::Host;
 
-use super::{by_name, capture, events, lines, open_to_all, records, verify};
+use super::{Idle, by_name, capture, events, lines, open_to_all, records, verify};
 
 /// Does as its first argument says, tells of it in a line, and waits to be killed.
 const SCENE: &str = r#"
@@ -216,10 +216,12 @@ fn environment_and_memory_are_there_when_they_are_asked_for_and_those_of_the_age
     let of_agent_itself = format!("process/{}/", agent.pid());
     assert_eq!(of_agent.keys().filter(|name| name.starts_with(&of_agent_itself)).find(secret), None);
     // nor its keys, by any name
+    let idle = Idle::start();
     fs::hard_link(host.path("state/keys/host"), host.path("another-name")).unwrap();
     let case = host.path("keys.sigtrail");
     let names = ["state/keys/host", "another-name"].map(|name| host.path(name).display().to_string());
-    let options = ["--pid", "1", "--for", "0s", "--file", &names[0], "--file", &names[1], "-o", case.to_str().unwrap()];
+    let options =
+        ["--pid", &idle.pid(), "--for", "0s", "--file", &names[0], "--file", &names[1], "-o", case.to_str().unwrap()];
     assert_eq!(capture(&host, &options).code, Some(0));
     assert!(!by_name(&case).keys().any(|name| name.starts_with("files/")));
 }

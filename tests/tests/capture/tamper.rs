@@ -6,7 +6,7 @@ use seal::bundle::{BLOCK, Head};
 use serde_json::json;
 use tests::host::Host;
 
-use super::{capture, members, verify};
+use super::{Idle, capture, members, verify};
 
 /// Puts a bundle together of members.
 fn write(bundle: &Path, members: &[(String, Vec<u8>)]) {
@@ -24,13 +24,15 @@ fn write(bundle: &Path, members: &[(String, Vec<u8>)]) {
 #[test]
 fn what_is_changed_is_found_and_what_is_missing_is_told() {
     let host = Host::new("");
+    let idle = Idle::start();
     let agent = host.start();
     let case = host.path("case.sigtrail");
-    let options = ["--pid", "1", "--for", "0s", "--with", "maps", "-o", case.to_str().unwrap()];
+    let options = ["--pid", &idle.pid(), "--for", "0s", "--with", "maps", "-o", case.to_str().unwrap()];
     assert_eq!(capture(&host, &options).code, Some(0));
     // another one, whose seal is as good
     let other = host.path("other.sigtrail");
-    let options = ["--pid", "2", "--for", "0s", "--with", "maps", "-o", other.to_str().unwrap()];
+    let options =
+        ["--pid", &std::process::id().to_string(), "--for", "0s", "--with", "maps", "-o", other.to_str().unwrap()];
     assert_eq!(capture(&host, &options).code, Some(0));
     assert_eq!(agent.stop().0, Some(0));
     let (whole, other) = (members(&case), members(&other));
@@ -82,7 +84,7 @@ fn what_is_changed_is_found_and_what_is_missing_is_told() {
     // a manifest that fits the change, but was never sealed
     let forged = |it: &mut Vec<(String, Vec<u8>)>| {
         let text = String::from_utf8(it[at("manifest.json")].1.clone()).unwrap();
-        it[at("manifest.json")].1 = text.replace("pid:1", "pid:3").into_bytes();
+        it[at("manifest.json")].1 = text.replace("\"target\":\"pid:", "\"target\":\"pid:3").into_bytes();
     };
     check("a manifest of another hand", &edited(&forged), 1);
     // with another host's key nothing of it counts
@@ -106,13 +108,14 @@ fn what_is_changed_is_found_and_what_is_missing_is_told() {
 #[test]
 fn an_encrypted_bundle_is_for_its_recipients_alone() {
     let host = Host::new("");
+    let idle = Idle::start();
     let agent = host.start();
     let made = Command::new("age-keygen").output().unwrap();
     let identity = String::from_utf8(made.stdout).unwrap();
     fs::write(host.path("identity"), &identity).unwrap();
     let recipient = identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
     let case = host.path("case.sigtrail");
-    let options = ["--pid", "1", "--for", "0s", "--recipient", recipient, "-o", case.to_str().unwrap()];
+    let options = ["--pid", &idle.pid(), "--for", "0s", "--recipient", recipient, "-o", case.to_str().unwrap()];
     assert_eq!(capture(&host, &options).code, Some(0));
     assert!(fs::read(&case).unwrap().starts_with(b"age-encryption.org/v1\n"));
     let (code, report) = verify(&case, &["--identity", host.path("identity").to_str().unwrap()]);
