@@ -141,7 +141,6 @@ pub fn run(mut front: Front, mut log: Log, poll: Duration, mut ties: Ties<'_>) -
         }
         let empty = gather(&mut front, &mut log, &mut ties, now);
         now = Now::read()?;
-        ties.recorder.tick(now);
         (ties.told)().iter().try_for_each(|own| log.alert(own, now))?;
         if let Some(step) = front.follow(now) {
             log.own(&Own::ClockStep { nanoseconds: step }, now)?;
@@ -234,12 +233,13 @@ fn exchange(
     Ok(())
 }
 
-/// Takes events until there are no more, the batch is full, or an alert in it has waited long enough. Returns whether
-/// there are no more.
+/// Takes events until there are no more, the batch is full, an alert in it has waited long enough, or a capture asks for
+/// something. Returns whether there are no more.
 fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bool {
     if log.is_full() {
         return false;
     }
+    ties.recorder.tick(now);
     front.drain(|record, judgement, time, tally| {
         ties.recorder.record(record, judgement, now);
         if judgement.verdict == Verdict::Drop {
@@ -247,7 +247,11 @@ fn gather(front: &mut Front, log: &mut Log, ties: &mut Ties<'_>, now: Now) -> bo
         } else {
             keep((record, judgement, time), tally, log, ties, now);
         }
-        if log.is_full() || log.is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if log.is_full() || log.is_late() || ties.recorder.is_asked() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })
 }
 

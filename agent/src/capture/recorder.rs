@@ -140,12 +140,16 @@ impl Recorder {
         }
     }
 
+    /// Whether a capture waits for [`Recorder::tick`].
+    pub fn is_asked(&self) -> bool {
+        self.shared.done.load(Ordering::Relaxed) < self.shared.asked.load(Ordering::Acquire)
+    }
+
     /// Closes the chunk when it is time, and lets go of what is too old. To be called again and again.
     pub fn tick(&mut self, now: Now) {
         self.stamp.set(now);
         let asked = self.shared.asked.load(Ordering::Acquire);
-        let is_asked = self.shared.done.load(Ordering::Relaxed) < asked;
-        if is_asked || !self.open.is_empty() && now.boot >= self.opened + AGE {
+        if self.is_asked() || !self.open.is_empty() && now.boot >= self.opened + AGE {
             self.close(now);
             self.shared.done.store(asked, Ordering::Release);
             let oldest = now.boot.saturating_sub(self.shared.options.age.as_nanos() as u64);
@@ -193,6 +197,11 @@ impl Ring {
 }
 
 impl Plug {
+    /// Wakes the hot half up, which may be busy with events without an end.
+    pub fn nudge(&self) {
+        self.0.asked.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Begins to look.
     pub fn tap(&self) -> Tap {
         self.0.wanted.fetch_add(1, Ordering::AcqRel);

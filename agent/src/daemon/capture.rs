@@ -317,6 +317,7 @@ impl Desk {
         let mut records = lock(&self.records);
         if records.len() < RECORDS {
             records.push_back(Own::Capture(Box::new(record)));
+            self.plug.nudge();
         } else {
             tracing::error!(?record, "a record of a capture finds no room");
         }
