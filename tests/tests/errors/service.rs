@@ -190,12 +190,14 @@ impl Space {
 
     /// The agent in there, as the user of the service with these capabilities.
     fn command(&self, host: &Host, capabilities: &[&str]) -> Command {
-        let all = |sign: &str| capabilities.iter().map(|it| format!(",{sign}{it}")).collect::<String>();
+        let all: Vec<_> =
+            ["-all"].into_iter().map(str::to_owned).chain(capabilities.iter().map(|it| format!("+{it}"))).collect();
+        let all = all.join(",");
         let mut command = Command::new("nsenter");
         command.args(["-m", "-t", &self.holder.id().to_string(), "setpriv"]);
         command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".into()]);
-        command.arg(format!("--inh-caps=-all{}", all("+"))).arg(format!("--ambient-caps=-all{}", all("+")));
-        command.arg(format!("--bounding-set=-all{}", all("+")));
+        command.arg(format!("--inh-caps={all}")).arg(format!("--ambient-caps={all}"));
+        command.arg(format!("--bounding-set={all}"));
         command.arg(host.path("sigtrail")).args(["run", "--config"]).arg(host.path("sigtrail.yaml"));
         command
     }
