@@ -106,7 +106,7 @@ fn rendered(hit: &Hit<'_>, format: Format) -> Result<String, serde_json::Error> 
     let fields: Map<String, Value> = serde_json::from_slice(hit.line)?;
     let place = view::place(origin, batch, hit.index);
     let view = match format {
-        Format::Timesketch => return Ok(format!("{}\n", timesketch(hit.item, &fields, time, place))),
+        Format::Timesketch => return Ok(format!("{}\n", timesketch(hit.item, &fields, time, &place))),
         Format::Ecs => View::Ecs,
         Format::Ocsf => View::Ocsf,
         Format::Ndjson | Format::Csv => View::Sigtrail,

@@ -96,7 +96,9 @@ fn fill(args: &Args, read: &ReadArgs, tables: &mut [Table]) -> Result<(Reading, 
             Found::Batch(header) => tables.iter_mut().for_each(|table| table.add_header(header)),
             Found::Record(hit) => {
                 records += 1;
-                tables.iter_mut().for_each(|table| table.add(hit.item, hit.sealed()));
+                for table in tables.iter_mut() {
+                    table.add(hit.item, hit.sealed());
+                }
             }
         }
         ControlFlow::Continue(())

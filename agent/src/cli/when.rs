@@ -32,11 +32,11 @@ fn at(text: &str, now: clock::Now) -> Option<u64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return u64::try_from(time.as_nanosecond()).ok();
     }
-    // a time of the day is parsed last: it would take what stands behind a date, too
     if let Ok(time) = text.parse::<civil::DateTime>() {
         return u64::try_from(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_nanosecond()).ok();
     }
-    let time = text.parse::<civil::Time>().ok()?;
+    // last, for it would take what stands behind a date, too; and a number alone for an hour
+    let time = text.parse::<civil::Time>().ok().filter(|_| text.contains(':'))?;
     today.checked_add(u64::try_from(time.duration_since(civil::Time::midnight()).as_nanos()).ok()?)
 }
 

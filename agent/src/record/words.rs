@@ -325,7 +325,7 @@ fn address(addr: SocketAddr<'_>, out: &mut String) {
         SocketAddr::Ip(ip, port) => out.push_str(&internet(ip, port)),
         SocketAddr::Unix(path) => unix(path, out),
         SocketAddr::Abstract(name) => abstract_unix(name, out),
-        SocketAddr::Other(number) => out.push_str(&format!("family {number}")),
+        SocketAddr::Other(number) => out.extend(["family ", &number.to_string()]),
     }
 }
 

@@ -64,10 +64,10 @@ fn field(cell: &str) -> String {
 
 /// A record for Timesketch: what it shows is `message`, `datetime` and `timestamp_desc`; all else of the record is
 /// beside, as flat as it wants it.
-pub fn timesketch(item: &Item<'_>, record: &Map<String, Value>, time: u64, place: Value) -> Value {
+pub fn timesketch(item: &Item<'_>, record: &Map<String, Value>, time: u64, place: &Value) -> Value {
     let mut out = Map::new();
     flat("", &Value::Object(record.clone()), &mut out);
-    flat("sigtrail.", &place, &mut out);
+    flat("sigtrail.", place, &mut out);
     let (kind, words) = (item.kind(), item.words());
     let who = item.user().map_or_else(String::new, |user| format!("{user} "));
     let program = item.program().map_or_else(String::new, |program| format!("{program} "));

@@ -146,7 +146,7 @@ impl<'a> Item<'a> {
         }
         if self.kind() == SUMMARY {
             let of = self.text("of").unwrap_or_default();
-            out.push_str(&format!("{} × {of} ", self.count()));
+            out.extend([&*self.count().to_string(), " × ", &*of, " "]);
             if let Some(sample) = self.inner("sample") {
                 sample.what(out);
             }
@@ -258,7 +258,7 @@ impl Item<'_> {
             out.push(' ');
             quote(of.as_bytes(), out);
         } else if let Some(number) = self.number("number") {
-            out.push_str(&format!("family {number}"));
+            out.extend(["family ", &number.to_string()]);
         } else {
             return false;
         }

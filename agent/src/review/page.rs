@@ -290,6 +290,9 @@ fn verification(report: &Value) -> Markup {
     }
 }
 
+/// What is marked below a span.
+type Marked = fn(&Span) -> u64;
+
 const WIDTH: u64 = 1000;
 const HEIGHT: u64 = 150;
 
@@ -301,7 +304,7 @@ fn timeline(timeline: &Timeline) -> Markup {
     let x = |at: usize| format!("{:.2}", at as f64 * WIDTH as f64 / count as f64);
     let width = format!("{:.2}", (WIDTH as f64 / count as f64 * 0.86).min(40.0));
     let height = |events: u64| events as f64 / most as f64 * (HEIGHT - 20) as f64;
-    let marks: [(&str, u64, fn(&Span) -> u64); 3] =
+    let marks: [(&str, u64, Marked); 3] =
         [("alerts", 0, |span| span.alerts), ("failed", 1, |span| span.failed), ("lost", 2, |span| span.lost)];
     let base = HEIGHT - 10;
     html! {
@@ -406,7 +409,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);

@@ -175,7 +175,7 @@ fn loss(item: &Item<'_>, kind: &str) -> Option<Vec<String>> {
 
 #[derive(Clone, Debug)]
 struct Count {
-    count: u64,
+    many: u64,
     tallies: Vec<u64>,
     seen: Option<(u64, u64)>,
 }
@@ -223,7 +223,7 @@ impl Table {
         let first = item.time().or(sealed);
         let last = item.text("last").and_then(|last| seal::text::untime(&last)).or(first);
         let tallies = self.plan.tallies.iter().map(|(_, is)| if is(of, &kind) { many } else { 0 }).collect();
-        self.count(keys, Count { count: many, tallies, seen: first.zip(last) });
+        self.count(keys, Count { many, tallies, seen: first.zip(last) });
     }
 
     /// Takes in what the seal of a batch says of what is missing.
@@ -235,7 +235,7 @@ impl Table {
             let detail = format!("{}: batches {} to {}", gap.reason.name(), gap.from, gap.to);
             let batches = gap.to.saturating_sub(gap.from).saturating_add(1);
             let keys = vec!["batches not delivered".to_owned(), gap.sink.clone(), detail];
-            self.count(keys, Count { count: batches, tallies: Vec::new(), seen: Some(header.facts.wall) });
+            self.count(keys, Count { many: batches, tallies: Vec::new(), seen: Some(header.facts.wall) });
         }
     }
 
@@ -248,7 +248,7 @@ impl Table {
             }
         }
         if let Some(count) = self.rows.get_mut(&keys) {
-            count.count += new.count;
+            count.many += new.many;
             count.tallies.iter_mut().zip(new.tallies).for_each(|(sum, more)| *sum += more);
             count.seen = match (count.seen, new.seen) {
                 (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
@@ -257,7 +257,7 @@ impl Table {
         } else if self.rows.len() < ROWS {
             self.rows.insert(keys, new);
         } else {
-            self.beyond += new.count;
+            self.beyond += new.many;
         }
     }
 
@@ -268,7 +268,7 @@ impl Table {
             .iter()
             .map(|(keys, count)| Row {
                 keys: keys.clone(),
-                count: count.count,
+                count: count.many,
                 tallies: count.tallies.clone(),
                 seen: count.seen,
             })

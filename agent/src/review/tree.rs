@@ -308,7 +308,8 @@ mod tests {
         }
         let mut drawn = String::new();
         tree.walk(|_, process, lasts| {
-            drawn.push_str(&format!("{}{}[{}] ", "-".repeat(lasts.len()), process.pid, process.counted()));
+            let (depth, counts) = ("-".repeat(lasts.len()), process.counted());
+            drawn.extend([&*depth, &*process.pid.to_string(), "[", &*counts, "] "]);
         });
         (drawn, tree.beyond)
     }
