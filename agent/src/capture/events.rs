@@ -72,9 +72,10 @@ impl Events {
         Self { follow, time, next: 0, begun: false, part, parts: 0, counted: Counted::default() }
     }
 
-    /// Takes what is there.
+    /// Takes what is there now: on a busy host more may come than can be read.
     pub fn take(&mut self, tap: &Tap, bundle: &mut Bundle) -> io::Result<()> {
-        while let Some(chunk) = tap.next(self.next) {
+        let end = tap.end();
+        while let Some(chunk) = tap.next(self.next).filter(|chunk| chunk.number < end) {
             if self.begun {
                 self.counted.missed += chunk.number - self.next;
             }

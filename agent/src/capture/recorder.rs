@@ -224,6 +224,11 @@ impl Tap {
         }
     }
 
+    /// The number of the chunk that comes next.
+    pub fn end(&self) -> u64 {
+        self.0.ring().next
+    }
+
     /// The oldest chunk from number `from` on.
     pub fn next(&self, from: u64) -> Option<Arc<Chunk>> {
         let ring = self.0.ring();
