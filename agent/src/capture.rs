@@ -18,7 +18,7 @@ mod target;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     path::PathBuf,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -28,7 +28,7 @@ use thiserror::Error;
 pub use bundle::{Recipient, recipient};
 pub use target::{Target, TargetError, uid};
 
-use crate::clock::Now;
+use crate::{clock::Now, disk};
 use bundle::Bundle;
 use events::Events;
 use process::Process;
@@ -177,7 +177,7 @@ pub type Item = (String, String, Result<Vec<u8>, String>);
 pub fn capture(
     plan: &Plan,
     limits: &Limits,
-    file: fs::File,
+    file: disk::File,
     tap: &Tap,
     items: Vec<Item>,
     seal: impl FnOnce(&Summary) -> Result<Sealed, CaptureError>,

@@ -16,11 +16,11 @@ use std::{
 };
 
 use crate::document::{self, Node, Place, Problems, Report};
-pub use capture::{Capture, Recorder};
 pub use crate::{
     sink::http::{Encoding, Preset},
     view::View,
 };
+pub use capture::{Capture, Recorder};
 pub use nats::NatsSink;
 pub use setting::Entry;
 use setting::{Fields, Section as _, Setting, names, settings, word_settings};

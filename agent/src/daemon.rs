@@ -23,6 +23,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -144,7 +145,8 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
     let (recorder, plug) = Recorder::new(translate::recorder(config)).map_err(system("making the recorder"))?;
     let parts = Parts::default();
     let captures = translate::captures(config);
-    let desk = Desk::open(captures, plug, parts.status.clone(), parts.stop.clone());
+    let (work, jobs) = mpsc::channel();
+    let desk = Desk::open(captures, plug, work, parts.status.clone(), parts.stop.clone());
     let parts = Parts {
         desk: Arc::new(desk.map_err(system("opening the directory of captures"))?),
         scratch: config.runtime_dir.as_path().into(),
@@ -168,11 +170,23 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
             ended
         });
         let delivery = delivery.map_err(system("starting the delivery"))?;
+        let captures = thread::Builder::new().name("captures".into()).spawn_scoped(scope, {
+            let parts = &parts;
+            move || {
+                parts.unconfined(confine(Half::Captures, config, file));
+                capture::work(&jobs);
+            }
+        });
+        if let Err(error) = captures {
+            tracing::error!(%error, "nothing will be captured");
+        }
         // here, because the allocator of libc keeps for a thread what it freed: what loading took is used again
         hurry();
         parts.unconfined(confine(Half::Hot, config, file));
         let ended = hot(front, log, poll, &parts, &progress, show, (shed, recorder));
-        delivery.join().map_err(|_| DaemonError::Panic("the delivery"))??;
+        let delivered = delivery.join();
+        parts.desk.close();
+        delivered.map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
 }
@@ -206,7 +220,10 @@ impl Parts {
         for why in &lacks {
             tracing::warn!(why, "the agent may more than it needs");
         }
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).unconfined.extend(lacks);
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.unconfined.extend(lacks);
+        status.unconfined.sort_unstable();
+        status.unconfined.dedup();
     }
 
     fn service(&self) -> MutexGuard<'_, Notify> {

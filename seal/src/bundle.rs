@@ -14,6 +14,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const BATCH: &str = "batch.ndjson";
 /// The key that signed it: as little to be trusted as the bundle itself.
 pub const VKEY: &str = "host.vkey";
+/// The names of members with events begin so.
+pub const EVENTS: &str = "events/";
 /// What the manifest says it is.
 pub const FORMAT: &str = "sigtrail/bundle/v1";
 /// The longest manifest, in bytes.

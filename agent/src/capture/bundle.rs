@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{CaptureError, Limits, Plan, Sealed, Summary, events::Counted, seconds};
-use crate::clock::Now;
+use crate::{clock::Now, disk};
 
 /// Who can read a bundle: an X25519 recipient of age (C2SP `age.md`).
 pub type Recipient = age::x25519::Recipient;
@@ -40,8 +40,8 @@ const REST: u64 = 1 << 20;
 
 /// Where the bytes go: into a file, encrypted or not.
 enum Out {
-    Plain(BufWriter<File>),
-    Age(Box<age::stream::StreamWriter<BufWriter<File>>>),
+    Plain(BufWriter<disk::File>),
+    Age(Box<age::stream::StreamWriter<BufWriter<disk::File>>>),
 }
 
 impl Write for Out {
@@ -79,7 +79,7 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub fn new(file: File, plan: &Plan, limits: &Limits, begun: Instant) -> Result<Self, CaptureError> {
+    pub fn new(file: disk::File, plan: &Plan, limits: &Limits, begun: Instant) -> Result<Self, CaptureError> {
         let file = BufWriter::new(file);
         let recipients = plan.recipients.iter().map(|text| recipient(text)).collect::<Result<Vec<_>, _>>()?;
         let out = if recipients.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, io, ops::RangeInclusive};
 
+use seal::bundle::EVENTS;
 use serde::Deserialize;
 
 use super::{bundle::Bundle, process::Process, recorder::Tap, target::Follow};
@@ -119,7 +120,7 @@ impl Events {
 
     fn write(&mut self, bundle: &mut Bundle) -> io::Result<()> {
         self.parts += 1;
-        bundle.add(&format!("events/{:06}.ndjson", self.parts), b"recorder", None, &self.part)?;
+        bundle.add(&format!("{EVENTS}{:06}.ndjson", self.parts), b"recorder", None, &self.part)?;
         self.part.clear();
         Ok(())
     }

@@ -3,9 +3,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
     },
     path::Path,
 };
@@ -56,24 +59,29 @@ pub(super) fn chosen(path: &Path, at: usize, secret: &Path, bundle: &mut Bundle)
     }
 }
 
+/// The files as the host has them: a service may have another `/tmp`, and no `/home`.
+const HOST: &str = "/proc/1/root";
+
 /// Opens without waiting for what is no file, and looks at what was opened: a name may change its meaning.
 fn open(path: &Path, secret: &Path) -> io::Result<File> {
+    let path = Path::new(HOST).join(path.strip_prefix("/").unwrap_or(path));
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    if is_below(secret, about.dev(), about.ino(), path) {
+    if is_below(secret, &file, (about.dev(), about.ino())) {
         return Err(io::Error::other("it is one of the agent's own, where its keys are"));
     }
     Ok(file)
 }
 
 /// Whether the opened file is in this directory, by its path or by another name of it.
-fn is_below(dir: &Path, dev: u64, ino: u64, path: &Path) -> bool {
-    let is_in = fs::canonicalize(path).and_then(|path| Ok(path.starts_with(fs::canonicalize(dir)?)));
+fn is_below(dir: &Path, file: &File, inode: (u64, u64)) -> bool {
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let is_in = path.and_then(|path| Ok(path.starts_with(fs::canonicalize(dir)?)));
     // what cannot be found out is not given away
-    is_in.unwrap_or(true) || has(dir, (dev, ino), DEPTH)
+    is_in.unwrap_or(true) || has(dir, inode, DEPTH)
 }
 
 /// Directories below that of the keys.

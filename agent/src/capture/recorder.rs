@@ -301,7 +301,7 @@ mod tests {
         let (mut recorder, plug) =
             Recorder::new(Options { always: false, bytes: 1 << 20, age: Duration::from_secs(60) }).unwrap();
         fill(&mut recorder, 1, 2);
-        assert_eq!(held(&recorder).0, []);
+        assert!(held(&recorder).0.is_empty());
         let tap = plug.tap();
         fill(&mut recorder, 3, 2);
         assert_eq!(held(&recorder).0.len(), 2);

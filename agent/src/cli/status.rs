@@ -11,9 +11,7 @@ use super::{
     paint::{Colour, Paint},
     trouble::Trouble,
 };
-use crate::{
-    daemon::control::{AgentStatus, SOCKET},
-};
+use crate::daemon::control::{AgentStatus, SOCKET};
 
 /// Ask the running agent.
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -95,11 +96,30 @@ struct Ruled {
     left_out: u64,
 }
 
+/// What a thread of the desk does. There are never more than conversations, and one capture.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts a thread for each job, until the desk is closed. They have the rights of this thread, and not those of who has
+/// something to do: the delivery could look into no process.
+pub fn work(jobs: &mpsc::Receiver<Job>) {
+    for job in jobs {
+        let job = Arc::new(Mutex::new(Some(job)));
+        let same = job.clone();
+        let take = |job: &Mutex<Option<Job>>| lock(job).take();
+        let go = move || take(&same).into_iter().for_each(|job| job());
+        if let Err(error) = thread::Builder::new().name("capture".into()).spawn(go) {
+            tracing::warn!(%error, "captures wait for each other");
+            take(&job).into_iter().for_each(|job| job());
+        }
+    }
+}
+
 /// All that captures share.
 #[derive(Debug, Default)]
 pub struct Desk {
     settings: Settings,
     plug: Plug,
+    work: Mutex<Option<mpsc::Sender<Job>>>,
     status: Arc<Mutex<pipeline::Status>>,
     stop: Arc<AtomicBool>,
     records: Mutex<VecDeque<Own>>,
@@ -116,10 +136,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Desk {
-    /// A desk. What an agent left half-written is removed.
+    /// A desk, whose jobs are done by [`work`]. What an agent left half-written is removed.
     pub fn open(
         settings: Settings,
         plug: Plug,
+        work: mpsc::Sender<Job>,
         status: Arc<Mutex<pipeline::Status>>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
@@ -129,7 +150,17 @@ impl Desk {
                 disk::remove_if_there(&settings.dir.join(name))?;
             }
         }
-        Ok(Self { settings, plug, status, stop, ..Self::default() })
+        Ok(Self { settings, plug, work: Mutex::new(Some(work)), status, stop, ..Self::default() })
+    }
+
+    /// Nothing more is done.
+    pub fn close(&self) {
+        lock(&self.work).take();
+    }
+
+    /// Has a thread do it. Whether there is one.
+    fn employ(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        lock(&self.work).as_ref().is_some_and(|work| work.send(Box::new(job)).is_ok())
     }
 
     /// Records that are to be sealed.
@@ -179,17 +210,14 @@ impl Desk {
         };
         let desk = self.clone();
         let failed = record.clone();
-        let work = move || {
+        let is_begun = self.employ(move || {
             let _turn = turn;
             desk.keep(target, record);
-        };
-        match thread::Builder::new().name("capture".into()).spawn(work) {
-            Ok(_) => true,
-            Err(error) => {
-                self.tell("failed", &source::Capture { why: Some(error.to_string()), ..failed });
-                false
-            }
+        });
+        if !is_begun {
+            self.tell("failed", &source::Capture { why: Some("the agent ends".to_owned()), ..failed });
         }
+        is_begun
     }
 
     fn keep(&self, target: Target, record: source::Capture) {

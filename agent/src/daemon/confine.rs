@@ -1,7 +1,7 @@
-//! What the threads of the agent can no longer do once it runs: seccomp for both halves, Landlock for the delivery.
+//! What the threads of the agent can no longer do once it runs: seccomp for all, Landlock for the delivery.
 //!
 //! The hot half has no Landlock domain: who is in one may not look into processes that are not (the kernel's rule for
-//! ptrace(2), which /proc/PID/exe obeys), and looking there is what the hot half is for. The delivery, which talks to
+//! ptrace(2), which /proc/PID/exe obeys), and looking there is what it is for; captures likewise. The delivery, which talks to
 //! the network, has one: it reaches spool, sockets, sinks and the files that the configuration names, and not the keys.
 
 use std::{
@@ -141,7 +141,7 @@ pub(super) fn hurry() {
 pub(super) fn confine(half: Half, config: &Config, file: Option<&Path>) -> Vec<String> {
     let files = match half {
         Half::Delivery => landlock(config, file).unwrap_or_else(|error| Some(error.to_string())),
-        Half::Hot => None,
+        Half::Hot | Half::Captures => None,
     };
     let rights = give_up(half).err().map(|error| error.to_string());
     let calls = filter(half).map_err(ConfineError::from).and_then(|filter| Ok(seccompiler::apply_filter(&filter)?));

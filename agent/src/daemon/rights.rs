@@ -4,8 +4,9 @@
 //! |---|---|
 //! | hot half | the four of [`NEEDED`]: hooks are attached again, and processes looked at, as long as it runs |
 //! | delivery, which talks to the network | none |
+//! | captures | as the hot half |
 //!
-//! As root both keep also what [`FILES`] names: sinks may write to directories of others.
+//! As root all keep also what [`FILES`] names: sinks may write to directories of others; and captures keep [`LIST`].
 
 use std::collections::HashSet;
 
@@ -65,6 +66,9 @@ const FILES: &[Capability] = &[
     Capability::CAP_NET_BIND_SERVICE,
 ];
 
+/// Without it the kernel names no eBPF program of others. Only root has it.
+const LIST: Capability = Capability::CAP_SYS_ADMIN;
+
 /// Why rights cannot be as they should be.
 #[derive(Debug, Error)]
 pub enum RightsError {
@@ -111,23 +115,28 @@ impl Need {
     }
 }
 
-/// Which half a thread belongs to.
+/// What a thread is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     /// From the kernel to the disk.
     Hot,
     /// From the disk to the sinks.
     Delivery,
+    /// Looks into processes when somebody asks.
+    Captures,
 }
 
 /// Gives up, for this thread and those it starts, what its half does not need, for good.
 pub fn give_up(half: Half) -> Result<(), RightsError> {
     let mut keep: HashSet<Capability> = HashSet::new();
-    if half == Half::Hot {
+    if half != Half::Delivery {
         keep.extend(NEEDED.iter().map(|need| need.capability));
     }
     if nix::unistd::geteuid().is_root() {
         keep.extend(FILES);
+    }
+    if half == Half::Captures {
+        keep.insert(LIST);
     }
     let held = caps::read(None, CapSet::Permitted)?;
     let keep: HashSet<_> = keep.intersection(&held).copied().collect();

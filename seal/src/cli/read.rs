@@ -2,6 +2,7 @@
 //! the same order, each batch once.
 
 use std::collections::HashSet;
+use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use super::input::{self, Input, Kind};
 use super::print::shown;
 use super::{UsageError, identities, parallel};
 use crate::batch::Batch;
+use crate::bundle::{BLOCK, EVENTS, Head};
 use crate::header::Header;
 use crate::line::{SealLine, unredacted};
 
@@ -89,6 +91,11 @@ pub fn read(args: &ReadArgs, mut each: impl FnMut(Opened<'_>) -> ControlFlow<()>
                     break;
                 }
             }
+            Kind::Bundle => {
+                if done.bundle(input, &mut each).is_break() {
+                    break;
+                }
+            }
             Kind::Encrypted => done.reading.trouble(input, "it is encrypted: give --identity"),
             Kind::Proof | Kind::Other => done.reading.trouble(input, "it is no sealed log"),
             Kind::Nothing => {}
@@ -141,6 +148,31 @@ impl Walk {
             Err(error) => self.reading.trouble(input, format_args!("it cannot be read to its end: {error}")),
         }
         self.give(None, &lines, each)
+    }
+
+    /// The events of a capture.
+    fn bundle(&mut self, input: &Input, each: &mut impl FnMut(Opened<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let read = input.open().and_then(|mut reader| {
+            let mut block = [0; BLOCK];
+            loop {
+                reader.read_exact(&mut block)?;
+                let Some(head) = Head::parse(&block) else { return Ok(ControlFlow::Continue(())) };
+                let mut bytes = Vec::new();
+                if head.name.starts_with(EVENTS) && head.size <= LONGEST as u64 {
+                    (&mut reader).take(head.size).read_to_end(&mut bytes)?;
+                } else {
+                    io::copy(&mut (&mut reader).take(head.size), &mut io::sink())?;
+                }
+                reader.read_exact(&mut block[..head.padding()])?;
+                if self.give(None, &bytes, each).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        });
+        read.unwrap_or_else(|error| {
+            self.reading.trouble(input, format_args!("it cannot be read to its end: {error}"));
+            ControlFlow::Continue(())
+        })
     }
 
     fn batch(

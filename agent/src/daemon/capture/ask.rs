@@ -1,12 +1,11 @@
 //! A capture that somebody asks for at the socket.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, Permissions},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -140,9 +139,9 @@ impl Desk {
             }
             desk.talks.fetch_sub(1, Ordering::AcqRel);
         };
-        if let Err(error) = thread::Builder::new().name("capture".into()).spawn(talk) {
+        if !self.employ(talk) {
             self.talks.fetch_sub(1, Ordering::AcqRel);
-            tracing::warn!(%error, "a question for a capture is not answered");
+            tracing::warn!("a question for a capture is not answered: the agent ends");
         }
     }
 
@@ -290,7 +289,7 @@ fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn send(stream: &mut UnixStream, summary: &Summary, mut file: File) -> io::Result<()> {
+fn send(stream: &mut UnixStream, summary: &Summary, mut file: disk::File) -> io::Result<()> {
     let answer = Answer::Bundle {
         bytes: file.metadata()?.len(),
         manifest: text::hex(&summary.manifest),
