@@ -287,12 +287,17 @@ mod tests {
     fn the_hot_half_looks_everywhere_and_runs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
+        let mut other = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let exe = format!("/proc/{}/exe", other.id());
         let confined = thread::spawn(move || {
             assert_eq!(confine(Half::Hot, &config, None), [""; 0]);
-            fs::read_link("/proc/1/exe").unwrap();
+            fs::read_link(exe).unwrap();
             fs::read(config.state_dir.join("keys/host")).unwrap();
             assert_eq!(Command::new("/bin/true").status().unwrap_err().kind(), ErrorKind::PermissionDenied);
         });
-        confined.join().unwrap();
+        let ended = confined.join();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        ended.unwrap();
     }
 }
