@@ -126,13 +126,12 @@ fn anew(dir: &Path) -> Result<(), Error> {
 
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), or else the time of the last commit.
 fn epoch(tree: &Tree) -> Result<u64, Error> {
-    let text = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text,
-        Err(_) => {
-            let mut git = Command::new("git");
-            git.arg("-C").arg(&tree.root).args(["log", "-1", "--format=%ct"]);
-            command::output("asking git for the time of the last commit", &mut git)?
-        }
+    let text = if let Ok(text) = env::var("SOURCE_DATE_EPOCH") {
+        text
+    } else {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&tree.root).args(["log", "-1", "--format=%ct"]);
+        command::output("asking git for the time of the last commit", &mut git)?
     };
     text.trim().parse().map_err(|_| Error::Missing {
         what: format!("the time of the packages is no number of seconds: {text:?}"),

@@ -105,12 +105,18 @@ pub fn work(jobs: &mpsc::Receiver<Job>) {
     for job in jobs {
         let job = Arc::new(Mutex::new(Some(job)));
         let same = job.clone();
-        let take = |job: &Mutex<Option<Job>>| lock(job).take();
-        let go = move || take(&same).into_iter().for_each(|job| job());
-        if let Err(error) = thread::Builder::new().name("capture".into()).spawn(go) {
+        if let Err(error) = thread::Builder::new().name("capture".into()).spawn(move || begin(&same)) {
             tracing::warn!(%error, "captures wait for each other");
-            take(&job).into_iter().for_each(|job| job());
+            begin(&job);
         }
+    }
+}
+
+/// Does a job, unless that was done.
+fn begin(job: &Mutex<Option<Job>>) {
+    let job = lock(job).take();
+    if let Some(job) = job {
+        job();
     }
 }
 

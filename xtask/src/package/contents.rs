@@ -169,12 +169,17 @@ pub fn stage(run: &Run<'_>, package: &Package, format: Format, root: &Path) -> R
         let file = File::open(path).map_err(Error::io("opening", path))?;
         file.set_modified(run.time()).map_err(Error::io("setting the time of", path))?;
     }
-    files.iter_mut().for_each(|path| {
+    for path in &mut files {
         if let Ok(below) = path.strip_prefix(root) {
             *path = below.to_path_buf();
         }
-    });
+    }
     Ok(files)
+}
+
+/// A path as a text of TOML.
+pub fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
 }
 
 /// Man pages and completions, as the programs have written them, where each shell and man(1) look for them.

@@ -27,16 +27,18 @@ pub fn make(run: &Run<'_>, package: &Package) -> Result<PathBuf, Error> {
         "[workspace]\n[package]\nname = {name:?}\nversion = {VERSION:?}\nedition = \"2024\"\ndescription = {summary:?}\n\
          [package.metadata.deb]\nmaintainer = {MAINTAINER:?}\nextended-description = {description:?}\nsection = \"admin\"\n\
          priority = \"optional\"\ndepends = \"init-system-helpers (>= 1.54), systemd | systemd-sysusers | passwd\"\n\
-         maintainer-scripts = {scripts:?}\nassets = [\n",
+         maintainer-scripts = {scripts}\nassets = [\n",
         name = package.name,
         summary = package.summary,
         description = package.description,
+        scripts = contents::quoted(&scripts),
     );
     for file in &files {
         let from = place.join("root").join(file);
         let mode = fs::metadata(&from).map_err(Error::io("reading", &from))?.permissions().mode() & 0o777;
         // a String takes all that is written to it
-        if writeln!(manifest, "  [{from:?}, {file:?}, \"{mode:o}\"],").is_err() {
+        let (from, file) = (contents::quoted(&from), contents::quoted(file));
+        if writeln!(manifest, "  [{from}, {file}, \"{mode:o}\"],").is_err() {
             break;
         }
     }

@@ -1,6 +1,11 @@
 //! The packages for Fedora, RHEL, SUSE and their like, by cargo-generate-rpm.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     Run, VERSION,
@@ -28,14 +33,14 @@ pub fn make(run: &Run<'_>, package: &Package) -> Result<PathBuf, Error> {
         } else {
             ""
         };
-        let to = PathBuf::from("/").join(file);
-        assets.push(format!("  {{ source = {from:?}, dest = {to:?}, mode = \"{mode:o}\"{sort} }},\n"));
+        let (from, to) = (contents::quoted(&from), contents::quoted(&Path::new("/").join(file)));
+        assets.push(format!("  {{ source = {from}, dest = {to}, mode = \"{mode:o}\"{sort} }},\n"));
     }
-    let script = |name: &str| run.tree.root.join("packaging/rpm").join(package.name).join(name);
+    let script = |name: &str| contents::quoted(&run.tree.root.join("packaging/rpm").join(package.name).join(name));
     let manifest = format!(
         "[workspace]\n[package]\nname = {name:?}\nversion = {VERSION:?}\nedition = \"2024\"\nlicense = \"MIT OR Apache-2.0\"\n\
          description = {summary:?}\n[package.metadata.generate-rpm]\nrelease = \"{release}\"\nauto-req = \"no\"\n\
-         post_install_script = {post:?}\npre_uninstall_script = {preun:?}\npost_uninstall_script = {postun:?}\n\
+         post_install_script = {post}\npre_uninstall_script = {preun}\npost_uninstall_script = {postun}\n\
          assets = [\n{assets}]\n[package.metadata.generate-rpm.requires]\ncoreutils = \"*\"\nutil-linux = \"*\"\nsystemd = \"*\"\n",
         name = package.name,
         summary = capitalised(package.summary),
