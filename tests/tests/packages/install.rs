@@ -154,7 +154,7 @@ chmod 640 /etc/sigtrail-receive/server.key
 . /etc/default/sigtrail-receive
 line=$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/sigtrail-receive.service | sed "s|\$OPTIONS|$OPTIONS|")
 line=$(echo "$line" | sed 's|0.0.0.0:8443|127.0.0.1:0|')
-SIGTRAIL_LOG=info setpriv --reuid=sigtrail-receive --regid=sigtrail-receive --init-groups $line >said 2>&1 &
+setpriv --reuid=sigtrail-receive --regid=sigtrail-receive --init-groups $line >said 2>&1 &
 receiver=$!
 turn=0
 until grep -q receiving said || [ $turn = 100 ]; do turn=$((turn + 1)); sleep 0.1; done
