@@ -204,14 +204,13 @@ impl Bundle {
     /// Rests so long that no more than `read_rate` bytes are read in a second.
     pub fn pace(&mut self, bytes: u64) {
         self.read += bytes;
-        if self.rate > 0 {
-            let due = Duration::from_secs_f64(self.read as f64 / self.rate as f64);
-            // what was not read before does not count: no rest of more than a second, no burst behind a pause
-            let behind = self.begun.elapsed();
-            match due.checked_sub(behind) {
-                Some(rest) => thread::sleep(rest.min(Duration::from_secs(1))),
-                None => self.read = (behind.as_secs_f64() * self.rate as f64) as u64,
-            }
+        // 0 is for any number
+        let Some(due) = self.read.saturating_mul(1000).checked_div(self.rate) else { return };
+        // what was not read before does not count: no rest of more than a second, no burst behind a pause
+        let behind = self.begun.elapsed();
+        match Duration::from_millis(due).checked_sub(behind) {
+            Some(rest) => thread::sleep(rest.min(Duration::from_secs(1))),
+            None => self.read = (behind.as_millis() as u64).saturating_mul(self.rate) / 1000,
         }
     }
 

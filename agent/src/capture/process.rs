@@ -51,8 +51,12 @@ pub(super) fn list() -> io::Result<Vec<Process>> {
 
 /// Writes the list.
 pub(super) fn write(all: &[Process], name: &str, bundle: &mut Bundle) -> io::Result<()> {
-    let lines: String = all.iter().map(|process| format!("{}\n", process.told)).collect();
-    bundle.add(name, b"/proc", None, lines.as_bytes()).map(drop)
+    bundle.add(name, b"/proc", None, lines(all.iter().map(|process| &process.told)).as_bytes()).map(drop)
+}
+
+/// A value a line.
+fn lines<'a>(values: impl Iterator<Item = &'a Value>) -> String {
+    values.fold(String::new(), |text, value| text + &value.to_string() + "\n")
 }
 
 impl Process {
@@ -70,7 +74,7 @@ impl Process {
         let shortened = &arguments[..arguments.len().min(ARGUMENTS)];
         let ended = shortened.strip_suffix(b"\0").unwrap_or(shortened);
         let argv = |it: &[u8]| it.split(|byte| *byte == 0).map(shown).collect::<Vec<_>>();
-        let ppid = field("PPid").and_then(|it| it.trim().parse().ok()).unwrap_or(0);
+        let parent = field("PPid").and_then(|it| it.trim().parse().ok()).unwrap_or(0);
         let uids: Vec<u32> = numbers("Uid").unwrap_or_default();
         let gids: Vec<u32> = numbers("Gid").unwrap_or_default();
         let auid = id("loginuid");
@@ -80,7 +84,7 @@ impl Process {
         let spaces = spaces.filter_map(|it| Some(fs::read_link(it.path()).ok()?.display().to_string()));
         let exe = fs::metadata(dir.join("exe")).ok();
         let told = json!({
-            "pid": pid, "ppid": ppid, "start_ticks": start, "comm": field("Name").map(str::trim),
+            "pid": pid, "ppid": parent, "start_ticks": start, "comm": field("Name").map(str::trim),
             "state": field("State").map(str::trim), "uids": uids, "gids": gids, "auid": auid,
             "sessionid": id("sessionid"), "groups": numbers("Groups").unwrap_or_default(), "exe": link("exe"),
             "exe_mode": exe.as_ref().map(|it| format!("{:o}", it.mode())),
@@ -92,7 +96,7 @@ impl Process {
             "capabilities": field("CapEff").map(str::trim), "seccomp": field("Seccomp").map(str::trim),
             "tracer": field("TracerPid").map(str::trim),
         });
-        Some(Self { pid, ppid, uids, auid, cgroup, told })
+        Some(Self { pid, ppid: parent, uids, auid, cgroup, told })
     }
 
     /// Its network namespace.
@@ -116,7 +120,7 @@ impl Process {
         for detail in &plan.with {
             match detail {
                 Detail::Maps => file::add(&dir.join("maps"), &name("maps"), bundle)?,
-                Detail::Fds => self.files(&dir, &name("fds.ndjson"), bundle)?,
+                Detail::Fds => Self::files(&dir, &name("fds.ndjson"), bundle)?,
                 Detail::Environ if !is_ours => file::add(&dir.join("environ"), &name("environ"), bundle)?,
                 Detail::Memory if !is_ours && has_exe => self.memory(&dir, limits.memory_bytes, bundle)?,
                 Detail::Exe if has_exe => self.program(&dir, bundle)?,
@@ -160,7 +164,7 @@ impl Process {
     }
 
     /// Its open files, one a line.
-    fn files(&self, dir: &Path, name: &str, bundle: &mut Bundle) -> io::Result<()> {
+    fn files(dir: &Path, name: &str, bundle: &mut Bundle) -> io::Result<()> {
         let path = dir.join("fd");
         let from = path.as_os_str().as_bytes();
         let entries = match fs::read_dir(&path) {
@@ -174,14 +178,13 @@ impl Process {
         fds.sort_unstable();
         let error = (fds.len() > FILES).then(|| format!("only the first {FILES}"));
         fds.truncate(FILES);
-        let mut lines = String::new();
+        let mut told = Vec::new();
         for fd in fds {
             let to = fs::read_link(path.join(fd.to_string())).map(|it| shown(it.as_os_str().as_bytes()));
             let info = file::read(&dir.join("fdinfo").join(fd.to_string())).map(|(bytes, _)| shown(&bytes));
-            let told = json!({ "fd": fd, "to": to.unwrap_or_default(), "info": info.unwrap_or_default() });
-            lines.push_str(&format!("{told}\n"));
+            told.push(json!({ "fd": fd, "to": to.unwrap_or_default(), "info": info.unwrap_or_default() }));
         }
-        bundle.add(name, from, error, lines.as_bytes()).map(drop)
+        bundle.add(name, from, error, lines(told.iter()).as_bytes()).map(drop)
     }
 
     /// Its memory that can be read and written, in the order of its addresses.

@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn it_records_while_somebody_captures_and_forgets_then() {
         let (mut recorder, plug) =
-            Recorder::new(Options { always: false, bytes: 1 << 20, age: Duration::from_secs(60) }).unwrap();
+            Recorder::new(Options { always: false, bytes: 1 << 20, age: Duration::from_mins(1) }).unwrap();
         fill(&mut recorder, 1, 2);
         assert!(held(&recorder).0.is_empty());
         let tap = plug.tap();

@@ -7,7 +7,9 @@ mod ask;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fs::OpenOptions,
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -177,7 +179,7 @@ impl Desk {
     /// The rule of an event wants a capture of its process. This is the hot thread: it does not wait.
     pub fn rule(self: &Arc<Self>, rule: &str, pid: u32) {
         let target = Target::Pid(pid);
-        let mut record = self.record("rule", &target, &self.settings.with);
+        let mut record = Self::record("rule", &target, &self.settings.with);
         record.rule = Some(rule.to_owned());
         let now = Instant::now();
         let mut rules = lock(&self.rules);
@@ -201,7 +203,7 @@ impl Desk {
 
     /// A signal wants a capture of everything.
     pub fn signal(self: &Arc<Self>) {
-        let record = self.record("signal", &Target::All, &self.settings.with);
+        let record = Self::record("signal", &Target::All, &self.settings.with);
         if self.start(Target::All, record) {
             tracing::info!("a signal asks for a capture");
         }
@@ -250,7 +252,7 @@ impl Desk {
             Ok(_) => tracing::info!(path = %path.display(), "captured"),
             Err(error) => {
                 tracing::error!(%error, "a capture failed");
-                self.remove(&part);
+                Self::remove(&part);
                 self.tell("failed", &source::Capture { why: Some(error.to_string()), ..record });
             }
         }
@@ -268,7 +270,7 @@ impl Desk {
         names[..more].iter().try_for_each(|name| disk::remove_if_there(&self.settings.dir.join(name)))
     }
 
-    fn remove(&self, part: &Path) {
+    fn remove(part: &Path) {
         if let Err(error) = disk::remove_if_there(part) {
             tracing::warn!(%error, path = %part.display(), "a part of a bundle stays until the next start");
         }
@@ -299,7 +301,7 @@ impl Desk {
         let tap = self.plug.tap();
         let items = vec![("host/bpf.ndjson".to_owned(), "bpf(2)".to_owned(), Ok(source::listing().into_bytes()))];
         disk::remove_if_there(part)?;
-        let file = disk::create_new(part, 0o600)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
         let seal = |summary: &Summary| {
             let after = lock(&self.status).last_batch;
             let manifest = text::hex(&summary.manifest);
@@ -337,7 +339,7 @@ impl Desk {
     }
 
     /// Begins a record.
-    fn record(&self, by: &'static str, target: &Target, with: &BTreeSet<Detail>) -> source::Capture {
+    fn record(by: &'static str, target: &Target, with: &BTreeSet<Detail>) -> source::Capture {
         let with = with.iter().map(|it| it.name()).collect();
         source::Capture { by, target: target.to_string(), with, ..source::Capture::default() }
     }

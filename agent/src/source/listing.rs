@@ -34,7 +34,7 @@ pub fn listing() -> String {
     let programs = loaded_programs().take(MOST).map(|it| told("program", it.map(program)));
     let maps = loaded_maps().take(MOST).map(|it| told("map", it.map(map)));
     let links = loaded_links().take(MOST).map(|it| told("link", it.map(link)));
-    programs.chain(maps).chain(links).map(|it| format!("{it}\n")).collect()
+    programs.chain(maps).chain(links).fold(String::new(), |text, it| text + &it.to_string() + "\n")
 }
 
 /// One that vanished, or that may not be looked at, is told with the error.

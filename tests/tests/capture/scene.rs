@@ -164,8 +164,11 @@ fn the_scene_of_an_attack_is_in_the_bundle_and_verifies_elsewhere() {
     let fds = lines(&members[&format!("process/{}/fds.ndjson", implant.pid())]);
     assert!(fds.iter().any(|fd| fd["to"] == socket.as_str()), "{fds:?}");
     // the helper: who started it, with whose rights it runs, and what its file is
-    let helped = of(setuid.pid());
-    assert_eq!((&helped["uids"], &helped["exe_mode"]), (&serde_json::json!([65534, 0, 0, 0]), &"104755".into()));
+    let privileged = of(setuid.pid());
+    assert_eq!(
+        (&privileged["uids"], &privileged["exe_mode"]),
+        (&serde_json::json!([65534, 0, 0, 0]), &"104755".into())
+    );
     let file = lines(&members[&format!("process/{}/exe.json", setuid.pid())]);
     assert_eq!(file[0]["sha256"], hash.as_str());
     // what the policy drops, from before the command

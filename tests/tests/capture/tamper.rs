@@ -8,6 +8,9 @@ use tests::host::Host;
 
 use super::{Idle, capture, members, verify};
 
+/// Names and bytes, in their order.
+type Members = Vec<(String, Vec<u8>)>;
+
 /// Puts a bundle together of members.
 fn write(bundle: &Path, members: &[(String, Vec<u8>)]) {
     let mut tar = Vec::new();
@@ -64,7 +67,7 @@ fn what_is_changed_is_found_and_what_is_missing_is_told() {
             }
         }
     }
-    let edited = |edit: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let edited = |edit: &dyn Fn(&mut Members)| {
         let mut members = whole.clone();
         edit(&mut members);
         members
@@ -76,13 +79,13 @@ fn what_is_changed_is_found_and_what_is_missing_is_told() {
     check("one is missing", &edited(&|it| drop(it.remove(0))), 2);
     check("no manifest", &edited(&|it| drop(it.remove(at("manifest.json")))), 1);
     check("no batch", &edited(&|it| drop(it.remove(at("batch.ndjson")))), 2);
-    let seal_of_other = |it: &mut Vec<(String, Vec<u8>)>| {
+    let seal_of_other = |it: &mut Members| {
         let batch = other.iter().find(|(name, _)| name == "batch.ndjson").unwrap().1.clone();
         it[at("batch.ndjson")].1 = batch;
     };
     check("the seal of another", &edited(&seal_of_other), 1);
     // a manifest that fits the change, but was never sealed
-    let forged = |it: &mut Vec<(String, Vec<u8>)>| {
+    let forged = |it: &mut Members| {
         let text = String::from_utf8(it[at("manifest.json")].1.clone()).unwrap();
         it[at("manifest.json")].1 = text.replace("\"target\":\"pid:", "\"target\":\"pid:3").into_bytes();
     };

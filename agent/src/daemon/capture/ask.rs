@@ -16,7 +16,6 @@ use super::{Desk, PART, Peer, REFUSALS, lock};
 use crate::{
     capture::{CaptureError, Detail, Plan, Summary, Target, recipient},
     daemon::control,
-    disk,
     source::Capture,
 };
 
@@ -189,8 +188,8 @@ impl Desk {
             say(stream, &answer).is_ok()
         });
         // once it is open, nobody needs its name
-        let opened = made.and_then(|summary| Ok((summary, disk::open_read(&part)?)));
-        self.remove(&part);
+        let opened = made.and_then(|summary| Ok((summary, File::open(&part)?)));
+        Self::remove(&part);
         let (failed, why) = match opened {
             Ok((summary, file)) => match send(stream, &summary, file) {
                 Ok(()) => return Ok(()),
