@@ -100,7 +100,8 @@ async fn main() -> ExitCode {
             return if error.print().is_ok() { code } else { ExitCode::from(3) };
         }
     };
-    let filter = EnvFilter::try_from_env("SIGTRAIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,receive=info,sigtrail_receive=info"));
+    let filter = EnvFilter::try_from_env("SIGTRAIL_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,receive=info,sigtrail_receive=info"));
     fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false).init();
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,

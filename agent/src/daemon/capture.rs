@@ -7,9 +7,7 @@ mod ask;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs::OpenOptions,
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -301,7 +299,7 @@ impl Desk {
         let tap = self.plug.tap();
         let items = vec![("host/bpf.ndjson".to_owned(), "bpf(2)".to_owned(), Ok(source::listing().into_bytes()))];
         disk::remove_if_there(part)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
+        let file = disk::create_new(part, 0o600)?;
         let seal = |summary: &Summary| {
             let after = lock(&self.status).last_batch;
             let manifest = text::hex(&summary.manifest);

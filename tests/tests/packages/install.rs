@@ -27,7 +27,7 @@ sigtrail-verify --version
 "#;
 
 /// Starts an agent on the real kernel with the default configuration, and kills it when its programs are pinned.
-const KILLED: &str = r#"
+const KILLED: &str = r"
 sigtrail run --config /etc/sigtrail/sigtrail.yaml 2>/tmp/agent &
 agent=$!
 turn=0
@@ -35,7 +35,7 @@ until [ -e /var/log/sigtrail/audit.ndjson ] || [ $turn = 300 ]; do turn=$((turn 
 kill -KILL $agent
 wait $agent || true
 there /var/log/sigtrail/audit.ndjson
-"#;
+";
 
 #[test]
 fn a_deb_comes_and_goes() {

@@ -16,6 +16,7 @@ use super::{Desk, PART, Peer, REFUSALS, lock};
 use crate::{
     capture::{CaptureError, Detail, Plan, Summary, Target, recipient},
     daemon::control,
+    disk,
     source::Capture,
 };
 
@@ -188,7 +189,7 @@ impl Desk {
             say(stream, &answer).is_ok()
         });
         // once it is open, nobody needs its name
-        let opened = made.and_then(|summary| Ok((summary, File::open(&part)?)));
+        let opened = made.and_then(|summary| Ok((summary, disk::open_read(&part)?)));
         Self::remove(&part);
         let (failed, why) = match opened {
             Ok((summary, file)) => match send(stream, &summary, file) {
