@@ -50,7 +50,7 @@ fn a_full_disk_costs_new_files_and_counts_each() {
     let agent = host.start();
 
     let mut made = 0;
-    let mut make = |count: u64| {
+    let mut load = |count: u64| {
         for _ in 0..count {
             // names that do not compress
             let file = host.path(&format!("load/{made}-{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..)));
@@ -61,14 +61,14 @@ fn a_full_disk_costs_new_files_and_counts_each() {
     };
     let lost = || host.status()["total"]["lost"].as_u64().unwrap();
     until("a full disk", || {
-        make(500);
+        load(500);
         (lost() > 0).then_some(())
     });
     for number in 0..20 {
         let ran = Command::new(host.path("load/prog")).arg(number.to_string()).status();
         assert!(ran.unwrap().success());
     }
-    make(500);
+    load(500);
     for (_, nginx) in &receivers {
         nginx.set_busy(false).unwrap();
     }
@@ -77,7 +77,7 @@ fn a_full_disk_costs_new_files_and_counts_each() {
     let kept = || host.status()["total"]["kept"].as_u64().unwrap();
     until("room for all events", || {
         let before = kept();
-        make(10);
+        load(10);
         // the state is published once a second
         thread::sleep(Duration::from_millis(1200));
         (kept() >= before + 20).then_some(())

@@ -32,8 +32,8 @@ fn host(more: &str) -> Host {
     assert_eq!(copy.code, Some(0), "{copy:?}");
     // as the agent made them; a checkout has modes of its own
     for dir in ["", "/keys", "/spool", "/spool/cursors", "/spool/quarantine"] {
-        let mode = run(Command::new("chmod").arg("0700").arg(format!("{}{dir}", host.path("state").display())));
-        assert_eq!(mode.code, Some(0), "{mode:?}");
+        let ran = run(Command::new("chmod").arg("0700").arg(format!("{}{dir}", host.path("state").display())));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
     }
     host
 }
