@@ -11,6 +11,7 @@ pub mod control;
 mod guard;
 pub mod metrics;
 mod notify;
+mod parts;
 mod progress;
 pub mod rights;
 mod scrape;
@@ -20,11 +21,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread,
     time::Duration,
 };
@@ -42,6 +39,7 @@ use self::{
     capture::Desk,
     confine::{confine, harden, hurry},
     notify::Notify,
+    parts::Parts,
     progress::Progress,
     rights::{Half, RightsError},
 };
@@ -49,7 +47,7 @@ use crate::{
     capture::recorder::Recorder,
     clock::Now,
     config::{self, Config},
-    deliver::{self, Gaps, Orders, Pace, Receipts, Way},
+    deliver::{self, Orders, Pace, Receipts, Way},
     disk,
     enrich::{self, Enrich, EnrichError},
     keys::{Keys, KeysError},
@@ -57,7 +55,7 @@ use crate::{
     policy::{Policy, PolicyError},
     record::{Judgement, Record},
     sink::{Sink, SinkError},
-    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, Wanted, pin::Pins},
+    source::{self, Attached, Family, Kernel, Options, Own, Source, SourceError, Succession, pin::Pins},
     spool::{self, Damage, SpoolError},
 };
 
@@ -189,66 +187,6 @@ pub fn run(config: &Config, file: Option<&Path>, show: Option<Show>) -> Result<(
         delivered.map_err(|_| DaemonError::Panic("the delivery"))??;
         Ok(ended?)
     })
-}
-
-/// What both halves share.
-#[derive(Clone)]
-struct Parts {
-    stop: Arc<AtomicBool>,
-    why: Arc<Mutex<&'static str>>,
-    leave: Arc<AtomicBool>,
-    /// A directory of ours for files of a moment.
-    scratch: Arc<Path>,
-    head: watch::Sender<Option<u64>>,
-    /// Told when the hot half has ended.
-    over: watch::Sender<bool>,
-    gaps: Gaps,
-    receipts: Receipts,
-    status: Arc<Mutex<Status>>,
-    /// Captures.
-    desk: Arc<Desk>,
-    sinks: control::Sinks,
-    /// A policy that shall hold from now on, with what it leaves to the kernel half.
-    policy: Arc<Mutex<Option<(Policy, Wanted)>>>,
-    /// The service manager.
-    service: Arc<Mutex<Notify>>,
-}
-
-impl Parts {
-    /// What a thread could not give up, for `status`.
-    fn unconfined(&self, lacks: Vec<String>) {
-        for why in &lacks {
-            tracing::warn!(why, "the agent may more than it needs");
-        }
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.unconfined.extend(lacks);
-        status.unconfined.sort_unstable();
-        status.unconfined.dedup();
-    }
-
-    fn service(&self) -> MutexGuard<'_, Notify> {
-        self.service.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        Self {
-            stop: Arc::default(),
-            why: Arc::new(Mutex::new("unknown")),
-            leave: Arc::default(),
-            scratch: Path::new("/").into(),
-            head: watch::Sender::new(None),
-            over: watch::Sender::new(false),
-            gaps: Gaps::default(),
-            receipts: Receipts::default(),
-            status: Arc::default(),
-            desk: Arc::default(),
-            sinks: Arc::default(),
-            policy: Arc::default(),
-            service: Arc::default(),
-        }
-    }
 }
 
 /// The hot half, on its thread.

@@ -10,7 +10,7 @@ use std::{
             fs::{MetadataExt as _, OpenOptionsExt as _},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -46,6 +46,7 @@ pub(super) fn add(path: &Path, name: &str, bundle: &mut Bundle) -> io::Result<()
 
 /// Adds a file that was asked for: a regular one, not behind a link, and none of the agent's own.
 pub(super) fn chosen(path: &Path, at: usize, secret: &Path, bundle: &mut Bundle) -> io::Result<()> {
+    let path = &of_host(path);
     let from = path.as_os_str().as_bytes();
     match open(path, secret) {
         Ok(file) => {
@@ -62,9 +63,16 @@ pub(super) fn chosen(path: &Path, at: usize, secret: &Path, bundle: &mut Bundle)
 /// The files as the host has them: a service may have another `/tmp`, and no `/home`.
 const HOST: &str = "/proc/1/root";
 
+/// Where a file of the host is; as it is named, if the agent may not look there.
+fn of_host(path: &Path) -> PathBuf {
+    match (fs::metadata(HOST), path.strip_prefix("/")) {
+        (Ok(_), Ok(below)) => Path::new(HOST).join(below),
+        (Err(_), _) | (_, Err(_)) => path.to_owned(),
+    }
+}
+
 /// Opens without waiting for what is no file, and looks at what was opened: a name may change its meaning.
 fn open(path: &Path, secret: &Path) -> io::Result<File> {
-    let path = Path::new(HOST).join(path.strip_prefix("/").unwrap_or(path));
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {

@@ -13,7 +13,7 @@ const NAMESPACES: usize = 256;
 const HOST: &[(&str, &str)] = &[
     ("/proc/modules", "host/modules"),
     ("/proc/1/mountinfo", "host/mountinfo"),
-    ("/proc/mounts", "host/mounts"),
+    ("/proc/1/mounts", "host/mounts"),
     ("/proc/version", "host/version"),
     ("/proc/cmdline", "host/cmdline"),
     ("/proc/uptime", "host/uptime"),

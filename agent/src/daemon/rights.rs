@@ -20,7 +20,7 @@ use crate::source::Own;
 pub struct Need {
     /// It.
     pub capability: Capability,
-    /// Whether nothing can be collected without.
+    /// Whether the agent does not even start without.
     pub must: bool,
     /// What it is for.
     pub what: &'static str,
@@ -38,9 +38,9 @@ pub const NEEDED: &[Need] = &[
     },
     Need {
         capability: Capability::CAP_PERFMON,
-        must: true,
+        must: false,
         what: "attaches programs to tracepoints, which read kernel memory; also again, when one was taken away",
-        without: "no program can be attached to a tracepoint: nothing is collected",
+        without: "no program can be attached to a tracepoint: nothing is collected, and the log says so",
     },
     Need {
         capability: Capability::CAP_SYS_PTRACE,
@@ -98,7 +98,8 @@ pub fn missing() -> Result<Vec<&'static Need>, RightsError> {
     let held = caps::read(None, CapSet::Effective)?;
     // it has both of what came out of it (Linux 5.8)
     let has_all = held.contains(&Capability::CAP_SYS_ADMIN);
-    let is_there = |need: &&Need| held.contains(&need.capability) || (need.must && has_all);
+    let came_out = [Capability::CAP_BPF, Capability::CAP_PERFMON];
+    let is_there = |need: &&Need| held.contains(&need.capability) || (has_all && came_out.contains(&need.capability));
     let missing: Vec<_> = NEEDED.iter().filter(|need| !is_there(need)).collect();
     match missing.iter().find(|need| need.must) {
         Some(Need { capability, without, .. }) => Err(RightsError::Missing { capability: *capability, without }),

@@ -148,7 +148,9 @@ fn the_scene_of_an_attack_is_in_the_bundle_and_verifies_elsewhere() {
     let hash = sha256(&scene);
     for actor in [&implant, &removed] {
         let copy = host.path("copy");
-        fs::write(&copy, &members[&format!("process/{}/exe", actor.pid())]).unwrap();
+        let program = members.get(&format!("process/{}/exe", actor.pid()));
+        let program = program.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&members["manifest.json"])));
+        fs::write(&copy, program).unwrap();
         assert_eq!(sha256(&copy), hash, "{}", of(actor.pid()));
         assert_eq!(of(actor.pid())["exe_gone"], true);
     }
