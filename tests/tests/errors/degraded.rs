@@ -22,7 +22,10 @@ fn without_the_right_to_load_programs_every_hook_is_degraded() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("a hook is degraded"), "{said}");
     let batches = host.batches();
-    let told: Vec<_> = batches.iter().flat_map(|batch| batch.of_kind("agent.degraded")).collect();
+    let told = batches.iter().flat_map(|batch| batch.of_kind("agent.degraded"));
+    // the cause is told once, and then each hook
+    let (cause, told): (Vec<_>, Vec<_>) = told.partition(|record| record["program"] == "capabilities");
+    assert!(cause.len() == 1 && cause[0]["why"].as_str().unwrap().starts_with("CAP_PERFMON is missing"), "{cause:?}");
     assert_eq!(told.len(), hooks.len(), "{told:?}");
     assert!(told.iter().any(|record| record["program"] == "open" && record["kinds"][0] == "open"), "{told:?}");
     host.verified();
